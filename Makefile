@@ -1,0 +1,59 @@
+# birdsort: `make demo` shows what it does, `make test` proves that it works. Both set everything up first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+NEWEST := .venv-newest
+BIN := $(VENV)/bin
+DEMO ?= data/demo
+# Tests share the processor: one thread each is faster than two that fight.
+ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help install demo test check-sync check-notebooks check-tests check-newest readme lab clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(VENV)/.installed browser ## set up .venv, the package, Chromium and its driver
+
+.PHONY: browser
+browser: ; @bash .ci/browser
+
+$(VENV)/.installed: settings.ini setup.py .ci/venv
+	@bash .ci/venv $(PYTHON) $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check --quiet -e '.[dev]'
+	@touch $@
+
+# A second environment that sees the first one's torch, with today's newest fastai and fastcore over it.
+$(NEWEST)/.installed: $(VENV)/.installed
+	@bash .ci/venv $(BIN)/python $(NEWEST)
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])" > "$$($(NEWEST)/bin/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/first.pth"
+	@$(NEWEST)/bin/pip install --disable-pip-version-check --quiet --upgrade fastai fastcore 2> $(NEWEST)/pip.log || { cat $(NEWEST)/pip.log; exit 1; }
+	@touch $@
+
+demo: install ## from names to learner.pkl on drawn birds, offline
+	@$(BIN)/birdsort demo --out $(DEMO)
+
+test: install $(NEWEST)/.installed check-sync ## everything that CI checks
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-notebooks check-tests
+	@$(MAKE) --no-print-directory check-newest
+	@echo "all checks passed"
+
+check-sync: $(VENV)/.installed
+	@$(BIN)/python -m pytest -q tests/test_house.py
+
+check-notebooks: $(VENV)/.installed
+	@$(ONE) $(BIN)/nbdev_test --n_workers 1 && echo "nbdev_test: every notebook ran"
+
+check-tests: $(VENV)/.installed
+	@$(ONE) $(BIN)/python -m pytest -q tests --ignore tests/test_house.py --durations=5
+
+check-newest: $(NEWEST)/.installed
+	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/newest.py
+
+readme: $(VENV)/.installed ## write README.md from nbs/index.ipynb
+	@$(BIN)/python .ci/readme.py
+
+lab: install ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab nbs
+
+clean: ## remove the environments; your projects in data/ stay
+	rm -rf $(VENV) $(NEWEST) build dist *.egg-info
