@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'SAY', 'table', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run',
            'demo', 'add_verb', 'parser', 'explain', 'main']
 
-# %% ../nbs/95_cli.ipynb #25ab0667
+# %% ../nbs/95_cli.ipynb #2610c5aa
 import argparse, errno, inspect, json, sqlite3, sys, warnings
 from contextlib import redirect_stdout
 
@@ -14,7 +14,7 @@ from . import __version__
 from .project import find_project
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #c1d12519
+# %% ../nbs/95_cli.ipynb #bcdaf3ad
 def table(
     rows:list, # Dicts with the same keys
 ) -> str: # A line for the keys and one per row; numbers to the right
@@ -26,7 +26,7 @@ def table(
     right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
     return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/95_cli.ipynb #fefff926
+# %% ../nbs/95_cli.ipynb #df9d07ca
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -52,7 +52,7 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, address, headed)
 
-# %% ../nbs/95_cli.ipynb #c91fe5e0
+# %% ../nbs/95_cli.ipynb #9cbd2325
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -76,7 +76,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #ff0b216b
+# %% ../nbs/95_cli.ipynb #c7d7ece8
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -101,7 +101,7 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #91fe0511
+# %% ../nbs/95_cli.ipynb #66887569
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, rejected, removed}}, done: [stage], next: verb}
@@ -132,7 +132,7 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #e3b636a8
+# %% ../nbs/95_cli.ipynb #b59bdb24
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
 def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
@@ -153,7 +153,7 @@ SAY = {v: globals()['_say_run' if v == 'demo' else f'_say_{v}'] for v in VERBS}
 def _tell(stage, result):
     print(f'== {stage}' if result is None else SAY[stage](result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #f020029f
+# %% ../nbs/95_cli.ipynb #7283709b
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
@@ -183,19 +183,24 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #81358828
+# %% ../nbs/95_cli.ipynb #33156b8a
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
     "Say an error in one line, with what to do next."
     text = ' '.join(str(e).split()) or type(e).__name__
-    where = f" ({e.filename})" if getattr(e, 'filename', None) else ''
-    if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or 'disk is full' in text or 'disk I/O error' in text:
+    where = f" ({getattr(e, 'filename2', None) or e.filename})" if getattr(e, 'filename', None) else ''
+    full = ('disk is full', 'disk I/O error', 'PytorchStreamWriter', 'inline_container') # As SQLite and torch say it
+    if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(f in text for f in full):
         return f'the disk is full or its quota is used up{where}: free some space and type the same again, nothing that was kept is lost'
     if isinstance(e, OSError) and e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
     if isinstance(e, sqlite3.OperationalError): return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
     if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError)): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'
+
+def _close_bars(): # An error in the middle of a bar leaves the cursor there
+    from tqdm import tqdm
+    for bar in list(getattr(tqdm, '_instances', ())): bar.close()
 
 def main(
     argv:list=None, # Arguments; None takes those of the process
@@ -208,9 +213,9 @@ def main(
     if not debug: warnings.filterwarnings('ignore')
     try:
         with redirect_stdout(sys.stderr): result = VERBS[verb](**args)
-    except KeyboardInterrupt: return print('\nbirdsort: stopped; what was done is kept, and the same command goes on from here', file=sys.stderr) or 130
+    except KeyboardInterrupt: return _close_bars() or print('\nbirdsort: stopped; what was done is kept, and the same command goes on from here', file=sys.stderr) or 130
     except Exception as e:
         if debug: raise
-        return print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
+        return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
     print(json.dumps(result, ensure_ascii=False) if as_json else SAY[verb](result))
     return 0

@@ -6,15 +6,15 @@
 __all__ = ['COLUMNS', 'SUFFIXES', 'OPENING', 'Catalogue', 'Project', 'find_project', 'write_whole', 'free_path', 'list_pictures',
            'sync', 'signature', 'finish', 'finished', 'step_notebook', 'new_project']
 
-# %% ../nbs/02_project.ipynb #98cc9c2c
-import hashlib, json, os, re, sqlite3
+# %% ../nbs/02_project.ipynb #322422d8
+import hashlib, json, os, sqlite3, threading
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 
 from .settings import Settings, parse_settings, to_toml
 
-# %% ../nbs/02_project.ipynb #9be84adc
+# %% ../nbs/02_project.ipynb #83a56c24
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
            'name', 'sha256', 'bytes', 'width', 'height', 'split', 'added')
 _SCHEMA = """
@@ -26,34 +26,38 @@ create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);"""
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
-# %% ../nbs/02_project.ipynb #02f2e9cf
+# %% ../nbs/02_project.ipynb #23ebd09a
 class Catalogue:
-    "What is known of each picture, in SQLite; every call commits."
+    "What is known of each picture, in SQLite; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
-        self.path = Path(path)
-        self.db = sqlite3.connect(path, timeout=30)
+        self.path, self.lock = Path(path), threading.RLock()
+        self.db = sqlite3.connect(path, timeout=30, check_same_thread=False)
         self.db.row_factory = sqlite3.Row
         self.db.executescript(_SCHEMA)
 
+    def execute(self, sql:str, values=(), many:bool=False) -> list: # A statement, its values (a list of them for `many`) -> sqlite3.Rows
+        with self.lock, self.db: return (self.db.executemany if many else self.db.execute)(sql, values).fetchall()
+
     def add(self, rows:list) -> int: # Dicts of `COLUMNS`; a (label, address) that is known is left alone -> how many were new
-        before = self.db.total_changes
-        with self.db: self.db.executemany(f"insert or ignore into picture ({', '.join(COLUMNS)}) values ({', '.join(':'+c for c in COLUMNS)})",
-                                          [dict.fromkeys(COLUMNS) | {'state': 'asked', 'added': _now()} | r for r in rows])
-        return self.db.total_changes - before
+        with self.lock:
+            before = self.db.total_changes
+            self.execute(f"insert or ignore into picture ({', '.join(COLUMNS)}) values ({', '.join(':'+c for c in COLUMNS)})",
+                         [dict.fromkeys(COLUMNS) | {'state': 'asked', 'added': _now()} | r for r in rows], many=True)
+            return self.db.total_changes - before
 
     def update(self, ids, **values): # One id or several; columns to set
         ids = [ids] if isinstance(ids, int) else list(ids)
-        with self.db: self.db.executemany(f"update picture set {', '.join(f'{c} = ?' for c in values)} where id = ?", [(*values.values(), i) for i in ids])
+        self.execute(f"update picture set {', '.join(f'{c} = ?' for c in values)} where id = ?", [(*values.values(), i) for i in ids], many=True)
 
     def rows(self, **where) -> list: # Column = value, all of which must hold -> dicts, oldest first
         cond = ' and '.join(f"{c} is ?" for c in where) or '1'
-        return [dict(r) for r in self.db.execute(f"select * from picture where {cond} order by id", tuple(where.values()))]
+        return [dict(r) for r in self.execute(f"select * from picture where {cond} order by id", tuple(where.values()))]
 
     def counts(self, *columns) -> dict: # Columns to count by -> {(value, …): n}
         c = ', '.join(columns)
-        return {tuple(r)[:-1]: r[-1] for r in self.db.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
+        return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
 
-# %% ../nbs/02_project.ipynb #1e7fc75e
+# %% ../nbs/02_project.ipynb #685521bc
 class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
@@ -75,7 +79,7 @@ class Project:
         if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
-# %% ../nbs/02_project.ipynb #c4fb2fc7
+# %% ../nbs/02_project.ipynb #9867fe0e
 def find_project(
     path=None, # The project's folder; None looks for one
 ) -> Project: # The project, or `FileNotFoundError` with what to type
@@ -84,7 +88,7 @@ def find_project(
     here = Path.cwd()
     return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
-# %% ../nbs/02_project.ipynb #06a401ea
+# %% ../nbs/02_project.ipynb #de5ed69e
 def write_whole(
     path:Path, # Where the file is to be
     data:bytes, # Its content; a str is written as UTF-8
@@ -107,7 +111,7 @@ def free_path(
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
     return next(folder/n for n in names if not (folder/n).exists())
 
-# %% ../nbs/02_project.ipynb #caabbd23
+# %% ../nbs/02_project.ipynb #a4b8f969
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 
 def list_pictures(
@@ -131,7 +135,7 @@ def sync(
     cat.add([dict(label=l, name=n, source='folder', state=s) for (l, n),s in disk.items() if (l, n) not in rows])
     return kept
 
-# %% ../nbs/02_project.ipynb #cef67a31
+# %% ../nbs/02_project.ipynb #358978c6
 def signature(
     *parts, # What a stage's result depends on; anything that JSON can hold
 ) -> str: # 16 hexadecimal digits
@@ -140,7 +144,7 @@ def signature(
 
 def finish(project:Project, stage:str, sign:str, result:dict) -> dict: # The stage's signature and result, as given -> the result
     "Write down that a stage is done, and with what result."
-    with project.catalogue.db as db: db.execute('insert or replace into stage values (?, ?, ?, ?)', (stage, sign, json.dumps(result), _now()))
+    project.catalogue.execute('insert or replace into stage values (?, ?, ?, ?)', (stage, sign, json.dumps(result), _now()))
     return result
 
 def finished(
@@ -149,10 +153,10 @@ def finished(
     sign:str=None, # The signature it must have; None takes any
 ) -> dict: # The result of that stage, or None
     "What a stage gave when it was last done, if its inputs are still the same."
-    row = project.catalogue.db.execute('select signature, result from stage where name = ?', (stage,)).fetchone()
-    return json.loads(row[1]) if row and sign in (None, row[0]) else None
+    found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
+    return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
 
-# %% ../nbs/02_project.ipynb #619cee59
+# %% ../nbs/02_project.ipynb #b52ad08e
 OPENING = "from birdsort.project import find_project\nproject = find_project()\nproject"
 
 def step_notebook(
@@ -168,7 +172,7 @@ def step_notebook(
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
-# %% ../nbs/02_project.ipynb #41c77387
+# %% ../nbs/02_project.ipynb #3e12e35f
 def _notebooks():
     here = Path(find_spec('birdsort').submodule_search_locations[0])
     return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))

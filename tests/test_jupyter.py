@@ -1,0 +1,55 @@
+"The Cleaner in a real JupyterLab, clicked by a real browser: Jupyter answers clicks in a thread of its own."
+import json, re, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+from conftest import ENV, files
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from birdsort.lesson import lesson_project
+from birdsort.scrape import browser
+
+
+@pytest.fixture
+def lab(birds):
+    "JupyterLab on a project's folder -> its address."
+    jupyter = Path(sys.executable).parent/'jupyter'
+    server = subprocess.Popen([jupyter, 'lab', '--no-browser', '--allow-root', '--port=0', '--IdentityProvider.token=', '--LabApp.expose_app_in_browser=True', '--LabApp.news_url='],
+                              cwd=birds.path, stderr=subprocess.PIPE, text=True, env=ENV)
+    address = next(m[0] for l in server.stderr if (m := re.search(r'http://localhost:\d+/lab', l)))
+    yield address
+    server.terminate()
+    server.communicate(timeout=30)
+
+
+def until(ask, seconds=60):
+    "Wait for a true answer."
+    end = time.monotonic()+seconds
+    while not (answer := ask()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(.2)
+    return answer
+
+
+def test_clicks_in_jupyterlab_move_files(birds, lab):
+    nb = json.loads((birds.path/'notebooks/20_clean.ipynb').read_text())
+    assert any(''.join(c['source']) == 'Cleaner(project)' for c in nb['cells'])
+    before = files(birds.images)
+    with browser() as page:
+        page.get(f'{lab}/tree/notebooks/20_clean.ipynb?reset')
+        until(lambda: page.execute_script("return window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell') && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]')"))
+        page.execute_script("jupyterapp.commands.execute('runmenu:run-all')")
+        buttons = lambda word: [b for b in page.find_elements(By.CSS_SELECTOR, '.jupyter-widgets button') if b.text.strip() == word]
+        until(lambda: len(buttons('remove')) == 20)
+        assert page.execute_script("return [...document.querySelectorAll('.jupyter-widgets img')].every(i => i.naturalWidth > 50)"), 'a thumbnail is not shown'
+        Select(page.find_element(By.CSS_SELECTOR, '.jupyter-widgets select')).select_by_visible_text('garza')
+        until(lambda: 'page 1 of 1' in page.find_element(By.TAG_NAME, 'body').text)
+        time.sleep(1)
+        click = lambda b: page.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", b)
+        click(buttons('remove')[3]); until(lambda: len(buttons('put back')) == 1)
+        click(buttons('remove')[5]); until(lambda: len(buttons('put back')) == 2)
+        assert len(files(birds.images/'garza')) == 18 and len(files(birds.removed/'garza')) == 2
+        click(buttons('put back')[0]); until(lambda: len(buttons('put back')) == 1)
+    assert len(files(birds.images/'garza')) == 19 and len(files(birds.removed/'garza')) == 1
+    assert files(birds.images) | {n: d for n,d in files(birds.removed).items()} == before
