@@ -6,7 +6,7 @@
 __all__ = ['Issue', 'examine', 'judge', 'find_issues', 'set_aside', 'put_back', 'images_signature', 'clean', 'page_of', 'Cleaner',
            'classic_cleaner']
 
-# %% ../nbs/20_clean.ipynb #93670633
+# %% ../nbs/20_clean.ipynb #fa3efcee
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .picture import decode, fingerprint, thumbnail
 from .project import Project, finish, finished, free_path, signature, sync
 
-# %% ../nbs/20_clean.ipynb #e1faf596
+# %% ../nbs/20_clean.ipynb #155af510
 class Issue(NamedTuple):
     "An opinion on one picture."
     label:str # The label that it stands under
@@ -35,7 +35,7 @@ def examine(
         return dict(file=file, sha256=fingerprint(data), bytes=len(data), width=w, height=h, error=None)
     except (ValueError, OSError) as e: return dict(file=file, sha256=None, bytes=None, width=None, height=None, error=str(e))
 
-# %% ../nbs/20_clean.ipynb #62e70ce6
+# %% ../nbs/20_clean.ipynb #68097a9c
 def judge(
     seen:list, # What `examine` gave, in the order of preference; a file's folder is its label
 ) -> list: # `Issue`s
@@ -50,7 +50,7 @@ def judge(
             if several or i > 0: issues.append(Issue(label, name, 'exact duplicate', '/'.join(copies[0 if i else -1])))
     return issues
 
-# %% ../nbs/20_clean.ipynb #b0f3ec04
+# %% ../nbs/20_clean.ipynb #16f1fac3
 def find_issues(
     project:Project, # Its `images/` are read
     quiet:bool=False, # No progress bar
@@ -64,7 +64,7 @@ def find_issues(
         if not row['sha256'] and not s['error']: project.catalogue.update(row['id'], **{k: s[k] for k in ('sha256', 'bytes', 'width', 'height')})
     return judge(sorted(seen, key=lambda s: rows[(s['file'].parent.name, s['file'].name)]['id']))
 
-# %% ../nbs/20_clean.ipynb #9dcce5d0
+# %% ../nbs/20_clean.ipynb #d37430aa
 def _move(project, label, name, to, state, reason):
     src = {'removed': project.images, 'kept': project.removed}[state]/label/name
     if not src.is_file(): raise FileNotFoundError(f'no picture {label}/{name} in {src.parent.parent}')
@@ -89,7 +89,7 @@ def put_back(
     "Undo `set_aside`."
     return _move(project, label, name, project.images, 'kept', None)
 
-# %% ../nbs/20_clean.ipynb #dfe5ba80
+# %% ../nbs/20_clean.ipynb #c23fd906
 def images_signature(
     project:Project, # Its `images/` are listed
 ) -> str: # Changes when a picture comes, goes or changes its size
@@ -108,7 +108,7 @@ def clean(
         if state == 'removed': removed.setdefault(label, {})[reason or 'by hand'] = n
     return finish(project, 'clean', images_signature(project), dict(kept=kept, removed=removed))
 
-# %% ../nbs/20_clean.ipynb #a7338274
+# %% ../nbs/20_clean.ipynb #8497d90c
 def page_of(
     project:Project, label:str, # Whose pictures
     page:int=0, # Which page, from 0; one past the end gives the last
@@ -120,7 +120,7 @@ def page_of(
     page = min(max(page, 0), pages-1)
     return rows[page*per_page:(page+1)*per_page], pages
 
-# %% ../nbs/20_clean.ipynb #de795cc4
+# %% ../nbs/20_clean.ipynb #d1ae4165
 class Cleaner:
     "A page of pictures per label in Jupyter; a click removes or restores. All it does is `page_of`, `set_aside` and `put_back`."
     def __init__(self, project:Project, per_page:int=24): # Whose pictures; how many on a page
@@ -142,12 +142,12 @@ class Cleaner:
         from IPython.display import display
         display(self.view)
 
-# %% ../nbs/20_clean.ipynb #09c80850
+# %% ../nbs/20_clean.ipynb #a1574368
 def _tile(self, row): # A widget for one picture
     import ipywidgets as w
     gone = row['state'] == 'removed'
     file = (self.project.removed if gone else self.project.images)/row['label']/row['name']
-    image = w.Image(value=thumbnail(file), format='jpg', layout=w.Layout(width='160px', height='130px', object_fit='contain', opacity='.25' if gone else '1'))
+    image = w.Image(value=thumbnail(file, faded=gone), format='jpg', layout=w.Layout(width='160px', height='130px', object_fit='contain'))
     button = w.Button(description='put back' if gone else 'remove', icon='undo' if gone else 'trash', tooltip=row['title'] or row['name'], layout=w.Layout(width='160px'))
     button.on_click(lambda _: self.toggle(row['id']))
     return w.VBox([image, button])
@@ -167,7 +167,7 @@ def _toggle(self, id): # Remove the picture of this catalogue row, or put it bac
 
 Cleaner._tile, Cleaner.show, Cleaner.toggle = _tile, _show, _toggle
 
-# %% ../nbs/20_clean.ipynb #15c7e83a
+# %% ../nbs/20_clean.ipynb #6ad5d248
 def classic_cleaner(
     project:Project, # Its `images/` are shown
 ):

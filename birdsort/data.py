@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGENET', 'dataloaders', 'check_split', 'test_loader']
 
-# %% ../nbs/40_data.ipynb #57cf04ee
+# %% ../nbs/40_data.ipynb #9d6f82b2
 import torch
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.data import ImageDataLoaders, Normalize
@@ -13,7 +13,7 @@ from fastai.vision.data import ImageDataLoaders, Normalize
 from .project import Project, list_pictures
 from .split import SIDES, split
 
-# %% ../nbs/40_data.ipynb #c383cee7
+# %% ../nbs/40_data.ipynb #9737c6e2
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) # Mean and standard deviation per channel, of pixels in [0, 1]
 
 def dataloaders(
@@ -37,7 +37,7 @@ def check_split(
         if missing := sorted(set(project.settings.labels) - have):
             raise ValueError(f"{project.split/side} has no picture of {', '.join(missing)}: run `birdsort split --again --project {project.path}`")
 
-# %% ../nbs/40_data.ipynb #ab852dc8
+# %% ../nbs/40_data.ipynb #5e7d86b8
 def test_loader(
     project:Project, # Its `split/test` is read
     dls:ImageDataLoaders, # What the model was trained with: size, normalisation, labels

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'score', 'plot_confusion', 'show_answers', 'predict_test', 'evaluate']
 
-# %% ../nbs/60_evaluate.ipynb #292f6317
+# %% ../nbs/60_evaluate.ipynb #f4f277b9
 import io
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
 from .data import test_loader
-from .pencil import contact_sheet
+from .aviary.pencil import contact_sheet
 from .picture import decode
 from .project import Project, finish, finished, list_pictures, signature, write_whole
 from .train import load_run, plot_history, runs
 
-# %% ../nbs/60_evaluate.ipynb #343da5ea
+# %% ../nbs/60_evaluate.ipynb #8924c289
 def score(
     probs:np.ndarray, # (n, c) probabilities, rows summing to 1
     targets:np.ndarray, # (n,) indices of the true labels
@@ -34,7 +34,7 @@ def score(
                 f1_macro=float(f1_score(targets, pred, average='macro', labels=ids, zero_division=0)),
                 per_label={l: dict(n=int(n[i]), precision=float(p[i]), recall=float(r[i]), f1=float(f[i])) for i,l in enumerate(vocab)})
 
-# %% ../nbs/60_evaluate.ipynb #a247aa5e
+# %% ../nbs/60_evaluate.ipynb #5f8ccb27
 def plot_confusion(
     matrix:np.ndarray, # (c, c) counts, true label by predicted label
     vocab:list, # The c labels
@@ -52,7 +52,7 @@ def plot_confusion(
     ax.set_xticks(range(c), vocab, rotation=45, ha='right')
     return fig
 
-# %% ../nbs/60_evaluate.ipynb #ca3caa54
+# %% ../nbs/60_evaluate.ipynb #13ef7948
 def show_answers(
     files:list, # n pictures
     probs:np.ndarray, # (n, c) probabilities
@@ -66,7 +66,7 @@ def show_answers(
     words = [f'{vocab[pred[i]]} {sure[i]:.2f}' + ('' if pred[i] == targets[i] else f' (is {vocab[targets[i]]})') for i in order]
     return contact_sheet([decode(files[i], 256) for i in order], columns=6, side=128, captions=words)
 
-# %% ../nbs/60_evaluate.ipynb #2a9e6d1d
+# %% ../nbs/60_evaluate.ipynb #fbe75b57
 def predict_test(
     project:Project, # Its test side is read
     learn:Learner, # From `load_run`
@@ -76,7 +76,7 @@ def predict_test(
     with learn.no_bar(), learn.no_logging(): probs, targets = learn.get_preds(dl=dl)
     return list(dl.dataset.items), probs.numpy(), targets.numpy()
 
-# %% ../nbs/60_evaluate.ipynb #55bff51c
+# %% ../nbs/60_evaluate.ipynb #c4d186a5
 STAGES = {'stage_one': 'after stage one', 'best': 'after stage two'}
 
 def _save(fig, path):

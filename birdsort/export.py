@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['bare', 'export']
 
-# %% ../nbs/70_export.ipynb #8435aa98
+# %% ../nbs/70_export.ipynb #773711dd
 import os
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fastai.learner import Learner
 from .project import Project, finish, finished, signature
 from .train import load_run, runs
 
-# %% ../nbs/70_export.ipynb #b7cd4790
+# %% ../nbs/70_export.ipynb #1250275e
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
@@ -24,7 +24,7 @@ def bare(
     learn.path = Path('.')
     return learn
 
-# %% ../nbs/70_export.ipynb #8745db45
+# %% ../nbs/70_export.ipynb #da9f0d9f
 def export(
     project:Project, # Gets `export/learner.pkl`
     run:str=None, # A run's name; None takes the last

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'DRAWN', 'scrape_once', 'try_out', 'run', 'demo_settings', 'demo']
 
-# %% ../nbs/90_pipeline.ipynb #1cc6114a
+# %% ../nbs/90_pipeline.ipynb #ff08456b
 import time
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from .scrape import scrape
 from .split import split
 from .train import architecture, train
 
-# %% ../nbs/90_pipeline.ipynb #f9967392
+# %% ../nbs/90_pipeline.ipynb #57ade6b9
 def scrape_once(
     project:Project, # Gets pictures
     quiet:bool=False, # No progress bar
@@ -41,7 +41,7 @@ def try_out(
 STAGES = dict(scrape=scrape_once, clean=clean, split=lambda project, quiet=False: split(project, again=True), train=train,
               evaluate=lambda project, quiet=False: evaluate(project), export=lambda project, quiet=False: export(project), predict=try_out)
 
-# %% ../nbs/90_pipeline.ipynb #07c23f83
+# %% ../nbs/90_pipeline.ipynb #63d3ff5d
 def run(
     project:Project, # Taken from where it stands to `export/learner.pkl`
     quiet:bool=False, # No progress bars
@@ -56,7 +56,7 @@ def run(
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
-# %% ../nbs/90_pipeline.ipynb #db61d2cc
+# %% ../nbs/90_pipeline.ipynb #123dfe08
 DRAWN = dict(n=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
 
 def demo_settings(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['expand', 'open_learner', 'predict']
 
-# %% ../nbs/80_predict.ipynb #f32975ea
+# %% ../nbs/80_predict.ipynb #c45f0f15
 import sys, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .picture import decode
 from .project import SUFFIXES, Project
 
-# %% ../nbs/80_predict.ipynb #ab795937
+# %% ../nbs/80_predict.ipynb #37e69641
 def expand(
     paths:list, # Files and folders
 ) -> list: # Files: those named, and the pictures in and below the folders, sorted
@@ -30,7 +30,7 @@ def expand(
     if not files: raise FileNotFoundError(f"no pictures in {', '.join(map(str, paths))}: looked for {' '.join(SUFFIXES)}")
     return files
 
-# %% ../nbs/80_predict.ipynb #2a5c9aba
+# %% ../nbs/80_predict.ipynb #28dde8a8
 def open_learner(
     project:Project, # Its `export/learner.pkl` is loaded
 ) -> Learner: # On the CPU

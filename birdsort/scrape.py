@@ -7,7 +7,7 @@ __all__ = ['BROWSERS', 'FLAGS', 'MAX_BYTES', 'HEADERS', 'NoBrowser', 'browser', 
            'load_tiles', 'read_tiles', 'Blocked', 'search', 'fetch', 'get_picture', 'download', 'find_hits',
            'fill_label', 'tally', 'scrape']
 
-# %% ../nbs/10_scrape.ipynb #f380dd39
+# %% ../nbs/10_scrape.ipynb #e05aff7f
 import os, shutil, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -24,12 +24,12 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from tqdm.auto import tqdm
 
-from .aviary import Aviary
+from .aviary.site import Aviary
 from .picture import fingerprint, ingest
 from .project import Project, sync, write_whole
 from .settings import unknown
 
-# %% ../nbs/10_scrape.ipynb #ec741479
+# %% ../nbs/10_scrape.ipynb #925d2449
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
 FLAGS = ('--no-sandbox', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update',
          '--disable-sync', '--no-first-run', '--mute-audio', '--window-size=1280,1600')
@@ -55,7 +55,7 @@ def browser(
         if driver: driver.quit()
         shutil.rmtree(profile, ignore_errors=True)
 
-# %% ../nbs/10_scrape.ipynb #fb0f11f9
+# %% ../nbs/10_scrape.ipynb #ed8b32f1
 def _version(program):
     import subprocess
     try: return subprocess.run([program, '--version'], capture_output=True, text=True, timeout=10).stdout.strip() or 'no version'
@@ -69,7 +69,7 @@ def _no_browser(found, error):
     return (f'the browser did not start: {why} (browser {found}: {_version(found)}; driver {driver or "from Selenium Manager"}'
             f'{": " + _version(driver) if driver else ""}): their versions must match, `sudo apt-get install chromium chromium-driver` gives a pair')
 
-# %% ../nbs/10_scrape.ipynb #78796fb4
+# %% ../nbs/10_scrape.ipynb #4aca9b71
 class Hit(NamedTuple):
     "A picture that a search has found."
     address:str # Where the photo itself lives
@@ -87,7 +87,7 @@ def parse_imgres(
     if not url.path.endswith('/imgres') or urlsplit(photo).scheme not in ('http', 'https'): return None
     return Hit(photo, q.get('imgrefurl', [''])[0], title)
 
-# %% ../nbs/10_scrape.ipynb #d0c97e53
+# %% ../nbs/10_scrape.ipynb #d6c3f27b
 _TILES = """const tiles = [...document.querySelectorAll('a')].filter(a => a.querySelector('img') &&
   (!a.getAttribute('href') || a.getAttribute('href') === '#' || a.href.includes('/imgres?')));"""
 _COUNT = _TILES + 'return tiles.length;'
@@ -107,7 +107,7 @@ def pass_consent(
     if buttons: buttons[0].click()
     return bool(buttons)
 
-# %% ../nbs/10_scrape.ipynb #bc10bc93
+# %% ../nbs/10_scrape.ipynb #adf6a089
 def load_tiles(
     driver, # On a result page
     n:int, # How many tiles are enough
@@ -137,7 +137,7 @@ def read_tiles(
         links = driver.execute_script(_REVEAL)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../nbs/10_scrape.ipynb #0bbd91df
+# %% ../nbs/10_scrape.ipynb #487fb085
 class Blocked(RuntimeError): "The search refuses to answer programs for now; what was collected is kept."
 
 def search(
@@ -156,7 +156,7 @@ def search(
     if not hits and 'did not match any' not in text: raise RuntimeError(f'no picture could be read from {driver.current_url}: its layout may have changed, or it is no image search')
     return list({h.address: h for h in hits}.values())
 
-# %% ../nbs/10_scrape.ipynb #7982d85b
+# %% ../nbs/10_scrape.ipynb #81064231
 MAX_BYTES = 32_000_000
 HEADERS = {'User-Agent': 'birdsort/0.1 (collects pictures for image classifiers)', 'Accept': 'image/*'}
 
@@ -187,7 +187,7 @@ def get_picture(
     sha = fingerprint(raw)
     return dict(state='kept', reason=None, name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=w, height=h), data
 
-# %% ../nbs/10_scrape.ipynb #bcb5f014
+# %% ../nbs/10_scrape.ipynb #edf83550
 def download(
     project:Project, # Gets the files, in `images/<label>/`
     rows:list, # Catalogue rows of one label, state "asked"
@@ -209,7 +209,7 @@ def download(
             project.catalogue.update(row['id'], **news)
     return kept
 
-# %% ../nbs/10_scrape.ipynb #1f610af2
+# %% ../nbs/10_scrape.ipynb #8ec646a6
 def find_hits(
     project:Project, # Gets a catalogue row for every hit
     driver, # A Selenium driver
@@ -237,7 +237,7 @@ def fill_label(project:Project, driver, label:str, n:int, address:str, source:st
             missing -= download(project, waiting[:missing], bar)
             waiting = cat.rows(label=label, state='asked')
 
-# %% ../nbs/10_scrape.ipynb #73d8e748
+# %% ../nbs/10_scrape.ipynb #af4f8683
 def tally(
     project:Project, # Its catalogue is counted
     asked:int=None, # Pictures wanted per label; None takes the setting
@@ -254,7 +254,7 @@ def tally(
 def _one_browser(headed):
     with ExitStack() as stack: yield lru_cache(1)(lambda: stack.enter_context(browser(headed)))
 
-# %% ../nbs/10_scrape.ipynb #f9eb7520
+# %% ../nbs/10_scrape.ipynb #f72001e0
 def scrape(
     project:Project, # Gets pictures and catalogue rows
     label:str=None, # Only this label

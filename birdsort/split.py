@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['SIDES', 'plan_split', 'count_labels', 'split_signature', 'split']
 
-# %% ../nbs/30_split.ipynb #4732e625
+# %% ../nbs/30_split.ipynb #2f865884
 import shutil
 from pathlib import Path
 
 from .project import Project, finish, finished, list_pictures, signature, sync
 
-# %% ../nbs/30_split.ipynb #1124aea8
+# %% ../nbs/30_split.ipynb #8340f2b2
 SIDES = ('train', 'val', 'test')
 
 def plan_split(
@@ -27,7 +27,7 @@ def plan_split(
                                "scrape more, put your own into images/<label>/, or choose another ratio")
     return plan
 
-# %% ../nbs/30_split.ipynb #1a4f72d3
+# %% ../nbs/30_split.ipynb #9130d494
 def count_labels(
     project:Project, # Its `images/` are counted
 ) -> dict: # Label -> number of pictures, in the order of the settings
@@ -45,7 +45,7 @@ def split_signature(
     s = project.settings
     return signature([[l, f.name] for l,fs in list_pictures(project.images).items() for f in fs], s.ratio, s.seed)
 
-# %% ../nbs/30_split.ipynb #7a76636e
+# %% ../nbs/30_split.ipynb #1b571370
 def split(
     project:Project, # Gets `split/{train,val,test}/<label>/`, copies of its pictures
     again:bool=False, # Replace a split that was made from other pictures or settings
@@ -64,7 +64,7 @@ def split(
     _write_sides(project)
     return finish(project, 'split', sign, {side: {l: p[i] for l,p in plan.items()} for i,side in enumerate(SIDES)})
 
-# %% ../nbs/30_split.ipynb #93fa1586
+# %% ../nbs/30_split.ipynb #1338146c
 def _suffixes(project): return tuple(sorted({f.suffix for fs in list_pictures(project.images).values() for f in fs}))
 
 def _replace(new, folder):

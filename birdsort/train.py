@@ -6,7 +6,7 @@
 __all__ = ['ReduceLROnPlateau', 'keep_best', 'watchers', 'architecture', 'make_learner', 'History', 'Bar', 'runs',
            'train_signature', 'train', 'load_run', 'plot_history']
 
-# %% ../nbs/50_train.ipynb #9b95be6c
+# %% ../nbs/50_train.ipynb #28e43ca1
 import csv, io, json, shutil, sys, time
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -29,7 +29,7 @@ from .data import IMAGENET, dataloaders
 from .project import Project, finish, finished, list_pictures, signature, write_whole
 from .settings import unknown
 
-# %% ../nbs/50_train.ipynb #004648ef
+# %% ../nbs/50_train.ipynb #ff3e1855
 class ReduceLROnPlateau(_ReduceLROnPlateau):
     "fastai's `ReduceLROnPlateau`, whose reduction also holds under a schedule such as one-cycle, and waits until its warm-up is over."
     def before_fit(self):
@@ -44,7 +44,7 @@ class ReduceLROnPlateau(_ReduceLROnPlateau):
         super().after_epoch()
         if self.opt.hypers[-1]['lr'] < before: self.scale /= self.factor
 
-# %% ../nbs/50_train.ipynb #3ec143a1
+# %% ../nbs/50_train.ipynb #bdca5a88
 def keep_best() -> SaveModelCallback: # To be shared by all fits of a run
     "Save the weights with the lowest validation loss of all phases, and go on from them."
     return SaveModelCallback(monitor='valid_loss', fname='best', reset_on_fit=False)
@@ -57,7 +57,7 @@ def watchers(
     "The published callbacks of a stage: keep the best, reduce after two epochs on a plateau, stop after three without any improvement."
     return [best, ReduceLROnPlateau(monitor='valid_loss', min_delta=min_delta, factor=factor, patience=2), EarlyStoppingCallback(monitor='valid_loss', patience=3)]
 
-# %% ../nbs/50_train.ipynb #3fb03765
+# %% ../nbs/50_train.ipynb #f6b354fb
 def architecture(
     name:str, # torchvision or timm name, or local-dir:FOLDER
 ) -> tuple: # (what `vision_learner` takes: a function or a timm name; (mean, std) that it expects)
@@ -76,7 +76,7 @@ def architecture(
     cfg = timm.get_pretrained_cfg(name)
     return name, (cfg.mean, cfg.std) if cfg else IMAGENET
 
-# %% ../nbs/50_train.ipynb #6b5d8f11
+# %% ../nbs/50_train.ipynb #c050b40b
 def make_learner(
     project:Project, # Its split and settings
     path:Path=None, # Where weights are saved
@@ -95,7 +95,7 @@ def make_learner(
 
 def _first_line(e): return (str(e).strip().splitlines() or [type(e).__name__])[0]
 
-# %% ../nbs/50_train.ipynb #238f7dc1
+# %% ../nbs/50_train.ipynb #2fa71ec7
 class History(Callback):
     "One row per epoch, kept in `rows` and in a CSV file."
     order = 55 # Before early stopping ends the epoch
@@ -121,7 +121,7 @@ class Bar(Callback):
         tqdm.write(f"epoch {self.epoch+1:>2}/{self.n_epoch}  " + '  '.join(f'{k} {v:.3f}' for k,v in values), file=sys.stderr)
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/50_train.ipynb #c153f3ba
+# %% ../nbs/50_train.ipynb #5e5fe6a8
 class _AboveBar(io.TextIOBase):
     def write(self, text):
         if text.strip(): tqdm.write(f'  {text.strip()}', file=sys.stderr)
@@ -135,7 +135,7 @@ def _voice(learn, quiet):
         if not quiet: learn.add_cb(Bar())
         with learn.no_logging(), redirect_stdout(io.StringIO() if quiet else _AboveBar()): yield
 
-# %% ../nbs/50_train.ipynb #25751f54
+# %% ../nbs/50_train.ipynb #4bcc006c
 def runs(
     project:Project, # Its `models/` is listed
 ) -> list: # Folders of finished runs, oldest first
@@ -163,7 +163,7 @@ def _fit_stages(learn, s, part):
     shutil.copy(part/'best.pth', part/'stage_one.pth')
     return [one, _fit_stage(learn, best, history, 'fine-tune', lambda **kw: learn.fine_tune(s.epochs[1], lr_mult=100 if s.pretrained else 20, **kw), .05, 7.5)]
 
-# %% ../nbs/50_train.ipynb #36c33b00
+# %% ../nbs/50_train.ipynb #d2608dcf
 def train(
     project:Project, # Gets a run in `models/`
     again:bool=False, # Train even if these pictures and settings were trained before
@@ -184,14 +184,14 @@ def train(
     part.replace(project.models/result['run'])
     return finish(project, 'train', sign, result)
 
-# %% ../nbs/50_train.ipynb #ca3d7a65
+# %% ../nbs/50_train.ipynb #d5f7f196
 def _next_name(project): return f"{len(runs(project))+1:03d}_{Path(project.settings.architecture.split(':')[-1]).name}"
 
 def _describe(s):
     from dataclasses import asdict
     return asdict(s) | dict(versions=dict(fastai=sys.modules['fastai'].__version__, torch=torch.__version__, timm=timm.__version__))
 
-# %% ../nbs/50_train.ipynb #9e16ad93
+# %% ../nbs/50_train.ipynb #75fbac5f
 def load_run(
     project:Project, # Whose run
     run:str=None, # Its folder's name; None takes the last

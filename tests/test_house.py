@@ -15,10 +15,10 @@ def exports(notebook):
 
 
 def floor(notebook):
-    "Where a notebook stands: its number; recipes above every stage, the command line above all."
+    "Where a notebook stands: by its number; the aviary above the ground's own, recipes above every stage, the command line above all."
+    number = int((re.match(r'\d+', notebook.name) or ['1000'])[0])
     if exports(notebook) == 'cli': return 10_000
-    number = re.match(r'\d+', notebook.name)
-    return int(number[0]) if number else 1_000
+    return 5+number/100 if notebook.parent.name == 'aviary' else number
 
 
 FLOORS = {exports(n): floor(n) for n in NOTEBOOKS if exports(n)}
@@ -30,11 +30,15 @@ def test_every_module_has_a_notebook():
 
 
 def imported(file):
+    "The modules of birdsort that a module imports, at its top or inside a function."
+    home = ['birdsort', *file.relative_to(ROOT/'birdsort').parent.parts]
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or '').startswith('birdsort')):
-            module = (node.module or '').removeprefix('birdsort').removeprefix('.')
-            yield from [module] if module else [a.name for a in node.names if a.name != '__version__']
-        if isinstance(node, ast.Import): yield from [a.name.removeprefix('birdsort.') for a in node.names if a.name.startswith('birdsort.')]
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            base = home[:len(home)+1-node.level] if node.level else []
+            module = '.'.join([*base, *filter(None, [node.module])])
+            names = [f'{module}.{a.name}' for a in node.names] if f'{module}.'.removeprefix('birdsort.').rstrip('.') not in MODULES else [module]
+        yield from (n.removeprefix('birdsort.') for n in names if n.startswith('birdsort.') and not n.endswith('.__version__'))
 
 
 def test_arrows_point_down():

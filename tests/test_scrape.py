@@ -4,7 +4,7 @@ import os, signal, sqlite3, subprocess, time
 import pytest
 from conftest import CLI, ENV, as_json, birdsort, files, one_line
 
-from birdsort.aviary import Aviary
+from birdsort.aviary.site import Aviary
 from birdsort.clean import clean
 from birdsort.lesson import lesson_project
 from birdsort.picture import decode, fingerprint
