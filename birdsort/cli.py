@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'SAY', 'table', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run',
            'demo', 'add_verb', 'parser', 'explain', 'main']
 
-# %% ../nbs/95_cli.ipynb #889886de
+# %% ../nbs/95_cli.ipynb #1387459f
 import argparse, errno, inspect, json, sqlite3, sys, warnings
 from contextlib import redirect_stdout
 
@@ -14,7 +14,7 @@ from . import __version__
 from .project import find_project
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #93475ed1
+# %% ../nbs/95_cli.ipynb #696608fc
 def table(
     rows:list, # Dicts with the same keys
 ) -> str: # A line for the keys and one per row; numbers to the right
@@ -26,7 +26,7 @@ def table(
     right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
     return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/95_cli.ipynb #8628ec1b
+# %% ../nbs/95_cli.ipynb #5b12ec42
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -52,7 +52,7 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, address, headed)
 
-# %% ../nbs/95_cli.ipynb #5d81b91b
+# %% ../nbs/95_cli.ipynb #cc698131
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -76,7 +76,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #84c826c3
+# %% ../nbs/95_cli.ipynb #d976f477
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -101,7 +101,7 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #d19e8e7a
+# %% ../nbs/95_cli.ipynb #cfd72530
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, rejected, removed}}, done: [stage], next: verb}
@@ -132,7 +132,7 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #7d75cad2
+# %% ../nbs/95_cli.ipynb #f33f6156
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
 def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
@@ -153,7 +153,7 @@ SAY = {v: globals()['_say_run' if v == 'demo' else f'_say_{v}'] for v in VERBS}
 def _tell(stage, result):
     print(f'== {stage}' if result is None else SAY[stage](result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #5e0b2f3a
+# %% ../nbs/95_cli.ipynb #fd43cda9
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
@@ -183,7 +183,7 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #efa26b9f
+# %% ../nbs/95_cli.ipynb #7f5f0818
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
@@ -198,6 +198,7 @@ def explain(
     if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError)): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'
 
+# %% ../nbs/95_cli.ipynb #79f74a72
 def _close_bars(): # An error in the middle of a bar leaves the cursor there
     from tqdm import tqdm
     for bar in list(getattr(tqdm, '_instances', ())): bar.close()

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STAGES', 'score', 'plot_confusion', 'show_answers', 'predict_test', 'evaluate']
 
-# %% ../nbs/60_evaluate.ipynb #f4f277b9
-import io
+# %% ../nbs/60_evaluate.ipynb #34d843c3
+import io, json
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from .data import test_loader
 from .aviary.pencil import contact_sheet
 from .picture import decode
 from .project import Project, finish, finished, list_pictures, signature, write_whole
-from .train import load_run, plot_history, runs
+from .train import last_run, load_run, plot_history
 
-# %% ../nbs/60_evaluate.ipynb #8924c289
+# %% ../nbs/60_evaluate.ipynb #57ec89e6
 def score(
     probs:np.ndarray, # (n, c) probabilities, rows summing to 1
     targets:np.ndarray, # (n,) indices of the true labels
@@ -34,7 +34,7 @@ def score(
                 f1_macro=float(f1_score(targets, pred, average='macro', labels=ids, zero_division=0)),
                 per_label={l: dict(n=int(n[i]), precision=float(p[i]), recall=float(r[i]), f1=float(f[i])) for i,l in enumerate(vocab)})
 
-# %% ../nbs/60_evaluate.ipynb #5f8ccb27
+# %% ../nbs/60_evaluate.ipynb #37b9a088
 def plot_confusion(
     matrix:np.ndarray, # (c, c) counts, true label by predicted label
     vocab:list, # The c labels
@@ -52,7 +52,7 @@ def plot_confusion(
     ax.set_xticks(range(c), vocab, rotation=45, ha='right')
     return fig
 
-# %% ../nbs/60_evaluate.ipynb #13ef7948
+# %% ../nbs/60_evaluate.ipynb #d46bb0d8
 def show_answers(
     files:list, # n pictures
     probs:np.ndarray, # (n, c) probabilities
@@ -63,10 +63,10 @@ def show_answers(
     "A page of pictures with what the network says of them and how sure it is; wrong answers name the truth."
     pred, sure = probs.argmax(1), probs.max(1)
     order = sorted(range(len(files)), key=lambda i: (pred[i] == targets[i], -sure[i] if pred[i] != targets[i] else sure[i]))[:most]
-    words = [f'{vocab[pred[i]]} {sure[i]:.2f}' + ('' if pred[i] == targets[i] else f' (is {vocab[targets[i]]})') for i in order]
-    return contact_sheet([decode(files[i], 256) for i in order], columns=6, side=128, captions=words)
+    words = [f'{vocab[pred[i]]} {sure[i]:.2f}' + ('' if pred[i] == targets[i] else f', is {vocab[targets[i]]}') for i in order]
+    return contact_sheet([decode(files[i], 256) for i in order], columns=6, side=140, captions=words)
 
-# %% ../nbs/60_evaluate.ipynb #fbe75b57
+# %% ../nbs/60_evaluate.ipynb #bacad97b
 def predict_test(
     project:Project, # Its test side is read
     learn:Learner, # From `load_run`
@@ -76,7 +76,7 @@ def predict_test(
     with learn.no_bar(), learn.no_logging(): probs, targets = learn.get_preds(dl=dl)
     return list(dl.dataset.items), probs.numpy(), targets.numpy()
 
-# %% ../nbs/60_evaluate.ipynb #c4d186a5
+# %% ../nbs/60_evaluate.ipynb #6655df5b
 STAGES = {'stage_one': 'after stage one', 'best': 'after stage two'}
 
 def _save(fig, path):
@@ -89,11 +89,11 @@ def evaluate(
     run:str=None, # A run's name; None takes the last
 ) -> dict: # {run, n, loss, accuracy, f1_macro, per_label, stage_one: {loss, accuracy, f1_macro}, reports}
     "Judge a run by the test side, after stage one and after stage two."
-    names = [d.name for d in runs(project)]
-    run = run or (names or [None])[-1]
-    sign = signature(run, [[l, f.name] for l,fs in list_pictures(project.split/'test').items() for f in fs])
+    folder = last_run(project, run)
+    run, made = folder.name, json.loads((folder/'run.json').read_text(encoding='utf-8'))['signature']
+    sign = signature(run, made, [[l, f.name] for l,fs in list_pictures(project.split/'test').items() for f in fs])
     if (done := finished(project, 'evaluate', sign)) and (project.reports/run).is_dir(): return done
-    scores, folder = {}, project.reports/str(run)
+    scores, folder = {}, project.reports/run
     for weights,title in STAGES.items():
         learn = load_run(project, run, weights)
         files, probs, targets = predict_test(project, learn)

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['bare', 'export']
 
-# %% ../nbs/70_export.ipynb #773711dd
-import os
+# %% ../nbs/70_export.ipynb #1e8446b9
+import json, os
 from pathlib import Path
 
 from fastai.learner import Learner
 
 from .project import Project, finish, finished, signature
-from .train import load_run, runs
+from .train import last_run, load_run
 
-# %% ../nbs/70_export.ipynb #1250275e
+# %% ../nbs/70_export.ipynb #cbe52c41
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
@@ -24,15 +24,15 @@ def bare(
     learn.path = Path('.')
     return learn
 
-# %% ../nbs/70_export.ipynb #da9f0d9f
+# %% ../nbs/70_export.ipynb #99b87859
 def export(
     project:Project, # Gets `export/learner.pkl`
     run:str=None, # A run's name; None takes the last
 ) -> dict: # {"learner": path, "run": its name, "labels": list, "megabytes": float}
     "Write a run's best weights as `learner.pkl`; the file is there whole or not at all."
-    names = [d.name for d in runs(project)]
-    run = run or (names or [None])[-1]
-    sign, file = signature(run), project.export/'learner.pkl'
+    folder = last_run(project, run)
+    run, made = folder.name, json.loads((folder/'run.json').read_text(encoding='utf-8'))['signature']
+    sign, file = signature(run, made), project.export/'learner.pkl'
     if (done := finished(project, 'export', sign)) and file.is_file(): return done
     learn = bare(load_run(project, run))
     project.export.mkdir(exist_ok=True)

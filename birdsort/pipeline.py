@@ -5,21 +5,20 @@
 # %% auto #0
 __all__ = ['STAGES', 'DRAWN', 'scrape_once', 'try_out', 'run', 'demo_settings', 'demo']
 
-# %% ../nbs/90_pipeline.ipynb #ff08456b
+# %% ../nbs/90_pipeline.ipynb #904c67bc
 import time
 from pathlib import Path
 
 from .clean import clean
-from .data import check_split
 from .evaluate import evaluate
 from .export import export
 from .predict import predict
-from .project import Project, finish, finished, list_pictures, new_project, signature
+from .project import Project, absolute, finish, finished, list_pictures, new_project, signature
 from .scrape import scrape
 from .split import split
 from .train import architecture, train
 
-# %% ../nbs/90_pipeline.ipynb #57ade6b9
+# %% ../nbs/90_pipeline.ipynb #ac202c8b
 def scrape_once(
     project:Project, # Gets pictures
     quiet:bool=False, # No progress bar
@@ -41,7 +40,7 @@ def try_out(
 STAGES = dict(scrape=scrape_once, clean=clean, split=lambda project, quiet=False: split(project, again=True), train=train,
               evaluate=lambda project, quiet=False: evaluate(project), export=lambda project, quiet=False: export(project), predict=try_out)
 
-# %% ../nbs/90_pipeline.ipynb #63d3ff5d
+# %% ../nbs/90_pipeline.ipynb #c47b0a67
 def run(
     project:Project, # Taken from where it stands to `export/learner.pkl`
     quiet:bool=False, # No progress bars
@@ -56,7 +55,7 @@ def run(
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
-# %% ../nbs/90_pipeline.ipynb #123dfe08
+# %% ../nbs/90_pipeline.ipynb #cb486443
 DRAWN = dict(n=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
 
 def demo_settings(
@@ -68,7 +67,7 @@ def demo_settings(
     if not Path(gallery).is_dir(): raise FileNotFoundError(f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with pictures')
     counts = {l: len(fs) for l,fs in list_pictures(gallery).items() if fs}
     if len(counts) < 2: raise ValueError(f'{gallery} holds {len(counts)} label folders with pictures: at least two are needed')
-    return dict(address='aviary', gallery=str(Path(gallery).resolve()), n=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
+    return dict(address='aviary', gallery=str(gallery), n=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
 
 def demo(
     path:Path='data/demo', # The demo's project folder; an unfinished one is continued
@@ -78,7 +77,7 @@ def demo(
     tell=lambda stage, result: None, # As in `run`
 ) -> dict: # As `run`
     "`new` and `run` over the aviary, in a folder of its own."
-    wanted, made = demo_settings(gallery, arch), (Path(path)/'birdsort.toml').is_file()
+    wanted, made = absolute(demo_settings(gallery, arch)), (Path(path)/'birdsort.toml').is_file()
     if 'architecture' in wanted: architecture(wanted['architecture'])
     project = Project(path) if made else new_project(path, **wanted)
     differs = [k for k,v in wanted.items() if getattr(project.settings, k) != v]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['expand', 'open_learner', 'predict']
 
-# %% ../nbs/80_predict.ipynb #c45f0f15
+# %% ../nbs/80_predict.ipynb #991a4196
 import sys, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .picture import decode
 from .project import SUFFIXES, Project
 
-# %% ../nbs/80_predict.ipynb #37e69641
+# %% ../nbs/80_predict.ipynb #6689032e
 def expand(
     paths:list, # Files and folders
 ) -> list: # Files: those named, and the pictures in and below the folders, sorted
@@ -30,7 +30,7 @@ def expand(
     if not files: raise FileNotFoundError(f"no pictures in {', '.join(map(str, paths))}: looked for {' '.join(SUFFIXES)}")
     return files
 
-# %% ../nbs/80_predict.ipynb #28dde8a8
+# %% ../nbs/80_predict.ipynb #7aa2711e
 def open_learner(
     project:Project, # Its `export/learner.pkl` is loaded
 ) -> Learner: # On the CPU
@@ -41,9 +41,15 @@ def open_learner(
         warnings.simplefilter('ignore') # fastai warns of pickles in general; this one is the project's own
         return load_learner(file)
 
+# %% ../nbs/80_predict.ipynb #dcfeaec2
 def _try(file):
     try: return PILImage.create(decode(file, 512)), None
     except (ValueError, OSError) as e: return None, str(e)
+
+def _best(learn, ims):
+    if not ims: return []
+    p, i = learn.get_preds(dl=learn.dls.test_dl(ims, num_workers=0))[0].max(1)
+    return [(learn.dls.vocab[j], round(q, 4)) for j,q in zip(i.tolist(), p.tolist())]
 
 def predict(
     project:Project, # Its exported learner is used
@@ -62,8 +68,3 @@ def predict(
                     dict(file=str(f), label=None, probability=None, error=e) for f,im,e in some]
             bar.update(len(some))
     return out
-
-def _best(learn, ims):
-    if not ims: return []
-    p, i = learn.get_preds(dl=learn.dls.test_dl(ims, num_workers=0))[0].max(1)
-    return [(learn.dls.vocab[j], round(q, 4)) for j,q in zip(i.tolist(), p.tolist())]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'SUFFIXES', 'OPENING', 'Catalogue', 'Project', 'find_project', 'write_whole', 'free_path', 'list_pictures',
-           'sync', 'signature', 'finish', 'finished', 'step_notebook', 'new_project']
+           'sync', 'signature', 'finish', 'finished', 'step_notebook', 'absolute', 'new_project']
 
-# %% ../nbs/01_project.ipynb #99f77ac3
+# %% ../nbs/01_project.ipynb #598555f9
 import hashlib, json, os, sqlite3, threading
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .settings import Settings, parse_settings, to_toml
 
-# %% ../nbs/01_project.ipynb #9438ab0f
+# %% ../nbs/01_project.ipynb #fb8f60c4
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
            'name', 'sha256', 'bytes', 'width', 'height', 'split', 'added')
 _SCHEMA = """
@@ -26,7 +26,7 @@ create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);"""
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
-# %% ../nbs/01_project.ipynb #8fca399b
+# %% ../nbs/01_project.ipynb #ffafe30e
 class Catalogue:
     "What is known of each picture, in SQLite; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
@@ -57,7 +57,7 @@ class Catalogue:
         c = ', '.join(columns)
         return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
 
-# %% ../nbs/01_project.ipynb #441b3c17
+# %% ../nbs/01_project.ipynb #134ca81a
 class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
@@ -79,7 +79,7 @@ class Project:
         if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
-# %% ../nbs/01_project.ipynb #dff7c5bc
+# %% ../nbs/01_project.ipynb #783a3e46
 def find_project(
     path=None, # The project's folder; None looks for one
 ) -> Project: # The project, or `FileNotFoundError` with what to type
@@ -88,7 +88,7 @@ def find_project(
     here = Path.cwd()
     return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
-# %% ../nbs/01_project.ipynb #7820dd02
+# %% ../nbs/01_project.ipynb #9d81e3f3
 def write_whole(
     path:Path, # Where the file is to be
     data:bytes, # Its content; a str is written as UTF-8
@@ -111,7 +111,7 @@ def free_path(
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
     return next(folder/n for n in names if not (folder/n).exists())
 
-# %% ../nbs/01_project.ipynb #b6277618
+# %% ../nbs/01_project.ipynb #f03fc5fd
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 
 def list_pictures(
@@ -135,7 +135,7 @@ def sync(
     cat.add([dict(label=l, name=n, source='folder', state=s) for (l, n),s in disk.items() if (l, n) not in rows])
     return kept
 
-# %% ../nbs/01_project.ipynb #7dce6341
+# %% ../nbs/01_project.ipynb #5794ef96
 def signature(
     *parts, # What a stage's result depends on; anything that JSON can hold
 ) -> str: # 16 hexadecimal digits
@@ -156,7 +156,7 @@ def finished(
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
     return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
 
-# %% ../nbs/01_project.ipynb #3307d252
+# %% ../nbs/01_project.ipynb #ba7d6174
 OPENING = "from birdsort.project import find_project\nproject = find_project()\nproject"
 
 def step_notebook(
@@ -172,17 +172,27 @@ def step_notebook(
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
-# %% ../nbs/01_project.ipynb #879cfef3
+# %% ../nbs/01_project.ipynb #98de9df6
 def _notebooks():
     here = Path(find_spec('birdsort').submodule_search_locations[0])
     return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))
+
+def absolute(
+    settings:dict, # Some of `Settings`
+) -> dict: # The same, with the folders in them made absolute
+    "A project can be used from any folder, so what is written into it does not depend on where one stood."
+    settings = dict(settings)
+    if settings.get('gallery'): settings['gallery'] = str(Path(settings['gallery']).resolve())
+    kind, _, where = settings.get('architecture', '').partition(':')
+    if kind == 'local-dir': settings['architecture'] = f'local-dir:{Path(where).resolve()}'
+    return settings
 
 def new_project(
     path:Path, # The project's folder; made when missing
     **settings, # What differs from the defaults of `Settings`
 ) -> Project: # The project
     "Write `birdsort.toml` and the stage notebooks; `FileExistsError` where there is a project already."
-    path, made = Path(path), Settings(**settings)
+    path, made = Path(path), Settings(**absolute(settings))
     if (path/'birdsort.toml').exists(): raise FileExistsError(f"{path} is a project already: edit {path/'birdsort.toml'}, or choose another folder")
     for f in _notebooks():
         if nb := step_notebook(json.loads(f.read_text(encoding='utf-8'))): write_whole(path/'notebooks'/f.name, json.dumps(nb, indent=1, ensure_ascii=False))
