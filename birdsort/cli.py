@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'SAY', 'table', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run',
-           'demo', 'add_verb', 'parser', 'explain', 'main']
+           'demo', 'add_verb', 'parse', 'parser', 'explain', 'main']
 
-# %% ../nbs/95_cli.ipynb #1387459f
-import argparse, errno, inspect, json, sqlite3, sys, warnings
+# %% ../nbs/95_cli.ipynb #5abb8e85
+import argparse, errno, inspect, json, signal, sqlite3, sys, threading, warnings
 from contextlib import redirect_stdout
 
 from . import __version__
 from .project import find_project
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #696608fc
+# %% ../nbs/95_cli.ipynb #4a52bcf2
 def table(
     rows:list, # Dicts with the same keys
 ) -> str: # A line for the keys and one per row; numbers to the right
@@ -26,7 +26,7 @@ def table(
     right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
     return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/95_cli.ipynb #5b12ec42
+# %% ../nbs/95_cli.ipynb #3ad8490e
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -37,6 +37,7 @@ def new(
     "Make a project: settings and notebooks to step through."
     from birdsort.project import new_project
     pairs = [(l.strip(), [q.strip() for q in (rest or l.replace('_', ' ')).split(',')]) for l,_,rest in (x.partition('=') for x in names)]
+    if twice := [l for l,_ in pairs if [m for m,_ in pairs].count(l) > 1]: raise ValueError(f'label {twice[0]!r} is named twice: for several queries, write {twice[0]}=QUERY,QUERY')
     given = dict(labels=dict(pairs) or None, n=n, architecture=arch, address=address)
     project = new_project(path, **{k: v for k,v in given.items() if v is not None})
     return dict(project=str(project.path), labels=project.settings.labels, notebooks=sorted(f.name for f in (project.path/'notebooks').glob('*.ipynb')))
@@ -52,7 +53,7 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, address, headed)
 
-# %% ../nbs/95_cli.ipynb #cc698131
+# %% ../nbs/95_cli.ipynb #35f43169
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -76,7 +77,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #d976f477
+# %% ../nbs/95_cli.ipynb #14e9b971
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -101,19 +102,23 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #cfd72530
+# %% ../nbs/95_cli.ipynb #a26875fd
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, rejected, removed}}, done: [stage], next: verb}
     "Show how far a project has come."
+    from birdsort.clean import images_signature
     from birdsort.project import finished, sync
     from birdsort.scrape import tally
+    from birdsort.split import current_split, train_signature
     p = find_project(project)
     sync(p)
     removed = p.catalogue.counts('label', 'state')
     labels = {l: t | dict(removed=removed.get((l, 'removed'), 0)) for l,t in tally(p).items()}
-    have = dict(scrape=any(t['kept'] for t in labels.values()), clean=finished(p, 'clean'), split=p.split.is_dir(), train=finished(p, 'train'),
-                evaluate=finished(p, 'evaluate'), export=(p.export/'learner.pkl').is_file())
+    trained = finished(p, 'train', train_signature(p))
+    of_run = lambda stage: trained and (finished(p, stage) or {}).get('run') == trained['run']
+    have = dict(scrape=any(t['kept'] for t in labels.values()), clean=finished(p, 'clean', images_signature(p)), split=current_split(p), train=trained,
+                evaluate=of_run('evaluate'), export=of_run('export') and (p.export/'learner.pkl').is_file())
     return dict(project=str(p.path), labels=labels, done=[s for s,d in have.items() if d], next=next((s for s,d in have.items() if not d), 'predict'))
 
 def run(
@@ -132,7 +137,7 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #f33f6156
+# %% ../nbs/95_cli.ipynb #eca2e677
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
 def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
@@ -153,7 +158,7 @@ SAY = {v: globals()['_say_run' if v == 'demo' else f'_say_{v}'] for v in VERBS}
 def _tell(stage, result):
     print(f'== {stage}' if result is None else SAY[stage](result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #fd43cda9
+# %% ../nbs/95_cli.ipynb #c3a5cc80
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
@@ -174,6 +179,16 @@ def add_verb(
     p.add_argument('--json', action='store_true', help='Print the result as one JSON object')
     p.add_argument('--debug', action='store_true', help='Show the traceback of an error')
 
+def parse(
+    argv:list, # Arguments
+) -> argparse.Namespace: # Of one verb
+    "Parse a command line; `new` takes its names before and after its options."
+    p = parser()
+    args, rest = p.parse_known_args(argv)
+    if args.verb == 'new' and not any(r[:1] == '-' for r in rest): args.names, rest = [*args.names, *rest], []
+    if rest: p.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
 def parser() -> argparse.ArgumentParser: # For all verbs
     "The command line's parser."
     p = _Parser(prog='birdsort', description='Names in, a trustworthy image classifier out.',
@@ -183,7 +198,7 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #7f5f0818
+# %% ../nbs/95_cli.ipynb #fe5b956d
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
@@ -198,7 +213,7 @@ def explain(
     if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError)): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'
 
-# %% ../nbs/95_cli.ipynb #79f74a72
+# %% ../nbs/95_cli.ipynb #50fefcba
 def _close_bars(): # An error in the middle of a bar leaves the cursor there
     from tqdm import tqdm
     for bar in list(getattr(tqdm, '_instances', ())): bar.close()
@@ -209,14 +224,17 @@ def main(
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0][:1] != '-' and argv[0] not in VERBS: return print(f"birdsort: {unknown('verb', argv[0], VERBS)}", file=sys.stderr) or 1
-    args = vars(parser().parse_args(argv))
+    args = vars(parse(argv))
     verb, as_json, debug = (args.pop(k) for k in ('verb', 'json', 'debug'))
     if not debug: warnings.filterwarnings('ignore')
+    for out in (sys.stdout, sys.stderr): getattr(out, 'reconfigure', lambda **_: None)(errors='replace') # A terminal that lacks a letter shows a ? for it
+    for name in ('SIGTERM', 'SIGHUP'): # Asked to end: close the browser first, as on Ctrl-C
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread(): signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         with redirect_stdout(sys.stderr): result = VERBS[verb](**args)
-    except KeyboardInterrupt: return _close_bars() or print('\nbirdsort: stopped; what was done is kept, and the same command goes on from here', file=sys.stderr) or 130
+    except KeyboardInterrupt: return _close_bars() or print('\nbirdsort: stopped; finished stages and pictures are kept, and the same command goes on from there', file=sys.stderr) or 130
     except Exception as e:
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
-    print(json.dumps(result, ensure_ascii=False) if as_json else SAY[verb](result))
-    return 0
+    print(json.dumps(result) if as_json else SAY[verb](result))
+    return 1 if verb == 'scrape' and 'problems' in result else 0

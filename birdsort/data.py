@@ -5,23 +5,24 @@
 # %% auto #0
 __all__ = ['IMAGENET', 'dataloaders', 'check_split', 'test_loader']
 
-# %% ../nbs/40_data.ipynb #9d6f82b2
-import torch
+# %% ../nbs/40_data.ipynb #13575178
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.data import ImageDataLoaders, Normalize
 
 from .project import Project, list_pictures
-from .split import SIDES, split
+from .settings import Settings
+from .split import SIDES
 
-# %% ../nbs/40_data.ipynb #9737c6e2
+# %% ../nbs/40_data.ipynb #135c34cc
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) # Mean and standard deviation per channel, of pixels in [0, 1]
 
 def dataloaders(
     project:Project, # Its `split/` is read; `FileNotFoundError` without one
     stats:tuple=IMAGENET, # (mean, std) per channel that the network expects
+    settings:Settings=None, # Of an earlier run; None takes the project's
 ) -> ImageDataLoaders: # Batches (b, 3, size, size) float32, normalised, and labels (b,) int64
     "fastai's `DataLoaders` over train and val."
-    s = project.settings
+    s = settings or project.settings
     check_split(project)
     train = sum(len(fs) for fs in list_pictures(project.split/'train').values())
     return ImageDataLoaders.from_folder(project.split, train='train', valid='val', bs=min(s.batch_size, train), seed=s.seed, num_workers=0,
@@ -37,7 +38,7 @@ def check_split(
         if missing := sorted(set(project.settings.labels) - have):
             raise ValueError(f"{project.split/side} has no picture of {', '.join(missing)}: run `birdsort split --again --project {project.path}`")
 
-# %% ../nbs/40_data.ipynb #5e7d86b8
+# %% ../nbs/40_data.ipynb #e5b5effa
 def test_loader(
     project:Project, # Its `split/test` is read
     dls:ImageDataLoaders, # What the model was trained with: size, normalisation, labels

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['STAGES', 'score', 'plot_confusion', 'show_answers', 'predict_test', 'evaluate']
 
-# %% ../nbs/60_evaluate.ipynb #34d843c3
+# %% ../nbs/60_evaluate.ipynb #bae24cce
 import io, json
-from pathlib import Path
 
 import numpy as np
 from fastai.learner import Learner
@@ -17,10 +16,11 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from .data import test_loader
 from .aviary.pencil import contact_sheet
 from .picture import decode
-from .project import Project, finish, finished, list_pictures, signature, write_whole
+from .project import Project, finish, finished, listing, signature, write_whole
+from .split import sides_signature
 from .train import last_run, load_run, plot_history
 
-# %% ../nbs/60_evaluate.ipynb #57ec89e6
+# %% ../nbs/60_evaluate.ipynb #3396b296
 def score(
     probs:np.ndarray, # (n, c) probabilities, rows summing to 1
     targets:np.ndarray, # (n,) indices of the true labels
@@ -34,7 +34,7 @@ def score(
                 f1_macro=float(f1_score(targets, pred, average='macro', labels=ids, zero_division=0)),
                 per_label={l: dict(n=int(n[i]), precision=float(p[i]), recall=float(r[i]), f1=float(f[i])) for i,l in enumerate(vocab)})
 
-# %% ../nbs/60_evaluate.ipynb #37b9a088
+# %% ../nbs/60_evaluate.ipynb #8887b58e
 def plot_confusion(
     matrix:np.ndarray, # (c, c) counts, true label by predicted label
     vocab:list, # The c labels
@@ -52,7 +52,7 @@ def plot_confusion(
     ax.set_xticks(range(c), vocab, rotation=45, ha='right')
     return fig
 
-# %% ../nbs/60_evaluate.ipynb #d46bb0d8
+# %% ../nbs/60_evaluate.ipynb #0d562b57
 def show_answers(
     files:list, # n pictures
     probs:np.ndarray, # (n, c) probabilities
@@ -66,7 +66,7 @@ def show_answers(
     words = [f'{vocab[pred[i]]} {sure[i]:.2f}' + ('' if pred[i] == targets[i] else f', is {vocab[targets[i]]}') for i in order]
     return contact_sheet([decode(files[i], 256) for i in order], columns=6, side=140, captions=words)
 
-# %% ../nbs/60_evaluate.ipynb #bacad97b
+# %% ../nbs/60_evaluate.ipynb #5e80fc0e
 def predict_test(
     project:Project, # Its test side is read
     learn:Learner, # From `load_run`
@@ -76,7 +76,7 @@ def predict_test(
     with learn.no_bar(), learn.no_logging(): probs, targets = learn.get_preds(dl=dl)
     return list(dl.dataset.items), probs.numpy(), targets.numpy()
 
-# %% ../nbs/60_evaluate.ipynb #6655df5b
+# %% ../nbs/60_evaluate.ipynb #f3b002ee
 STAGES = {'stage_one': 'after stage one', 'best': 'after stage two'}
 
 def _save(fig, path):
@@ -91,9 +91,8 @@ def evaluate(
     "Judge a run by the test side, after stage one and after stage two."
     folder = last_run(project, run)
     run, made = folder.name, json.loads((folder/'run.json').read_text(encoding='utf-8'))['signature']
-    sign = signature(run, made, [[l, f.name] for l,fs in list_pictures(project.split/'test').items() for f in fs])
-    if (done := finished(project, 'evaluate', sign)) and (project.reports/run).is_dir(): return done
-    scores, folder = {}, project.reports/run
+    sign, scores, folder = signature(run, made, sides_signature(project), listing(project.split/'test')), {}, project.reports/run
+    if (done := finished(project, 'evaluate', sign)) and folder.is_dir(): return done | dict(reports=str(folder))
     for weights,title in STAGES.items():
         learn = load_run(project, run, weights)
         files, probs, targets = predict_test(project, learn)

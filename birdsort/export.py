@@ -5,26 +5,29 @@
 # %% auto #0
 __all__ = ['bare', 'export']
 
-# %% ../nbs/70_export.ipynb #1e8446b9
+# %% ../nbs/70_export.ipynb #29f0b250
 import json, os
 from pathlib import Path
 
 from fastai.learner import Learner
+from fastai.torch_core import trainable_params
 
 from .project import Project, finish, finished, signature
+from .split import sides_signature
 from .train import last_run, load_run
 
-# %% ../nbs/70_export.ipynb #cbe52c41
+# %% ../nbs/70_export.ipynb #dce0fa4d
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
-    "Take off every callback that is not fastai's, and the paths of this machine."
+    "Take off every callback that is not fastai's, the splitter, and the paths of this machine."
     for cb in list(learn.cbs):
         if not type(cb).__module__.startswith('fastai.'): learn.remove_cb(cb)
-    learn.path = Path('.')
+    if learn.splitter.__module__.startswith('birdsort'): learn.splitter = trainable_params
+    learn.path, learn.opt = Path('.'), None
     return learn
 
-# %% ../nbs/70_export.ipynb #99b87859
+# %% ../nbs/70_export.ipynb #f85754f1
 def export(
     project:Project, # Gets `export/learner.pkl`
     run:str=None, # A run's name; None takes the last
@@ -32,8 +35,8 @@ def export(
     "Write a run's best weights as `learner.pkl`; the file is there whole or not at all."
     folder = last_run(project, run)
     run, made = folder.name, json.loads((folder/'run.json').read_text(encoding='utf-8'))['signature']
-    sign, file = signature(run, made), project.export/'learner.pkl'
-    if (done := finished(project, 'export', sign)) and file.is_file(): return done
+    sign, file = signature(run, made, sides_signature(project)), project.export/'learner.pkl'
+    if (done := finished(project, 'export', sign)) and file.is_file(): return done | dict(learner=str(file))
     learn = bare(load_run(project, run))
     project.export.mkdir(exist_ok=True)
     part = file.with_name('.learner.pkl.part')

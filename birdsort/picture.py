@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'decode', 'on_white', 'fingerprint', 'ingest', 'thumbnail', 'show']
 
-# %% ../nbs/03_picture.ipynb #db6ec2cd
+# %% ../nbs/03_picture.ipynb #dea1ba93
 import hashlib, io, warnings
-from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# %% ../nbs/03_picture.ipynb #271133b3
+# %% ../nbs/03_picture.ipynb #3f39b404
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP')
 MAX_PIXELS = 64_000_000
 
@@ -30,9 +29,10 @@ def decode(
             return on_white(im)
     except UnidentifiedImageError: raise ValueError('not a picture') from None
     except FileNotFoundError: raise ValueError('no such file') from None
-    except (OSError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as e: raise ValueError(f'broken picture: {str(e).split("(")[0].strip()}') from None
+    except ValueError: raise
+    except Exception as e: raise ValueError(f'broken picture: {str(e).split("(")[0].strip()}') from None # Damaged files make Pillow raise all sorts of things
 
-# %% ../nbs/03_picture.ipynb #545f1019
+# %% ../nbs/03_picture.ipynb #43717507
 def on_white(
     im:Image.Image, # Of any mode
 ) -> Image.Image: # RGB
@@ -43,7 +43,7 @@ def on_white(
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
-# %% ../nbs/03_picture.ipynb #4b968cf2
+# %% ../nbs/03_picture.ipynb #bb107f54
 def fingerprint(
     data:bytes, # The content of a file
 ) -> str: # SHA-256, 64 hexadecimal digits
@@ -64,7 +64,7 @@ def ingest(
     im.save(out, 'JPEG', quality=95)
     return out.getvalue(), *im.size
 
-# %% ../nbs/03_picture.ipynb #5664ca20
+# %% ../nbs/03_picture.ipynb #8f3478b9
 def thumbnail(
     source, # A path, or the bytes of a file
     side:int=160, # Longest side, pixels
@@ -79,7 +79,7 @@ def thumbnail(
     im.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-# %% ../nbs/03_picture.ipynb #23563a0d
+# %% ../nbs/03_picture.ipynb #7868a8b4
 def show(
     im:Image.Image, # RGB
     side:int=800, # Longest side; larger pictures are shrunk, pixels

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['STUDY', 'unknown', 'check_label', 'Settings', 'to_toml', 'parse_settings']
 
-# %% ../nbs/00_settings.ipynb #c75143c9
-import json, re
+# %% ../nbs/00_settings.ipynb #1bff13d6
+import json, re, unicodedata
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 
 try: import tomllib
 except ModuleNotFoundError: import tomli as tomllib # Python 3.10
 
-# %% ../nbs/00_settings.ipynb #aeed8310
+# %% ../nbs/00_settings.ipynb #a74a8268
 def unknown(
     kind:str, # What the word was meant to be: "label", "key", …
     word:str, # The word that does not fit
@@ -26,16 +26,17 @@ def unknown(
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else '.'
     return f"unknown {kind} {word!r}{hint} Allowed: {rule or ', '.join(allowed)}"
 
-# %% ../nbs/00_settings.ipynb #079ae22d
+# %% ../nbs/00_settings.ipynb #c8d19820
 def check_label(
     label:str, # Name of a class, and of its folder
-) -> str: # The same label
+) -> str: # The same label, its accents composed (NFC)
     "Refuse a label that could not be a folder's name everywhere (`ValueError`)."
-    rule = 'a label is 1 to 80 characters: letters, digits, spaces, _ and -, no dot or slash, not beginning or ending with a space'
-    if not isinstance(label, str) or not re.fullmatch(r'\w(?:[\w \-]{0,78}[\w\-])?', label): raise ValueError(f"label {label!r} cannot be used: {rule}")
-    return label
+    rule = 'a label is 1 to 80 letters, digits, spaces, _ and -, begins and ends with a letter or digit, and is no name that Windows reserves'
+    fine = isinstance(label, str) and 0 < len(label) <= 80 and all(unicodedata.category(c)[0] in 'LMN' or c in ' _-' for c in label)
+    if not fine or label[0] in ' -' or label[-1] == ' ' or re.fullmatch(r'(?i)con|prn|aux|nul|(com|lpt)\d', label): raise ValueError(f"label {label!r} cannot be used: {rule}")
+    return unicodedata.normalize('NFC', label)
 
-# %% ../nbs/00_settings.ipynb #040f99d6
+# %% ../nbs/00_settings.ipynb #daad7776
 STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black kite'], 'periquito': ['budgerigar'],
          'ciguena': ['white stork'], 'garza': ['grey heron'], 'buitre': ['griffon vulture', 'Egyptian vulture']}
 
@@ -59,18 +60,19 @@ class Settings:
             if problem := check(getattr(self, name)): raise ValueError(f"{name} = {getattr(self, name)!r}: {problem}")
         if self.gallery and self.address != 'aviary': raise ValueError(f'gallery = {self.gallery!r} is only served with address = "aviary", not {self.address!r}')
 
-# %% ../nbs/00_settings.ipynb #d929a3d2
+# %% ../nbs/00_settings.ipynb #f5733f73
 def _numbers(v, n): return isinstance(v, (tuple, list)) and len(v) == n and all(type(x) in (int, float) for x in v)
 def _whole(low, high): return lambda v: None if type(v) is int and low <= v <= high else f'must be a whole number from {low} to {high}'
 
 def _check_ratio(v):
-    if not _numbers(v, 3) or min(v) <= 0: return 'must be three shares above 0, for train, val and test'
-    if abs(sum(v)-1) > 1e-6: return f'must sum to 1, not {sum(v):g}, for example [0.7, 0.15, 0.15]'
+    if not _numbers(v, 3) or not min(v) >= .01: return 'must be three shares of at least 0.01, for train, val and test'
+    if not abs(sum(v)-1) <= 1e-6: return f'must sum to 1, not {sum(v):g}, for example [0.7, 0.15, 0.15]'
 
 def _check_labels(v):
     if not isinstance(v, dict) or len(v) < 2: return 'needs at least two labels to tell apart'
     for label,queries in v.items():
         check_label(label)
+        if label in Settings.__dataclass_fields__: return f'{label!r} is the name of a setting, and settings stand above [labels]'
         if not isinstance(queries, (list, tuple)) or not queries or not all(isinstance(q, str) and q.strip() for q in queries):
             return f'label {label!r} needs one query or more, for example {label} = ["{label}"]'
     if len({l.casefold() for l in v}) < len(v): return 'two labels differ only in capitals; on many disks they would share a folder'
@@ -82,7 +84,7 @@ _CHECKS = dict(n=_whole(1, 100_000), ratio=_check_ratio, seed=_whole(0, 2**32-1)
     image_size=_whole(32, 1024), batch_size=_whole(2, 4096),
     epochs=lambda v: None if _numbers(v, 2) and all(type(e) is int and 1 <= e <= 1000 for e in v) else 'must be two whole numbers from 1 to 1000')
 
-# %% ../nbs/00_settings.ipynb #04f4dbff
+# %% ../nbs/00_settings.ipynb #ea1d9d99
 def to_toml(
     settings:Settings, # What to write
 ) -> str: # The text of a `birdsort.toml`, a comment beside each key
@@ -96,7 +98,7 @@ def to_toml(
     return '\n'.join(['# What this project is made of. Change it, then run the stages again.', '', *lines,
                       '', f"[labels]  # {notes['labels']}", *labels, ''])
 
-# %% ../nbs/00_settings.ipynb #7160eb43
+# %% ../nbs/00_settings.ipynb #63e80bc0
 def parse_settings(
     text:str, # The text of a `birdsort.toml`
     where:str='birdsort.toml', # The file's name, for the message

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ReduceLROnPlateau', 'keep_best', 'watchers', 'architecture', 'make_learner', 'History', 'Bar', 'runs', 'last_run',
-           'train_signature', 'train', 'load_run', 'plot_history']
+           'train', 'broken_picture', 'load_run', 'plot_history']
 
-# %% ../nbs/50_train.ipynb #01cfafcc
+# %% ../nbs/50_train.ipynb #e180f6b6
 import csv, io, json, shutil, sys, time
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import timm, torch, torchvision
@@ -25,11 +26,13 @@ from fastai.vision.learner import vision_learner
 from fastprogress.fastprogress import IN_NOTEBOOK
 from tqdm.auto import tqdm
 
-from .data import IMAGENET, dataloaders
-from .project import Project, finish, finished, list_pictures, signature, write_whole
-from .settings import unknown
+from .data import IMAGENET, check_split, dataloaders
+from .picture import decode
+from .project import Project, finish, finished, hold, list_pictures, write_whole
+from .settings import Settings, unknown
+from .split import sides_signature, train_signature
 
-# %% ../nbs/50_train.ipynb #1ac92800
+# %% ../nbs/50_train.ipynb #5f75e926
 class ReduceLROnPlateau(_ReduceLROnPlateau):
     "fastai's `ReduceLROnPlateau`, whose reduction also holds under a schedule such as one-cycle, and waits until its warm-up is over."
     def before_fit(self):
@@ -44,7 +47,7 @@ class ReduceLROnPlateau(_ReduceLROnPlateau):
         super().after_epoch()
         if self.opt.hypers[-1]['lr'] < before: self.scale /= self.factor
 
-# %% ../nbs/50_train.ipynb #d7e8ebcc
+# %% ../nbs/50_train.ipynb #2a81e5b3
 def keep_best() -> SaveModelCallback: # To be shared by all fits of a run
     "Save the weights with the lowest validation loss of all phases, and go on from them."
     return SaveModelCallback(monitor='valid_loss', fname='best', reset_on_fit=False)
@@ -57,7 +60,7 @@ def watchers(
     "The published callbacks of a stage: keep the best, reduce after two epochs on a plateau, stop after three without any improvement."
     return [best, ReduceLROnPlateau(monitor='valid_loss', min_delta=min_delta, factor=factor, patience=2), EarlyStoppingCallback(monitor='valid_loss', patience=3)]
 
-# %% ../nbs/50_train.ipynb #15cedf8e
+# %% ../nbs/50_train.ipynb #567b0190
 def architecture(
     name:str, # torchvision or timm name, or local-dir:FOLDER
 ) -> tuple: # (what `vision_learner` takes: a function or a timm name; (mean, std) that it expects)
@@ -74,26 +77,54 @@ def architecture(
     cfg = timm.get_pretrained_cfg(name)
     return name, (cfg.mean, cfg.std) if cfg else IMAGENET
 
-# %% ../nbs/50_train.ipynb #b5523ad2
+# %% ../nbs/50_train.ipynb #de374de3
 def make_learner(
-    project:Project, # Its split and settings
+    project:Project, # Its split
     path:Path=None, # Where weights are saved
+    settings:Settings=None, # Of an earlier run; None takes the project's
     pretrained:bool=None, # Begin from pretrained weights; None takes the setting
 ) -> Learner: # fastai's, frozen when pretrained, with `dls`
-    "A fastai learner for a project's pictures and architecture; `RuntimeError` when weights cannot be had."
-    s = project.settings
+    "A fastai learner for a project's pictures and architecture; `RuntimeError` when weights cannot be had, `ValueError` for a size that the network refuses."
+    s = settings or project.settings
     arch, stats = architecture(s.architecture)
     pretrained = s.pretrained if pretrained is None else pretrained
-    dls = dataloaders(project, stats)
-    try: return vision_learner(dls, arch, pretrained=pretrained, normalize=False, metrics=accuracy, path=path, model_dir='.', train_bn=False, cbs=BnFreeze(),
-                               lr=1e-3 if pretrained else 4e-3)
+    dls = dataloaders(project, stats, s)
+    args = dict(metrics=accuracy, path=path, model_dir='.', train_bn=False, lr=1e-3 if pretrained else 4e-3)
+    try: learn = _build(dls, arch, pretrained, args)
     except Exception as e:
-        if not pretrained or isinstance(e, MemoryError): raise
+        if not pretrained: raise ValueError(f'{s.architecture} cannot be built: {_first_line(e)}; try another, for example resnet50 or convnext_tiny') from e
         raise RuntimeError(f'no pretrained weights for {s.architecture}: {_first_line(e)}; without a network, set architecture = "local-dir:FOLDER", or pretrained = false in {project.path/"birdsort.toml"}') from e
+    try:
+        with torch.no_grad(): learn.model.eval()(torch.zeros(1, 3, s.image_size, s.image_size, device=dls.device))
+    except Exception as e: raise ValueError(f'{s.architecture} does not take pictures of image_size {s.image_size}: {_first_line(e)}; try 224, or another architecture') from e
+    return learn
 
 def _first_line(e): return (str(e).strip().splitlines() or [type(e).__name__])[0]
 
-# %% ../nbs/50_train.ipynb #975471c4
+# %% ../nbs/50_train.ipynb #4455a370
+def _build(dls, arch, pretrained, args):
+    try: return vision_learner(dls, arch, pretrained=pretrained, normalize=False, cbs=BnFreeze(), **args)
+    except Exception:
+        try: model, head = _own_head(arch, dls.c, pretrained)
+        except Exception: model = None
+        if model is None: raise
+    inside = {id(p) for p in head.parameters()}
+    learn = Learner(dls, model, splitter=lambda m: [[p for p in m.parameters() if id(p) not in inside], list(head.parameters())], cbs=BnFreeze(), **args)
+    if pretrained: learn.freeze()
+    return learn
+
+def _own_head(arch, n_out, pretrained): # -> (the network with n_out outputs, its last layer)
+    if isinstance(arch, str):
+        model = timm.create_model(arch, pretrained=pretrained, num_classes=n_out)
+        return model, model.get_classifier()
+    model = arch(weights='DEFAULT' if pretrained else None)
+    if hasattr(model, 'aux_logits'): model.aux_logits = False
+    name, last = [(n, m) for n,m in model.named_modules() if isinstance(m, torch.nn.Linear) and 'aux' not in n.lower()][-1]
+    where, _, leaf = name.rpartition('.')
+    setattr(model.get_submodule(where), leaf, head := torch.nn.Linear(last.in_features, n_out))
+    return model, head
+
+# %% ../nbs/50_train.ipynb #c8cfd798
 class History(Callback):
     "One row per epoch, kept in `rows` and in a CSV file."
     order = 55 # Before early stopping ends the epoch
@@ -119,7 +150,7 @@ class Bar(Callback):
         tqdm.write(f"epoch {self.epoch+1:>2}/{self.n_epoch}  " + '  '.join(f'{k} {v:.3f}' for k,v in values), file=sys.stderr)
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/50_train.ipynb #9b4e3fd5
+# %% ../nbs/50_train.ipynb #299bf2ed
 class _AboveBar(io.TextIOBase):
     def write(self, text):
         if text.strip(): tqdm.write(f'  {text.strip()}', file=sys.stderr)
@@ -133,7 +164,7 @@ def _voice(learn, quiet):
         if not quiet: learn.add_cb(Bar())
         with learn.no_logging(), redirect_stdout(io.StringIO() if quiet else _AboveBar()): yield
 
-# %% ../nbs/50_train.ipynb #d67b4b6d
+# %% ../nbs/50_train.ipynb #5968de27
 def runs(
     project:Project, # Its `models/` is listed
 ) -> list: # Folders of finished runs, oldest first
@@ -150,18 +181,13 @@ def last_run(
     if run and run not in done: raise ValueError(unknown('run', run, done))
     return done[run] if run else list(done.values())[-1]
 
-# %% ../nbs/50_train.ipynb #c6efc5ad
-def train_signature(
-    project:Project, # Its split and its settings
-) -> str: # Changes when training would give another model
-    "A short hash of everything that training depends on."
-    s = project.settings
-    names = [[d, l, f.name] for d in ('train', 'val') for l,fs in list_pictures(project.split/d).items() for f in fs]
-    return signature(names, s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed)
-
+# %% ../nbs/50_train.ipynb #ceae7988
 def _fit_stage(learn, best, history, name, fit, min_delta, factor):
     history.stage, start = name, time.monotonic()
-    fit(cbs=[*watchers(best, min_delta, factor), history])
+    try: fit(cbs=[*watchers(best, min_delta, factor), history])
+    except FileNotFoundError: # fastai wants to load what was never saved
+        if (learn.path/'best.pth').exists(): raise
+        raise ValueError('the validation loss was never a number (NaN): look at a batch with dls.show_batch(), or try another architecture') from None
     rows = [r for r in history.rows if r['stage'] == name]
     low = min(rows, key=lambda r: r['valid_loss'])
     return dict(name=name, epochs=len(rows), seconds=round(time.monotonic()-start, 2), valid_loss=low['valid_loss'], accuracy=low['accuracy'])
@@ -172,42 +198,60 @@ def _fit_stages(learn, s, part):
     shutil.copy(part/'best.pth', part/'stage_one.pth')
     return [one, _fit_stage(learn, best, history, 'fine-tune', lambda **kw: learn.fine_tune(s.epochs[1], lr_mult=100 if s.pretrained else 20, **kw), .05, 7.5)]
 
-# %% ../nbs/50_train.ipynb #ae9faf2a
+# %% ../nbs/50_train.ipynb #c18c4fdd
 def train(
     project:Project, # Gets a run in `models/`
     again:bool=False, # Train even if these pictures and settings were trained before
     quiet:bool=False, # No progress bar
 ) -> dict: # {"run": folder, "stages": [{name, epochs, seconds, valid_loss, accuracy}], "seconds": float}
     "One-cycle, then fine-tune, as published; the model kept is the best by validation loss over all phases."
-    sign, s, start = train_signature(project), project.settings, time.monotonic()
+    sign = train_signature(project)
     done = finished(project, 'train', sign)
     if done and not again and (project.models/done['run']).is_dir(): return done
-    part = project.models/'.run.part'
+    with hold(project): return finish(project, 'train', sign, _train(project, sign, quiet))
+
+def _train(project, sign, quiet):
+    s, start, part = project.settings, time.monotonic(), project.models/'.run.part'
     shutil.rmtree(part, ignore_errors=True)
     set_seed(s.seed, reproducible=True)
     learn = make_learner(project, part)
     part.mkdir(parents=True)
-    with _voice(learn, quiet): stages = _fit_stages(learn, s, part)
+    try:
+        with _voice(learn, quiet): stages = _fit_stages(learn, s, part)
+    except (OSError, SyntaxError) as e: raise broken_picture(project) or e from None
     result = dict(run=_next_name(project), stages=stages, seconds=round(time.monotonic()-start, 2))
-    write_whole(part/'run.json', json.dumps(result | dict(signature=sign, settings=_describe(s), vocab=list(learn.dls.vocab)), indent=1))
+    write_whole(part/'run.json', json.dumps(result | dict(signature=sign, sides=sides_signature(project), settings=_describe(s), vocab=list(learn.dls.vocab)), indent=1))
     part.replace(project.models/result['run'])
-    return finish(project, 'train', sign, result)
+    return result
 
-# %% ../nbs/50_train.ipynb #b947edc9
+# %% ../nbs/50_train.ipynb #28f4db30
 def _next_name(project): return f"{max((int(d.name.split('_')[0]) for d in runs(project)), default=0)+1:03d}_{Path(project.settings.architecture.split(':')[-1]).name}"
 
+def broken_picture(
+    project:Project, # Its split is read
+) -> ValueError: # That names the first picture that cannot be decoded; None when all can
+    "Why reading a batch failed."
+    for f in (f for side in ('train', 'val') for fs in list_pictures(project.split/side).values() for f in fs):
+        try: decode(f)
+        except ValueError as e: return ValueError(f'{f}: {e}; run `birdsort clean`, then `birdsort split --again --project {project.path}`')
+
 def _describe(s):
-    from dataclasses import asdict
     return asdict(s) | dict(versions=dict(fastai=sys.modules['fastai'].__version__, torch=torch.__version__, timm=timm.__version__))
 
-# %% ../nbs/50_train.ipynb #08449890
+# %% ../nbs/50_train.ipynb #3a81a34d
 def load_run(
     project:Project, # Whose run
     run:str=None, # Its folder's name; None takes the last
     weights:str='best', # "best", or "stage_one"
 ) -> Learner: # With the run's weights, on the project's pictures
-    "A learner as a run left it; `FileNotFoundError` when nothing was trained."
-    learn = make_learner(project, last_run(project, run), pretrained=False)
+    "A learner as a run left it; `FileNotFoundError` when nothing was trained, `ValueError` when the split has changed since."
+    folder = last_run(project, run)
+    note = json.loads((folder/'run.json').read_text(encoding='utf-8'))
+    known = {f.name for f in fields(Settings)}
+    settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k,v in note['settings'].items() if k in known})
+    check_split(project)
+    if sides_signature(project) != note['sides']: raise ValueError(f'{folder.name} was trained on another split than the one that is there now: run `birdsort train --project {project.path}` first')
+    learn = make_learner(project, folder, settings, pretrained=False)
     learn.load(weights, with_opt=False)
     learn.remove_cb(ProgressCallback)
     return learn

@@ -7,8 +7,7 @@ from conftest import ENV, files
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from birdsort.lesson import lesson_project
-from birdsort.scrape import browser
+from birdsort.browser import browser
 
 
 @pytest.fixture

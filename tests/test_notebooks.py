@@ -1,5 +1,5 @@
 "The notebooks that `birdsort new` copies, stepped through in order, as Jupyter would."
-import nbformat, pytest
+import nbformat
 from conftest import ENV, as_json
 from nbclient import NotebookClient
 
