@@ -1,13 +1,12 @@
 "Results are of the pictures and settings that are there now, and nothing of the user's is lost."
-import json, os, signal, subprocess, sys, time
+import signal, subprocess, time
 
 import pytest
-from conftest import CLI, ENV, as_json, birdsort, files, one_line
+from conftest import CLI, ENV, as_json, birdsort, one_line
 
 from birdsort.aviary.pencil import draw_bird
-from birdsort.clean import clean
 from birdsort.lesson import lesson_project
-from birdsort.project import Project, finished, hold, new_project, sync
+from birdsort.project import hold, new_project, sync
 from birdsort.split import split, train_signature
 
 
