@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['BROWSERS', 'FLAGS', 'NoBrowser', 'browser']
 
-# %% ../nbs/08_browser.ipynb #ca5f3c86
+# %% ../nbs/08_browser.ipynb #260b59a7
 import os, shutil, subprocess, tempfile
 from contextlib import contextmanager
 
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 
-# %% ../nbs/08_browser.ipynb #3d54d0df
+# %% ../nbs/08_browser.ipynb #6be4773c
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
 FLAGS = (*(['--no-sandbox'] if getattr(os, 'geteuid', lambda: 1)() == 0 else []), '--disable-dev-shm-usage', # Chromium's sandbox does not work for root
          '--disable-background-networking', '--disable-component-update',
@@ -39,7 +39,7 @@ def browser(
         if driver: driver.quit()
         shutil.rmtree(profile, ignore_errors=True)
 
-# %% ../nbs/08_browser.ipynb #6947fee0
+# %% ../nbs/08_browser.ipynb #d8dc3483
 def _version(program):
     try: return subprocess.run([program, '--version'], capture_output=True, text=True, timeout=10).stdout.strip() or 'no version'
     except (OSError, subprocess.TimeoutExpired): return 'does not start'

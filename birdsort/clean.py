@@ -6,7 +6,7 @@
 __all__ = ['Issue', 'examine', 'judge', 'find_issues', 'set_aside', 'put_back', 'images_signature', 'clean', 'page_of', 'Cleaner',
            'classic_cleaner']
 
-# %% ../nbs/20_clean.ipynb #87577875
+# %% ../nbs/20_clean.ipynb #db9194d2
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from .picture import decode, fingerprint, thumbnail
 from .project import Project, finish, finished, free_path, hold, listing, signature, sync
 
-# %% ../nbs/20_clean.ipynb #78223f19
+# %% ../nbs/20_clean.ipynb #cb99c586
 class Issue(NamedTuple):
     "An opinion on one picture."
     label:str # The label that it stands under
@@ -34,7 +34,7 @@ def examine(
         return dict(file=file, sha256=fingerprint(data), bytes=len(data), width=w, height=h, error=None)
     except (ValueError, OSError) as e: return dict(file=file, sha256=None, bytes=None, width=None, height=None, error=str(e))
 
-# %% ../nbs/20_clean.ipynb #da5f6025
+# %% ../nbs/20_clean.ipynb #52a9477d
 def judge(
     seen:list, # What `examine` gave, in the order of preference; a file's folder is its label
 ) -> list: # `Issue`s
@@ -49,7 +49,7 @@ def judge(
             if several or i > 0: issues.append(Issue(label, name, 'exact duplicate', '/'.join(copies[0 if i else -1])))
     return issues
 
-# %% ../nbs/20_clean.ipynb #9639b217
+# %% ../nbs/20_clean.ipynb #75a6d5f1
 def find_issues(
     project:Project, # Its `images/` are read
     quiet:bool=False, # No progress bar
@@ -63,7 +63,7 @@ def find_issues(
         if not row['sha256'] and not s['error']: project.catalogue.update(row['id'], **{k: s[k] for k in ('sha256', 'bytes', 'width', 'height')})
     return judge(sorted(seen, key=lambda s: rows[(s['file'].parent.name, s['file'].name)]['id']))
 
-# %% ../nbs/20_clean.ipynb #600c5057
+# %% ../nbs/20_clean.ipynb #c41d7987
 def _move(project, label, name, to, state, reason):
     src = {'removed': project.images, 'kept': project.removed}[state]/label/name
     if not src.is_file(): raise FileNotFoundError(f'no picture {label}/{name} in {src.parent.parent}')
@@ -88,7 +88,7 @@ def put_back(
     "Undo `set_aside`."
     return _move(project, label, name, project.images, 'kept', None)
 
-# %% ../nbs/20_clean.ipynb #dca60d75
+# %% ../nbs/20_clean.ipynb #56f939e5
 def images_signature(
     project:Project, # Its `images/` are listed
 ) -> str: # Changes when a picture comes, goes or changes
@@ -109,7 +109,7 @@ def clean(
         if state == 'removed': removed.setdefault(label, {})[reason or 'by hand'] = n
     return finish(project, 'clean', images_signature(project), dict(kept=kept, removed=removed))
 
-# %% ../nbs/20_clean.ipynb #da67fdf9
+# %% ../nbs/20_clean.ipynb #f621875f
 def page_of(
     project:Project, label:str, # Whose pictures
     page:int=0, # Which page, from 0; one past the end gives the last
@@ -121,7 +121,7 @@ def page_of(
     page = min(max(page, 0), pages-1)
     return rows[page*per_page:(page+1)*per_page], pages
 
-# %% ../nbs/20_clean.ipynb #c79d7191
+# %% ../nbs/20_clean.ipynb #95d8b38f
 class Cleaner:
     "A page of pictures per label in Jupyter; a click removes or restores. All it does is `page_of`, `set_aside` and `put_back`."
     def __init__(self, project:Project, per_page:int=24): # Whose pictures; how many on a page
@@ -143,7 +143,7 @@ class Cleaner:
         from IPython.display import display
         display(self.view)
 
-# %% ../nbs/20_clean.ipynb #c300254a
+# %% ../nbs/20_clean.ipynb #902d840d
 def _tile(self, row): # A widget for one picture
     import ipywidgets as w
     gone = row['state'] == 'removed'
@@ -168,7 +168,7 @@ def _toggle(self, id): # Remove the picture of this catalogue row, or put it bac
 
 Cleaner._tile, Cleaner.show, Cleaner.toggle = _tile, _show, _toggle
 
-# %% ../nbs/20_clean.ipynb #9c4207ea
+# %% ../nbs/20_clean.ipynb #2cad4175
 def classic_cleaner(
     project:Project, # Its `images/` are shown
 ):

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'SAY', 'table', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run',
-           'demo', 'add_verb', 'parse', 'parser', 'explain', 'main']
+           'demo', 'parse', 'parser', 'explain', 'main']
 
-# %% ../nbs/95_cli.ipynb #8feb0798
+# %% ../nbs/95_cli.ipynb #1895bd24
 import argparse, errno, inspect, json, signal, sqlite3, sys, threading, warnings
 from contextlib import redirect_stdout
 
@@ -14,7 +14,7 @@ from . import __version__
 from .project import find_project
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #2751af88
+# %% ../nbs/95_cli.ipynb #206b8b97
 def table(
     rows:list, # Dicts with the same keys
 ) -> str: # A line for the keys and one per row; numbers to the right
@@ -26,7 +26,7 @@ def table(
     right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
     return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/95_cli.ipynb #b4edbea7
+# %% ../nbs/95_cli.ipynb #639c37aa
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -53,7 +53,7 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, address, headed)
 
-# %% ../nbs/95_cli.ipynb #7b70ee27
+# %% ../nbs/95_cli.ipynb #7a29f204
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -77,7 +77,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #8dc84eb7
+# %% ../nbs/95_cli.ipynb #60b8eb68
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -102,7 +102,7 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #5898f946
+# %% ../nbs/95_cli.ipynb #22901f7a
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, rejected, removed}}, done: [stage], next: verb}
@@ -137,7 +137,7 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #c6aecc74
+# %% ../nbs/95_cli.ipynb #56a59dcc
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
 def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
@@ -158,11 +158,11 @@ SAY = {v: globals()['_say_run' if v == 'demo' else f'_say_{v}'] for v in VERBS}
 def _tell(stage, result):
     print(f'== {stage}' if result is None else SAY[stage](result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #6f2a3cba
+# %% ../nbs/95_cli.ipynb #654277a6
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
-def add_verb(
+def _add_verb(
     verbs, # What `add_subparsers` gave
     func, # A verb
 ):
@@ -195,10 +195,10 @@ def parser() -> argparse.ArgumentParser: # For all verbs
                 epilog='A verb without --project works on the project that the current folder is in, else on data/birds. Try `birdsort demo` first.')
     p.add_argument('--version', action='version', version=f'birdsort {__version__}')
     verbs = p.add_subparsers(dest='verb', metavar='VERB', required=True, parser_class=_Parser)
-    for f in VERBS.values(): add_verb(verbs, f)
+    for f in VERBS.values(): _add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #d1b18057
+# %% ../nbs/95_cli.ipynb #4d322430
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
@@ -213,7 +213,7 @@ def explain(
     if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError)): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'
 
-# %% ../nbs/95_cli.ipynb #7906590f
+# %% ../nbs/95_cli.ipynb #6cc163ad
 def _close_bars(): # An error in the middle of a bar leaves the cursor there
     from tqdm import tqdm
     for bar in list(getattr(tqdm, '_instances', ())): bar.close()

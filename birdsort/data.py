@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMAGENET', 'dataloaders', 'check_split', 'test_loader']
 
-# %% ../nbs/40_data.ipynb #13575178
+# %% ../nbs/40_data.ipynb #32e30b3a
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.data import ImageDataLoaders, Normalize
 
@@ -13,7 +13,7 @@ from .project import Project, list_pictures
 from .settings import Settings
 from .split import SIDES
 
-# %% ../nbs/40_data.ipynb #135c34cc
+# %% ../nbs/40_data.ipynb #2bdf006b
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) # Mean and standard deviation per channel, of pixels in [0, 1]
 
 def dataloaders(
@@ -38,7 +38,7 @@ def check_split(
         if missing := sorted(set(project.settings.labels) - have):
             raise ValueError(f"{project.split/side} has no picture of {', '.join(missing)}: run `birdsort split --again --project {project.path}`")
 
-# %% ../nbs/40_data.ipynb #e5b5effa
+# %% ../nbs/40_data.ipynb #5bed03b6
 def test_loader(
     project:Project, # Its `split/test` is read
     dls:ImageDataLoaders, # What the model was trained with: size, normalisation, labels

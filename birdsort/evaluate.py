@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'score', 'plot_confusion', 'show_answers', 'predict_test', 'evaluate']
 
-# %% ../nbs/60_evaluate.ipynb #bae24cce
+# %% ../nbs/60_evaluate.ipynb #0ac48d83
 import io, json
 
 import numpy as np
@@ -20,7 +20,7 @@ from .project import Project, finish, finished, listing, signature, write_whole
 from .split import sides_signature
 from .train import last_run, load_run, plot_history
 
-# %% ../nbs/60_evaluate.ipynb #3396b296
+# %% ../nbs/60_evaluate.ipynb #d4a0343a
 def score(
     probs:np.ndarray, # (n, c) probabilities, rows summing to 1
     targets:np.ndarray, # (n,) indices of the true labels
@@ -34,7 +34,7 @@ def score(
                 f1_macro=float(f1_score(targets, pred, average='macro', labels=ids, zero_division=0)),
                 per_label={l: dict(n=int(n[i]), precision=float(p[i]), recall=float(r[i]), f1=float(f[i])) for i,l in enumerate(vocab)})
 
-# %% ../nbs/60_evaluate.ipynb #8887b58e
+# %% ../nbs/60_evaluate.ipynb #d10dd95f
 def plot_confusion(
     matrix:np.ndarray, # (c, c) counts, true label by predicted label
     vocab:list, # The c labels
@@ -52,7 +52,7 @@ def plot_confusion(
     ax.set_xticks(range(c), vocab, rotation=45, ha='right')
     return fig
 
-# %% ../nbs/60_evaluate.ipynb #0d562b57
+# %% ../nbs/60_evaluate.ipynb #f1c1cb46
 def show_answers(
     files:list, # n pictures
     probs:np.ndarray, # (n, c) probabilities
@@ -66,7 +66,7 @@ def show_answers(
     words = [f'{vocab[pred[i]]} {sure[i]:.2f}' + ('' if pred[i] == targets[i] else f', is {vocab[targets[i]]}') for i in order]
     return contact_sheet([decode(files[i], 256) for i in order], columns=6, side=140, captions=words)
 
-# %% ../nbs/60_evaluate.ipynb #5e80fc0e
+# %% ../nbs/60_evaluate.ipynb #28e03b7e
 def predict_test(
     project:Project, # Its test side is read
     learn:Learner, # From `load_run`
@@ -76,7 +76,7 @@ def predict_test(
     with learn.no_bar(), learn.no_logging(): probs, targets = learn.get_preds(dl=dl)
     return list(dl.dataset.items), probs.numpy(), targets.numpy()
 
-# %% ../nbs/60_evaluate.ipynb #f3b002ee
+# %% ../nbs/60_evaluate.ipynb #f5efb4ee
 STAGES = {'stage_one': 'after stage one', 'best': 'after stage two'}
 
 def _save(fig, path):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['bare', 'export']
 
-# %% ../nbs/70_export.ipynb #29f0b250
+# %% ../nbs/70_export.ipynb #2933eb94
 import json, os
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .project import Project, finish, finished, signature
 from .split import sides_signature
 from .train import last_run, load_run
 
-# %% ../nbs/70_export.ipynb #dce0fa4d
+# %% ../nbs/70_export.ipynb #0cd157ec
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
@@ -27,7 +27,7 @@ def bare(
     learn.path, learn.opt = Path('.'), None
     return learn
 
-# %% ../nbs/70_export.ipynb #f85754f1
+# %% ../nbs/70_export.ipynb #18006372
 def export(
     project:Project, # Gets `export/learner.pkl`
     run:str=None, # A run's name; None takes the last

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['stock', 'lesson_project']
 
-# %% ../nbs/07_lesson.ipynb #33e16498
+# %% ../nbs/07_lesson.ipynb #9c324872
 import io, tempfile
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .aviary.pencil import draw_bird
 from .picture import fingerprint
 from .project import Project, new_project, write_whole
 
-# %% ../nbs/07_lesson.ipynb #e38ec7ea
+# %% ../nbs/07_lesson.ipynb #28f6c0ab
 def stock(
     project:Project, # Gets the pictures; its queries must be names of drawn species
     n:int=12, # Pictures per label
@@ -33,7 +33,7 @@ def stock(
     project.catalogue.add(rows)
     return project
 
-# %% ../nbs/07_lesson.ipynb #0dfa86d9
+# %% ../nbs/07_lesson.ipynb #4d8150ec
 def lesson_project(
     drawn:int=12, # Pictures per label; 0 draws none
     path:Path=None, # The project's folder; None makes a temporary one

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'decode', 'on_white', 'fingerprint', 'ingest', 'thumbnail', 'show']
 
-# %% ../nbs/03_picture.ipynb #dea1ba93
+# %% ../nbs/03_picture.ipynb #4e93a72b
 import hashlib, io, warnings
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# %% ../nbs/03_picture.ipynb #3f39b404
+# %% ../nbs/03_picture.ipynb #b157446b
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP')
 MAX_PIXELS = 64_000_000
 
@@ -32,7 +32,7 @@ def decode(
     except ValueError: raise
     except Exception as e: raise ValueError(f'broken picture: {str(e).split("(")[0].strip()}') from None # Damaged files make Pillow raise all sorts of things
 
-# %% ../nbs/03_picture.ipynb #43717507
+# %% ../nbs/03_picture.ipynb #0795443a
 def on_white(
     im:Image.Image, # Of any mode
 ) -> Image.Image: # RGB
@@ -43,7 +43,7 @@ def on_white(
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
-# %% ../nbs/03_picture.ipynb #bb107f54
+# %% ../nbs/03_picture.ipynb #c7057966
 def fingerprint(
     data:bytes, # The content of a file
 ) -> str: # SHA-256, 64 hexadecimal digits
@@ -64,7 +64,7 @@ def ingest(
     im.save(out, 'JPEG', quality=95)
     return out.getvalue(), *im.size
 
-# %% ../nbs/03_picture.ipynb #8f3478b9
+# %% ../nbs/03_picture.ipynb #688b6f40
 def thumbnail(
     source, # A path, or the bytes of a file
     side:int=160, # Longest side, pixels
@@ -79,7 +79,7 @@ def thumbnail(
     im.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-# %% ../nbs/03_picture.ipynb #7868a8b4
+# %% ../nbs/03_picture.ipynb #0fcbb854
 def show(
     im:Image.Image, # RGB
     side:int=800, # Longest side; larger pictures are shrunk, pixels

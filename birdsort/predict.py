@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['expand', 'open_learner', 'predict']
 
-# %% ../nbs/80_predict.ipynb #4d2dd526
+# %% ../nbs/80_predict.ipynb #a1b539e0
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .picture import decode
 from .project import SUFFIXES, Project
 
-# %% ../nbs/80_predict.ipynb #240922cf
+# %% ../nbs/80_predict.ipynb #9ca4b584
 def expand(
     paths:list, # Files and folders
 ) -> list: # Files: those named, and the pictures in and below the folders, sorted
@@ -30,7 +30,7 @@ def expand(
     if not files: raise FileNotFoundError(f"no pictures in {', '.join(map(str, paths))}: looked for {' '.join(SUFFIXES)}")
     return files
 
-# %% ../nbs/80_predict.ipynb #9a7d1b53
+# %% ../nbs/80_predict.ipynb #4cd8c595
 def open_learner(
     project:Project, # Its `export/learner.pkl` is loaded
 ) -> Learner: # On the CPU
@@ -41,7 +41,7 @@ def open_learner(
         warnings.simplefilter('ignore') # fastai warns of pickles in general; this one is the project's own
         return load_learner(file)
 
-# %% ../nbs/80_predict.ipynb #0fc15a25
+# %% ../nbs/80_predict.ipynb #e0afa831
 def _try(file):
     try: return PILImage.create(decode(file, 1024)), None
     except (ValueError, OSError) as e: return None, str(e)

@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'SUFFIXES', 'OPENING', 'Catalogue', 'Project', 'find_proje
            'list_pictures', 'listing', 'sync', 'signature', 'finish', 'finished', 'step_notebook', 'absolute',
            'new_project']
 
-# %% ../nbs/01_project.ipynb #d9e4feb4
+# %% ../nbs/01_project.ipynb #2b8deaef
 import hashlib, json, os, sqlite3, threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .settings import Settings, parse_settings, to_toml
 
-# %% ../nbs/01_project.ipynb #bc902ec0
+# %% ../nbs/01_project.ipynb #91af973a
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
            'name', 'sha256', 'bytes', 'width', 'height', 'split', 'added')
 _SCHEMA = """
@@ -30,7 +30,7 @@ create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);"""
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
-# %% ../nbs/01_project.ipynb #8e1c55ed
+# %% ../nbs/01_project.ipynb #2fef5fb0
 class Catalogue:
     "What is known of each picture, in SQLite; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
@@ -61,7 +61,7 @@ class Catalogue:
         c = ', '.join(columns)
         return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
 
-# %% ../nbs/01_project.ipynb #352b42b6
+# %% ../nbs/01_project.ipynb #63c9a665
 class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
@@ -85,7 +85,7 @@ class Project:
         if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
-# %% ../nbs/01_project.ipynb #60b359c8
+# %% ../nbs/01_project.ipynb #fb6614db
 def find_project(
     path=None, # The project's folder; None looks for one
 ) -> Project: # The project, or `FileNotFoundError` with what to type
@@ -94,7 +94,7 @@ def find_project(
     here = Path.cwd()
     return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
-# %% ../nbs/01_project.ipynb #4c8785cb
+# %% ../nbs/01_project.ipynb #05db6adf
 def write_whole(
     path:Path, # Where the file is to be
     data:bytes, # Its content; a str is written as UTF-8
@@ -117,7 +117,7 @@ def free_path(
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
     return next(folder/n for n in names if not (folder/n).exists())
 
-# %% ../nbs/01_project.ipynb #a6c0a4d0
+# %% ../nbs/01_project.ipynb #82c0baf4
 class Busy(RuntimeError): "Another birdsort works in this project."
 
 @contextmanager
@@ -130,7 +130,7 @@ def hold(
     try: yield
     finally: project.lock.release()
 
-# %% ../nbs/01_project.ipynb #049efceb
+# %% ../nbs/01_project.ipynb #7a07d5ed
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 
 def list_pictures(
@@ -167,7 +167,7 @@ def _write_back(project):
         if row: cat.update(lost.pop(lost.index(row))['id'], label=label, state=state, reason=None)
         else: cat.add([dict(label=label, name=name, source='folder', state=state)])
 
-# %% ../nbs/01_project.ipynb #cdfa9e35
+# %% ../nbs/01_project.ipynb #df562c5e
 def signature(
     *parts, # What a stage's result depends on; anything that JSON can hold
 ) -> str: # 16 hexadecimal digits
@@ -188,7 +188,7 @@ def finished(
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
     return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
 
-# %% ../nbs/01_project.ipynb #ed95ff04
+# %% ../nbs/01_project.ipynb #0d4fe25b
 OPENING = "from birdsort.project import find_project\nproject = find_project()\nproject"
 
 def step_notebook(
@@ -204,7 +204,7 @@ def step_notebook(
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
-# %% ../nbs/01_project.ipynb #777edc77
+# %% ../nbs/01_project.ipynb #70884b82
 def _notebooks():
     here = Path(find_spec('birdsort').submodule_search_locations[0])
     return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MAX_BYTES', 'HEADERS', 'Hit', 'parse_imgres', 'pass_consent', 'load_tiles', 'read_tiles', 'Blocked', 'search',
-           'fetch', 'get_picture', 'download', 'find_hits', 'fill_label', 'tally', 'scrape']
+           'fetch', 'get_picture', 'tally', 'scrape']
 
-# %% ../nbs/10_scrape.ipynb #baba42d7
+# %% ../nbs/10_scrape.ipynb #c01eceec
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -28,7 +28,7 @@ from .picture import fingerprint, ingest
 from .project import Project, hold, sync, write_whole
 from .settings import unknown
 
-# %% ../nbs/10_scrape.ipynb #6e36dbc1
+# %% ../nbs/10_scrape.ipynb #27ca41c9
 class Hit(NamedTuple):
     "A picture that a search has found."
     address:str # Where the photo itself lives
@@ -48,7 +48,7 @@ def parse_imgres(
     except ValueError: return None # Not an address at all
     return Hit(photo, q.get('imgrefurl', [''])[0], title)
 
-# %% ../nbs/10_scrape.ipynb #63484f6b
+# %% ../nbs/10_scrape.ipynb #178ffebe
 _TILES = """const tiles = [...document.querySelectorAll('a')].filter(a => a.querySelector('img') &&
   (!a.getAttribute('href') || a.getAttribute('href') === '#' || a.href.includes('/imgres?')));"""
 _COUNT = _TILES + 'return tiles.length;'
@@ -68,7 +68,7 @@ def pass_consent(
     if buttons: buttons[0].click()
     return bool(buttons)
 
-# %% ../nbs/10_scrape.ipynb #be2500bd
+# %% ../nbs/10_scrape.ipynb #86c76a58
 def load_tiles(
     driver, # On a result page
     n:int, # How many tiles are enough
@@ -98,7 +98,7 @@ def read_tiles(
         links = driver.execute_script(_REVEAL)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../nbs/10_scrape.ipynb #fed880da
+# %% ../nbs/10_scrape.ipynb #0ad70909
 class Blocked(RuntimeError): "The search refuses to answer programs for now; what was collected is kept."
 
 def search(
@@ -117,7 +117,7 @@ def search(
     if not hits and 'did not match any' not in text: raise RuntimeError(f'no picture could be read from {driver.current_url}: its layout may have changed, or it is no image search')
     return list({h.address: h for h in hits}.values())
 
-# %% ../nbs/10_scrape.ipynb #f075025f
+# %% ../nbs/10_scrape.ipynb #ab2c10b5
 MAX_BYTES = 32_000_000
 HEADERS = {'User-Agent': 'birdsort/0.1 (collects pictures for image classifiers)', 'Accept': 'image/*'}
 
@@ -149,8 +149,8 @@ def get_picture(
     sha = fingerprint(raw)
     return dict(state='kept', reason=None, name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=w, height=h), data
 
-# %% ../nbs/10_scrape.ipynb #c22304c2
-def download(
+# %% ../nbs/10_scrape.ipynb #8fd3c2ca
+def _download(
     project:Project, # Gets the files, in `images/<label>/`
     rows:list, # Catalogue rows of one label, state "asked"
     bar=None, # Something with `update(1)`, told of every kept picture
@@ -172,8 +172,8 @@ def download(
             project.catalogue.update(row['id'], **news)
     return kept
 
-# %% ../nbs/10_scrape.ipynb #71b8c6bb
-def find_hits(
+# %% ../nbs/10_scrape.ipynb #14767a86
+def _find_hits(
     project:Project, # Gets a catalogue row for every hit
     driver, # A Selenium driver
     label:str, # One of the project's labels
@@ -189,18 +189,18 @@ def find_hits(
     rows = [dict(label=label, source=source, query=q, **h._asdict()) for pair in zip_longest(*found) for q,h in filter(None, pair)]
     return project.catalogue.add(rows)
 
-def fill_label(project:Project, driver, label:str, n:int, address:str, source:str, bar=None): # As `find_hits`; `driver` is called to get one
+def _fill_label(project:Project, driver, label:str, n:int, address:str, source:str, bar=None): # As `_find_hits`; `driver` is called to get one
     "Top a label up to `n` kept pictures: first what is known but not downloaded, then a search."
     cat = project.catalogue
     for searched in (False, True):
         if (missing := n - len(cat.rows(label=label, state='kept'))) <= 0: return
-        if searched: find_hits(project, driver(), label, missing, address, source)
+        if searched: _find_hits(project, driver(), label, missing, address, source)
         waiting = cat.rows(label=label, state='asked')
         while waiting and missing > 0:
-            missing -= download(project, waiting[:missing], bar)
+            missing -= _download(project, waiting[:missing], bar)
             waiting = cat.rows(label=label, state='asked')
 
-# %% ../nbs/10_scrape.ipynb #4e14298f
+# %% ../nbs/10_scrape.ipynb #bad8aeb7
 def tally(
     project:Project, # Its catalogue is counted
     asked:int=None, # Pictures wanted per label; None takes the setting
@@ -217,7 +217,7 @@ def tally(
 def _one_browser(headed):
     with ExitStack() as stack: yield lru_cache(1)(lambda: stack.enter_context(browser(headed)))
 
-# %% ../nbs/10_scrape.ipynb #22366525
+# %% ../nbs/10_scrape.ipynb #3d5f1c0a
 def scrape(
     project:Project, # Gets pictures and catalogue rows
     label:str=None, # Only this label
@@ -243,7 +243,7 @@ def _scrape_labels(project, s, labels, own, headed, quiet, problems):
         for l in labels:
             have = len(project.catalogue.rows(label=l, state='kept'))
             with tqdm(total=n, initial=min(have, n), desc=l, unit='picture', disable=quiet, leave=False) as bar:
-                try: fill_label(project, driver, l, n, site.address if own else s.address, 'aviary' if own else 'google' if '.google.' in s.address else urlsplit(s.address).hostname, bar)
+                try: _fill_label(project, driver, l, n, site.address if own else s.address, 'aviary' if own else 'google' if '.google.' in s.address else urlsplit(s.address).hostname, bar)
                 except WebDriverException as e: problems[l] = f'the browser failed: {(e.msg or "no reason given").splitlines()[0]}'
                 except NoBrowser: raise
                 except Blocked as e: # Asking on would only make it worse

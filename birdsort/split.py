@@ -6,7 +6,7 @@
 __all__ = ['SIDES', 'NOTE', 'plan_split', 'count_labels', 'split_signature', 'current_split', 'split', 'train_signature',
            'sides_signature']
 
-# %% ../nbs/30_split.ipynb #733d108f
+# %% ../nbs/30_split.ipynb #2376cc1a
 import json, shutil
 
 from PIL import Image
@@ -14,7 +14,7 @@ from PIL import Image
 from .picture import ingest
 from .project import Project, hold, list_pictures, listing, signature, sync, write_whole
 
-# %% ../nbs/30_split.ipynb #0b70c664
+# %% ../nbs/30_split.ipynb #1ca57c53
 SIDES = ('train', 'val', 'test')
 
 def plan_split(
@@ -30,7 +30,7 @@ def plan_split(
                                "scrape more, put your own into images/<label>/, or choose another ratio")
     return plan
 
-# %% ../nbs/30_split.ipynb #c2573398
+# %% ../nbs/30_split.ipynb #afac0703
 def count_labels(
     project:Project, # Its `images/` are counted
 ) -> dict: # Label -> number of pictures, in the order of the settings
@@ -48,7 +48,7 @@ def split_signature(
     s = project.settings
     return signature(listing(project.images), s.ratio, s.seed)
 
-# %% ../nbs/30_split.ipynb #88951db4
+# %% ../nbs/30_split.ipynb #fae6cadd
 NOTE = '.split.json' # In `split/`: the signature and the counts
 
 def current_split(
@@ -73,7 +73,7 @@ def split(
         _write_sides(project)
     return counts
 
-# %% ../nbs/30_split.ipynb #e5269fde
+# %% ../nbs/30_split.ipynb #cb24269a
 def _deal(project, plan, counts): # -> a complete split, beside the final one
     import splitfolders
     part, s = project.path/'.split.part', project.settings
@@ -92,7 +92,7 @@ def _upright(file):
         if not fine: file.write_bytes(ingest(file.read_bytes(), 1)[0])
     except (OSError, ValueError): pass # A broken picture; `clean` finds it
 
-# %% ../nbs/30_split.ipynb #faf5df3e
+# %% ../nbs/30_split.ipynb #4bac3aeb
 def _replace(new, folder):
     old = folder.with_name(f'.{folder.name}.old')
     shutil.rmtree(old, ignore_errors=True)
@@ -105,7 +105,7 @@ def _write_sides(project):
     rows, cat = project.catalogue.rows(state='kept'), project.catalogue
     for d in SIDES: cat.update([r['id'] for r in rows if side.get((r['label'], r['name'])) == d and r['split'] != d], split=d)
 
-# %% ../nbs/30_split.ipynb #52580f8a
+# %% ../nbs/30_split.ipynb #b60530ae
 def train_signature(
     project:Project, # Its split and its settings
 ) -> str: # Changes when training would give another model

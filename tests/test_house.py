@@ -77,3 +77,11 @@ def test_readme_is_written_from_index():
 def test_modules_are_short(module):
     lines = [l for l in MODULES[module].read_text().splitlines() if l.strip() and not l.startswith('#')]
     assert len(lines) <= 250
+
+
+@pytest.mark.parametrize('notebook', [n for n in NOTEBOOKS if exports(n) not in (None, 'cli')], ids=exports)
+def test_every_public_name_has_a_lesson(notebook):
+    cells = [''.join(c['source']) for c in json.loads(notebook.read_text())['cells'] if c['cell_type'] == 'code']
+    public = [d.name for c in cells if c.startswith('#| export') for d in ast.parse(c).body if isinstance(d, (ast.FunctionDef, ast.ClassDef)) and d.name[0] != '_']
+    lessons = ' '.join(c for c in cells if not c.startswith('#| export'))
+    assert [n for n in public if not re.search(rf'\b{n}\b', lessons)] == []
