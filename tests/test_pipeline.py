@@ -67,7 +67,7 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
             assert out == '' and err.strip().splitlines()[-1].startswith('birdsort: stopped') and 'Traceback' not in err, err
     assert {'scrape', 'train'} <= set(stopped) and len(stopped) >= 4, stopped
     result, undisturbed = as_json('run', '--project', project.path), whole[1]
-    assert files(project.images) == files(whole[0].images) and files(project.split) == files(whole[0].split)
+    for d in ('images', 'split/train', 'split/val', 'split/test'): assert files(project.path/d) == files(whole[0].path/d), d
     strip = lambda stages: [{k: v for k,v in s.items() if k != 'seconds'} for s in stages]
     assert strip(result['train']['stages']) == strip(undisturbed['train']['stages'])
     assert result['evaluate']['accuracy'] == undisturbed['evaluate']['accuracy']
