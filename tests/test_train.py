@@ -86,9 +86,9 @@ def test_best_model_of_both_phases(tmp_path, cb, epoch):
 
 def test_best_model_over_both_stages_and_early_stop(tmp_path):
     "The published callbacks over fit_one_cycle, then fine_tune, as `train` calls them."
-    learn, weights, best = tiny([.5, .2, .9, .9, .9, .9, .8, .8, .8, .8, .8], tmp_path), Weights(), keep_best()
+    learn, weights, best = tiny([.5, .2, .9, .9, .9, .9, .8, .8, .8, .8, .8, .8, .8, .8], tmp_path), Weights(), keep_best()
     quietly(learn, lambda: learn.fit_one_cycle(9, 1e-1, cbs=[*watchers(best, .10, 3.5), weights]))
-    assert len(weights.seen) == 5 and learn.model[1].weight.item() == weights.seen[1]
+    assert len(weights.seen) == 6 and learn.model[1].weight.item() == weights.seen[1]
     quietly(learn, lambda: learn.fine_tune(5, 1e-1, cbs=[*watchers(best, .05, 7.5), weights]))
     assert learn.model[1].weight.item() == weights.seen[1] and best.best == pytest.approx(.2)
 
