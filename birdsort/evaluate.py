@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STAGES', 'score', 'plot_confusion', 'show_answers', 'predict_test', 'evaluate']
 
-# %% ../nbs/60_evaluate.ipynb #0ac48d83
-import io, json
+# %% ../nbs/60_evaluate.ipynb #6b85f93f
+import io
 
 import numpy as np
 from fastai.learner import Learner
@@ -18,9 +18,9 @@ from .aviary.pencil import contact_sheet
 from .picture import decode
 from .project import Project, finish, finished, listing, signature, write_whole
 from .split import sides_signature
-from .train import last_run, load_run, plot_history
+from .train import last_run, load_run, plot_history, run_note
 
-# %% ../nbs/60_evaluate.ipynb #d4a0343a
+# %% ../nbs/60_evaluate.ipynb #543fd645
 def score(
     probs:np.ndarray, # (n, c) probabilities, rows summing to 1
     targets:np.ndarray, # (n,) indices of the true labels
@@ -34,7 +34,7 @@ def score(
                 f1_macro=float(f1_score(targets, pred, average='macro', labels=ids, zero_division=0)),
                 per_label={l: dict(n=int(n[i]), precision=float(p[i]), recall=float(r[i]), f1=float(f[i])) for i,l in enumerate(vocab)})
 
-# %% ../nbs/60_evaluate.ipynb #d10dd95f
+# %% ../nbs/60_evaluate.ipynb #60f26409
 def plot_confusion(
     matrix:np.ndarray, # (c, c) counts, true label by predicted label
     vocab:list, # The c labels
@@ -52,7 +52,7 @@ def plot_confusion(
     ax.set_xticks(range(c), vocab, rotation=45, ha='right')
     return fig
 
-# %% ../nbs/60_evaluate.ipynb #f1c1cb46
+# %% ../nbs/60_evaluate.ipynb #a7d8d2f1
 def show_answers(
     files:list, # n pictures
     probs:np.ndarray, # (n, c) probabilities
@@ -66,7 +66,7 @@ def show_answers(
     words = [f'{vocab[pred[i]]} {sure[i]:.2f}' + ('' if pred[i] == targets[i] else f', is {vocab[targets[i]]}') for i in order]
     return contact_sheet([decode(files[i], 256) for i in order], columns=6, side=140, captions=words)
 
-# %% ../nbs/60_evaluate.ipynb #28e03b7e
+# %% ../nbs/60_evaluate.ipynb #47507f54
 def predict_test(
     project:Project, # Its test side is read
     learn:Learner, # From `load_run`
@@ -76,7 +76,7 @@ def predict_test(
     with learn.no_bar(), learn.no_logging(): probs, targets = learn.get_preds(dl=dl)
     return list(dl.dataset.items), probs.numpy(), targets.numpy()
 
-# %% ../nbs/60_evaluate.ipynb #f5efb4ee
+# %% ../nbs/60_evaluate.ipynb #be09ec55
 STAGES = {'stage_one': 'after stage one', 'best': 'after stage two'}
 
 def _save(fig, path):
@@ -90,7 +90,7 @@ def evaluate(
 ) -> dict: # {run, n, loss, accuracy, f1_macro, per_label, stage_one: {loss, accuracy, f1_macro}, reports}
     "Judge a run by the test side, after stage one and after stage two."
     folder = last_run(project, run)
-    run, made = folder.name, json.loads((folder/'run.json').read_text(encoding='utf-8'))['signature']
+    run, made = folder.name, run_note(folder)['signature']
     sign, scores, folder = signature(run, made, sides_signature(project), listing(project.split/'test')), {}, project.reports/run
     if (done := finished(project, 'evaluate', sign)) and folder.is_dir(): return done | dict(reports=str(folder))
     for weights,title in STAGES.items():

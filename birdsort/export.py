@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['bare', 'export']
 
-# %% ../nbs/70_export.ipynb #2933eb94
-import json, os
+# %% ../nbs/70_export.ipynb #f1fdc4c1
+import os
 from pathlib import Path
 
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
-from .project import Project, finish, finished, signature
+from .project import Project, finish, finished, hold, signature
 from .split import sides_signature
-from .train import last_run, load_run
+from .train import last_run, load_run, run_note
 
-# %% ../nbs/70_export.ipynb #0cd157ec
+# %% ../nbs/70_export.ipynb #e49aeec2
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
@@ -27,21 +27,21 @@ def bare(
     learn.path, learn.opt = Path('.'), None
     return learn
 
-# %% ../nbs/70_export.ipynb #18006372
+# %% ../nbs/70_export.ipynb #db17eb99
 def export(
     project:Project, # Gets `export/learner.pkl`
     run:str=None, # A run's name; None takes the last
 ) -> dict: # {"learner": path, "run": its name, "labels": list, "megabytes": float}
     "Write a run's best weights as `learner.pkl`; the file is there whole or not at all."
     folder = last_run(project, run)
-    run, made = folder.name, json.loads((folder/'run.json').read_text(encoding='utf-8'))['signature']
+    run, made = folder.name, run_note(folder)['signature']
     sign, file = signature(run, made, sides_signature(project)), project.export/'learner.pkl'
     if (done := finished(project, 'export', sign)) and file.is_file(): return done | dict(learner=str(file))
-    learn = bare(load_run(project, run))
+    learn, part = bare(load_run(project, run)), file.with_name('.learner.pkl.part')
     project.export.mkdir(exist_ok=True)
-    part = file.with_name('.learner.pkl.part')
-    try:
-        learn.export(part.resolve())
-        os.replace(part, file)
-    finally: part.unlink(missing_ok=True)
+    with hold(project):
+        try:
+            learn.export(part.resolve())
+            os.replace(part, file)
+        finally: part.unlink(missing_ok=True)
     return finish(project, 'export', sign, dict(learner=str(file), run=run, labels=list(learn.dls.vocab), megabytes=round(file.stat().st_size/1e6, 1)))

@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'SUFFIXES', 'OPENING', 'Catalogue', 'Project', 'find_proje
            'list_pictures', 'listing', 'sync', 'signature', 'finish', 'finished', 'step_notebook', 'absolute',
            'new_project']
 
-# %% ../nbs/01_project.ipynb #2b8deaef
+# %% ../nbs/01_project.ipynb #9eda6485
 import hashlib, json, os, sqlite3, threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .settings import Settings, parse_settings, to_toml
 
-# %% ../nbs/01_project.ipynb #91af973a
+# %% ../nbs/01_project.ipynb #549dfd9e
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
            'name', 'sha256', 'bytes', 'width', 'height', 'split', 'added')
 _SCHEMA = """
@@ -30,7 +30,7 @@ create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);"""
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
-# %% ../nbs/01_project.ipynb #2fef5fb0
+# %% ../nbs/01_project.ipynb #388b8414
 class Catalogue:
     "What is known of each picture, in SQLite; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
@@ -61,7 +61,7 @@ class Catalogue:
         c = ', '.join(columns)
         return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
 
-# %% ../nbs/01_project.ipynb #63c9a665
+# %% ../nbs/01_project.ipynb #1d7fd168
 class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
@@ -85,7 +85,7 @@ class Project:
         if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
-# %% ../nbs/01_project.ipynb #fb6614db
+# %% ../nbs/01_project.ipynb #f450f4eb
 def find_project(
     path=None, # The project's folder; None looks for one
 ) -> Project: # The project, or `FileNotFoundError` with what to type
@@ -94,7 +94,7 @@ def find_project(
     here = Path.cwd()
     return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
-# %% ../nbs/01_project.ipynb #05db6adf
+# %% ../nbs/01_project.ipynb #3a4464f3
 def write_whole(
     path:Path, # Where the file is to be
     data:bytes, # Its content; a str is written as UTF-8
@@ -117,7 +117,7 @@ def free_path(
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
     return next(folder/n for n in names if not (folder/n).exists())
 
-# %% ../nbs/01_project.ipynb #82c0baf4
+# %% ../nbs/01_project.ipynb #48bc2299
 class Busy(RuntimeError): "Another birdsort works in this project."
 
 @contextmanager
@@ -130,7 +130,7 @@ def hold(
     try: yield
     finally: project.lock.release()
 
-# %% ../nbs/01_project.ipynb #7a07d5ed
+# %% ../nbs/01_project.ipynb #0a2217c0
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 
 def list_pictures(
@@ -164,10 +164,12 @@ def _write_back(project):
     lost = [r for r in rows if (r['label'], r['name']) not in disk or r['state'] == 'asked' or r['reason'] == 'file is gone']
     for (label, name),state in ((k, s) for k,s in disk.items() if k not in known):
         row = next(iter(sorted((r for r in lost if r['name'] == name), key=lambda r: r['label'] != label)), None)
-        if row: cat.update(lost.pop(lost.index(row))['id'], label=label, state=state, reason=None)
-        else: cat.add([dict(label=label, name=name, source='folder', state=state)])
+        if row: lost.remove(row)
+        try: cat.update(row['id'], label=label, state=state, reason=None) if row else cat.add([dict(label=label, name=name, source='folder', state=state)])
+        except sqlite3.IntegrityError: # The other label knows this address too, and keeps its own row
+            cat.add([{k: row[k] for k in COLUMNS} | dict(label=label, address=None, state=state, reason=None, split=None)])
 
-# %% ../nbs/01_project.ipynb #df562c5e
+# %% ../nbs/01_project.ipynb #d74b7cee
 def signature(
     *parts, # What a stage's result depends on; anything that JSON can hold
 ) -> str: # 16 hexadecimal digits
@@ -188,7 +190,7 @@ def finished(
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
     return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
 
-# %% ../nbs/01_project.ipynb #0d4fe25b
+# %% ../nbs/01_project.ipynb #1cf36ecb
 OPENING = "from birdsort.project import find_project\nproject = find_project()\nproject"
 
 def step_notebook(
@@ -204,7 +206,7 @@ def step_notebook(
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
-# %% ../nbs/01_project.ipynb #70884b82
+# %% ../nbs/01_project.ipynb #e1b6ed48
 def _notebooks():
     here = Path(find_spec('birdsort').submodule_search_locations[0])
     return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))

@@ -6,7 +6,7 @@
 __all__ = ['MAX_BYTES', 'HEADERS', 'Hit', 'parse_imgres', 'pass_consent', 'load_tiles', 'read_tiles', 'Blocked', 'search',
            'fetch', 'get_picture', 'tally', 'scrape']
 
-# %% ../nbs/10_scrape.ipynb #c01eceec
+# %% ../nbs/10_scrape.ipynb #968520de
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -28,7 +28,7 @@ from .picture import fingerprint, ingest
 from .project import Project, hold, sync, write_whole
 from .settings import unknown
 
-# %% ../nbs/10_scrape.ipynb #27ca41c9
+# %% ../nbs/10_scrape.ipynb #f3286da9
 class Hit(NamedTuple):
     "A picture that a search has found."
     address:str # Where the photo itself lives
@@ -48,7 +48,7 @@ def parse_imgres(
     except ValueError: return None # Not an address at all
     return Hit(photo, q.get('imgrefurl', [''])[0], title)
 
-# %% ../nbs/10_scrape.ipynb #178ffebe
+# %% ../nbs/10_scrape.ipynb #ec8cb5d6
 _TILES = """const tiles = [...document.querySelectorAll('a')].filter(a => a.querySelector('img') &&
   (!a.getAttribute('href') || a.getAttribute('href') === '#' || a.href.includes('/imgres?')));"""
 _COUNT = _TILES + 'return tiles.length;'
@@ -68,7 +68,7 @@ def pass_consent(
     if buttons: buttons[0].click()
     return bool(buttons)
 
-# %% ../nbs/10_scrape.ipynb #86c76a58
+# %% ../nbs/10_scrape.ipynb #d0937e74
 def load_tiles(
     driver, # On a result page
     n:int, # How many tiles are enough
@@ -98,7 +98,7 @@ def read_tiles(
         links = driver.execute_script(_REVEAL)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../nbs/10_scrape.ipynb #0ad70909
+# %% ../nbs/10_scrape.ipynb #67cf72d4
 class Blocked(RuntimeError): "The search refuses to answer programs for now; what was collected is kept."
 
 def search(
@@ -117,7 +117,7 @@ def search(
     if not hits and 'did not match any' not in text: raise RuntimeError(f'no picture could be read from {driver.current_url}: its layout may have changed, or it is no image search')
     return list({h.address: h for h in hits}.values())
 
-# %% ../nbs/10_scrape.ipynb #ab2c10b5
+# %% ../nbs/10_scrape.ipynb #045a73f0
 MAX_BYTES = 32_000_000
 HEADERS = {'User-Agent': 'birdsort/0.1 (collects pictures for image classifiers)', 'Accept': 'image/*'}
 
@@ -149,7 +149,7 @@ def get_picture(
     sha = fingerprint(raw)
     return dict(state='kept', reason=None, name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=w, height=h), data
 
-# %% ../nbs/10_scrape.ipynb #8fd3c2ca
+# %% ../nbs/10_scrape.ipynb #175da558
 def _download(
     project:Project, # Gets the files, in `images/<label>/`
     rows:list, # Catalogue rows of one label, state "asked"
@@ -157,8 +157,8 @@ def _download(
     workers:int=16, # Downloads at a time
 ) -> int: # How many were kept
     "Download rows of the catalogue, keep what is a picture, note why not otherwise."
-    kept = 0
-    with ThreadPoolExecutor(workers) as pool:
+    kept, pool = 0, ThreadPoolExecutor(workers)
+    try:
         for row,(news,data) in zip(rows, pool.map(get_picture, [r['address'] for r in rows])):
             if data:
                 file = project.images/row['label']/news['name']
@@ -170,9 +170,10 @@ def _download(
                     kept += 1
                     if bar: bar.update(1)
             project.catalogue.update(row['id'], **news)
+    finally: pool.shutdown(cancel_futures=True) # After Ctrl-C nothing new is begun
     return kept
 
-# %% ../nbs/10_scrape.ipynb #14767a86
+# %% ../nbs/10_scrape.ipynb #013998cc
 def _find_hits(
     project:Project, # Gets a catalogue row for every hit
     driver, # A Selenium driver
@@ -200,7 +201,7 @@ def _fill_label(project:Project, driver, label:str, n:int, address:str, source:s
             missing -= _download(project, waiting[:missing], bar)
             waiting = cat.rows(label=label, state='asked')
 
-# %% ../nbs/10_scrape.ipynb #bad8aeb7
+# %% ../nbs/10_scrape.ipynb #30a1faf9
 def tally(
     project:Project, # Its catalogue is counted
     asked:int=None, # Pictures wanted per label; None takes the setting
@@ -217,7 +218,7 @@ def tally(
 def _one_browser(headed):
     with ExitStack() as stack: yield lru_cache(1)(lambda: stack.enter_context(browser(headed)))
 
-# %% ../nbs/10_scrape.ipynb #3d5f1c0a
+# %% ../nbs/10_scrape.ipynb #e972809f
 def scrape(
     project:Project, # Gets pictures and catalogue rows
     label:str=None, # Only this label

@@ -71,6 +71,21 @@ def test_origins_survive_the_file_manager(birds):
     assert (moved['label'], moved['address']) == ('garza', rows[0]['address'])
 
 
+def test_a_picture_moved_to_a_label_that_knows_its_address(birds):
+    row = birds.catalogue.rows(label='cacatua')[0]
+    birds.catalogue.add([dict(label='garza', address=row['address'], state='rejected', reason='http 404')])
+    (birds.images/'cacatua'/row['name']).rename(birds.images/'garza'/row['name'])
+    for _ in range(2): sync(birds)
+    moved, = birds.catalogue.rows(label='garza', name=row['name'], state='kept')
+    assert moved['query'] == row['query'] and len(birds.catalogue.rows(state='kept')) == 60
+
+
+def test_a_stale_split_is_not_trained_on(birds):
+    split(birds)
+    sorted((birds.images/'garza').iterdir())[0].unlink()
+    one_line(birdsort('train', '--project', birds.path), 'birdsort split --again')
+
+
 def test_edited_notebooks_are_kept(tmp_path):
     project = new_project(tmp_path/'birds')
     notebook = project.path/'notebooks/20_clean.ipynb'
