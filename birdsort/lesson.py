@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['stock', 'lesson_project']
 
-# %% ../nbs/07_lesson.ipynb #9c324872
+# %% ../nbs/07_lesson.ipynb #09bdffd2
 import io, tempfile
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .aviary.pencil import draw_bird
 from .picture import fingerprint
 from .project import Project, new_project, write_whole
 
-# %% ../nbs/07_lesson.ipynb #28f6c0ab
+# %% ../nbs/07_lesson.ipynb #defa8fc5
 def stock(
     project:Project, # Gets the pictures; its queries must be names of drawn species
     n:int=12, # Pictures per label
@@ -33,7 +33,7 @@ def stock(
     project.catalogue.add(rows)
     return project
 
-# %% ../nbs/07_lesson.ipynb #4d8150ec
+# %% ../nbs/07_lesson.ipynb #d8fcd9e7
 def lesson_project(
     drawn:int=12, # Pictures per label; 0 draws none
     path:Path=None, # The project's folder; None makes a temporary one
@@ -41,6 +41,6 @@ def lesson_project(
 ) -> Project: # A project with drawn birds
     "A new project of three labels, small enough to be trained in seconds."
     small = dict(labels={'cacatua': ['cockatoo'], 'garza': ['grey heron'], 'buitre': ['griffon vulture', 'Egyptian vulture']},
-                 n=max(drawn, 1), address='aviary', architecture='resnet18', pretrained=False, image_size=64, batch_size=16, epochs=(1, 1))
+                 n=max(drawn, 1), source=('aviary',), architecture='resnet18', pretrained=False, image_size=64, batch_size=16, epochs=(1, 1))
     path = Path(path) if path else Path(tempfile.mkdtemp(prefix='birdsort-lesson-'))/'birds'
     return stock(new_project(path, **{**small, **settings}), drawn)

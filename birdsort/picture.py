@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'decode', 'on_white', 'strip_metadata', 'fingerprint', 'ingest', 'thumbnail', 'show']
 
-# %% ../nbs/03_picture.ipynb #61e4df48
+# %% ../nbs/03_picture.ipynb #06e4ab43
 import hashlib, io, re, warnings
 
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-# %% ../nbs/03_picture.ipynb #341c97a1
+# %% ../nbs/03_picture.ipynb #8d3119eb
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', *(('AVIF',) if features.check('avif') else ()))
 MAX_PIXELS = 64_000_000
 
@@ -29,10 +29,11 @@ def decode(
             return on_white(im)
     except UnidentifiedImageError: raise ValueError('not a picture') from None
     except FileNotFoundError: raise ValueError('no such file') from None
+    except Image.DecompressionBombError: raise ValueError('too many pixels') from None
     except ValueError: raise
     except Exception as e: raise ValueError(f'broken picture: {str(e).split("(")[0].strip()}') from None # Damaged files make Pillow raise all sorts of things
 
-# %% ../nbs/03_picture.ipynb #38f486d2
+# %% ../nbs/03_picture.ipynb #adf6895d
 def on_white(
     im:Image.Image, # Of any mode
 ) -> Image.Image: # RGB
@@ -43,7 +44,7 @@ def on_white(
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
-# %% ../nbs/03_picture.ipynb #b11766cb
+# %% ../nbs/03_picture.ipynb #b3a6f00c
 _NEXT = re.compile(b'\xff[\x01-\xcf\xd8-\xfe]') # The marker that ends a scan; \xff00 is data, D0 to D7 are restarts within it
 
 def _needed(marker, content): # APP0 is JFIF's, APP14 Adobe's: how the colours are coded; APP2 may hold the colour profile
@@ -64,7 +65,7 @@ def strip_metadata(
     if at < len(data) and data[at] != 0xff: raise ValueError('broken picture: odd JPEG segments')
     return bytes(out+b'\xff\xd9')
 
-# %% ../nbs/03_picture.ipynb #c0038ab7
+# %% ../nbs/03_picture.ipynb #9028ccfc
 def fingerprint(
     data:bytes, # The content of a file
 ) -> str: # SHA-256, 64 hexadecimal digits
@@ -77,7 +78,7 @@ def _clean(data, max_side): # A JPEG that may be stored as it is -> its size, el
     fits = not max_side or max(raw.size) <= max_side
     return raw.size if raw.mode in ('RGB', 'L') and fits and raw.getexif().get(0x0112, 1) == 1 else None
 
-# %% ../nbs/03_picture.ipynb #8a44ecf3
+# %% ../nbs/03_picture.ipynb #595273ab
 def ingest(
     data:bytes, # A file as it was downloaded
     min_side:int=32, # Smallest allowed width and height, pixels
@@ -94,7 +95,7 @@ def ingest(
     im.save(out, 'JPEG', quality=95)
     return out.getvalue(), *im.size
 
-# %% ../nbs/03_picture.ipynb #9d57c2cb
+# %% ../nbs/03_picture.ipynb #977d1d79
 def thumbnail(
     source, # A path, or the bytes of a file
     side:int=160, # Longest side, pixels
@@ -109,7 +110,7 @@ def thumbnail(
     im.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-# %% ../nbs/03_picture.ipynb #83e9f153
+# %% ../nbs/03_picture.ipynb #3d603dab
 def show(
     im:Image.Image, # RGB
     side:int=800, # Longest side; larger pictures are shrunk, pixels

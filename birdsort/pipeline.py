@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'DRAWN', 'run', 'demo_settings', 'demo']
 
-# %% ../nbs/90_pipeline.ipynb #33705969
+# %% ../nbs/90_pipeline.ipynb #59d97b7e
 import time
 from pathlib import Path
 
@@ -18,19 +18,19 @@ from .scrape import scrape
 from .split import NOTE, split
 from .train import architecture, train
 
-# %% ../nbs/90_pipeline.ipynb #c59c1aca
+# %% ../nbs/90_pipeline.ipynb #89db4963
 def _scrape_once(
     project:Project, # Gets pictures
     quiet:bool=False, # No progress bar
 ) -> dict: # As `scrape`
     "Scrape, unless these labels were scraped to their end before."
     s = project.settings
-    sign = signature(s.labels, s.n, s.address, s.gallery)
+    sign = signature(s.labels, s.n, s.source, s.licence, s.min_side, s.max_side)
     if done := finished(project, 'scrape', sign): return done
     result = scrape(project, quiet=quiet)
     for label,why in result.get('problems', {}).items():
-        if not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why}')
-    return result if 'problems' in result else finish(project, 'scrape', sign, result)
+        if not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why[0]}')
+    return result if 'problems' in result and 'short' in result else finish(project, 'scrape', sign, result)
 
 def _try_out(
     project:Project, # Its exported learner is tried
@@ -53,7 +53,7 @@ def _last_trained(project:Project) -> str: # Whose run -> its name
     "The run of the last `train`, which is the one of these settings."
     return finished(project, 'train')['run']
 
-# %% ../nbs/90_pipeline.ipynb #15596675
+# %% ../nbs/90_pipeline.ipynb #c04fd452
 def run(
     project:Project, # Taken from where it stands to `export/learner.pkl`
     quiet:bool=False, # No progress bars
@@ -68,7 +68,7 @@ def run(
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
-# %% ../nbs/90_pipeline.ipynb #8196ed23
+# %% ../nbs/90_pipeline.ipynb #6f4bc092
 DRAWN = dict(n=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
 
 def demo_settings(
@@ -76,11 +76,11 @@ def demo_settings(
     arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
 ) -> dict: # Settings of the demo's project
     "What a demo is made of; `FileNotFoundError`, `ValueError` for a gallery that is none."
-    if not gallery: return dict(DRAWN, address='aviary', **(dict(architecture=arch, pretrained=arch.startswith('local-dir:')) if arch else {}))
+    if not gallery: return dict(DRAWN, source=('aviary',), **(dict(architecture=arch, pretrained=arch.startswith('local-dir:')) if arch else {}))
     if not Path(gallery).is_dir(): raise FileNotFoundError(f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with pictures')
     counts = {l: len(fs) for l,fs in list_pictures(gallery).items() if fs}
     if len(counts) < 2: raise ValueError(f'{gallery} holds {len(counts)} label folders with pictures: at least two are needed')
-    return dict(address='aviary', gallery=str(gallery), n=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
+    return dict(source=(f'aviary={gallery}',), n=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
 
 def demo(
     path:Path='data/demo', # The demo's project folder; an unfinished one is continued
@@ -94,6 +94,6 @@ def demo(
     if 'architecture' in wanted: architecture(wanted['architecture'])
     project = Project(path) if made else new_project(path, **wanted)
     differs = [k for k,v in wanted.items() if getattr(project.settings, k) != v]
-    if made and project.settings.address != 'aviary': raise FileExistsError(f'{path} is a project of your own, no demo: choose another folder with --out')
+    if made and not project.settings.source[0].startswith('aviary'): raise FileExistsError(f'{path} is a project of your own, no demo: choose another folder with --out')
     if made and (gallery or arch) and differs: raise FileExistsError(f'{path} holds another demo (its {differs[0]} differs): choose another folder with --out')
     return run(project, quiet, tell)

@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'SUFFIXES', 'OPENING', 'Catalogue', 'Project', 'find_proje
            'list_pictures', 'listing', 'sync', 'signature', 'finish', 'finished', 'step_notebook', 'absolute',
            'new_project']
 
-# %% ../nbs/01_project.ipynb #9eda6485
+# %% ../nbs/01_project.ipynb #e557b971
 import hashlib, json, os, sqlite3, threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .settings import Settings, parse_settings, to_toml
+from .settings import Settings, parse_settings, parse_source, to_toml
 
-# %% ../nbs/01_project.ipynb #549dfd9e
+# %% ../nbs/01_project.ipynb #39093948
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
            'name', 'sha256', 'bytes', 'width', 'height', 'split', 'added')
 _SCHEMA = """
@@ -30,7 +30,7 @@ create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);"""
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
-# %% ../nbs/01_project.ipynb #388b8414
+# %% ../nbs/01_project.ipynb #fe2dab87
 class Catalogue:
     "What is known of each picture, in SQLite; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
@@ -61,7 +61,7 @@ class Catalogue:
         c = ', '.join(columns)
         return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
 
-# %% ../nbs/01_project.ipynb #1d7fd168
+# %% ../nbs/01_project.ipynb #1cb52de8
 class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
@@ -85,7 +85,7 @@ class Project:
         if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
-# %% ../nbs/01_project.ipynb #f450f4eb
+# %% ../nbs/01_project.ipynb #66bf9616
 def find_project(
     path=None, # The project's folder; None looks for one
 ) -> Project: # The project, or `FileNotFoundError` with what to type
@@ -94,7 +94,7 @@ def find_project(
     here = Path.cwd()
     return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
-# %% ../nbs/01_project.ipynb #3a4464f3
+# %% ../nbs/01_project.ipynb #fe6a1259
 def write_whole(
     path:Path, # Where the file is to be
     data:bytes, # Its content; a str is written as UTF-8
@@ -117,7 +117,7 @@ def free_path(
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
     return next(folder/n for n in names if not (folder/n).exists())
 
-# %% ../nbs/01_project.ipynb #48bc2299
+# %% ../nbs/01_project.ipynb #fac67c1b
 class Busy(RuntimeError): "Another birdsort works in this project."
 
 @contextmanager
@@ -130,8 +130,8 @@ def hold(
     try: yield
     finally: project.lock.release()
 
-# %% ../nbs/01_project.ipynb #0a2217c0
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
+# %% ../nbs/01_project.ipynb #422bb7b0
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.avif')
 
 def list_pictures(
     folder:Path, # A folder of label folders
@@ -169,7 +169,7 @@ def _write_back(project):
         except sqlite3.IntegrityError: # The other label knows this address too, and keeps its own row
             cat.add([{k: row[k] for k in COLUMNS} | dict(label=label, address=None, state=state, reason=None, split=None)])
 
-# %% ../nbs/01_project.ipynb #d74b7cee
+# %% ../nbs/01_project.ipynb #0985ba97
 def signature(
     *parts, # What a stage's result depends on; anything that JSON can hold
 ) -> str: # 16 hexadecimal digits
@@ -190,7 +190,7 @@ def finished(
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
     return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
 
-# %% ../nbs/01_project.ipynb #1cf36ecb
+# %% ../nbs/01_project.ipynb #f98b047b
 OPENING = "from birdsort.project import find_project\nproject = find_project()\nproject"
 
 def step_notebook(
@@ -206,7 +206,7 @@ def step_notebook(
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
-# %% ../nbs/01_project.ipynb #e1b6ed48
+# %% ../nbs/01_project.ipynb #ae83b769
 def _notebooks():
     here = Path(find_spec('birdsort').submodule_search_locations[0])
     return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))
@@ -216,7 +216,7 @@ def absolute(
 ) -> dict: # The same, with the folders in them made absolute
     "A project can be used from any folder, so what is written into it does not depend on where one stood."
     settings = dict(settings)
-    if settings.get('gallery'): settings['gallery'] = str(Path(settings['gallery']).resolve())
+    if 'source' in settings: settings['source'] = tuple(f'{n}={Path(a).expanduser().resolve()}' if a and n in ('urls', 'folder', 'aviary') else s for s in settings['source'] for n,a in [parse_source(s)])
     kind, _, where = settings.get('architecture', '').partition(':')
     if kind == 'local-dir': settings['architecture'] = f'local-dir:{Path(where).resolve()}'
     return settings

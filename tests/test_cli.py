@@ -44,7 +44,7 @@ def test_a_new_project(tmp_path):
     ('labels = {Heron = ["x"], heron = ["y"]}', ['capitals']),
     ('n = -1', ['n = -1', '1 to']),
     ('epochs = [10]', ['epochs', 'two whole numbers']),
-    ('address = "www.google.com"', ['address', 'https://']),
+    ('source = ["google=www.google.com"]', ['source', 'https://']),
     ('n = ', ['not TOML']),
 ], ids=lambda v: v if isinstance(v, str) else '')
 def test_settings_that_make_no_sense(tmp_path, text, words):

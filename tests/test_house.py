@@ -15,10 +15,10 @@ def exports(notebook):
 
 
 def floor(notebook):
-    "Where a notebook stands: by its number; the aviary above the ground's own, recipes above every stage, the command line above all."
+    "Where a notebook stands: by its number; the aviary and the sources between the ground's own, recipes above every stage, the command line above all."
     number = int((re.match(r'\d+', notebook.name) or ['1000'])[0])
     if exports(notebook) == 'cli': return 10_000
-    return 5+number/100 if notebook.parent.name == 'aviary' else number
+    return {'aviary': 5, 'sources': 9}[notebook.parent.name]+number/100 if notebook.parent.name in ('aviary', 'sources') else number
 
 
 FLOORS = {exports(n): floor(n) for n in NOTEBOOKS if exports(n)}

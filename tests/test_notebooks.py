@@ -9,7 +9,7 @@ from birdsort.project import Project
 def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     for k in ('OMP_NUM_THREADS', 'PYTHONPATH'): monkeypatch.setenv(k, ENV[k])
     folder = tmp_path/'birds'
-    as_json('new', folder, 'garza=grey heron', 'buitre=griffon vulture,Egyptian vulture', '-n', 14, '--address', 'aviary', '--arch', 'resnet18')
+    as_json('new', folder, 'garza=grey heron', 'buitre=griffon vulture,Egyptian vulture', '-n', 14, '--source', 'aviary', '--arch', 'resnet18')
     toml = folder/'birdsort.toml'
     toml.write_text(toml.read_text().replace('pretrained = true', 'pretrained = false').replace('image_size = 224', 'image_size = 64').replace('epochs = [10, 10]', 'epochs = [1, 1]'))
     seen = {}

@@ -89,7 +89,7 @@ def test_a_killed_training_leaves_no_half_run(tmp_path):
 def test_the_demo_goes_on_and_minds_its_folder(tmp_path):
     source = lesson_project(14, tmp_path/'source')
     out = tmp_path/'demo'
-    project = lesson_project(0, out, **TINY, gallery=str(source.images.resolve()), labels={l: [l] for l in source.settings.labels})
+    project = lesson_project(0, out, **TINY, source=(f'aviary={source.images.resolve()}',), labels={l: [l] for l in source.settings.labels})
     result = as_json('demo', '--out', out, '--gallery', source.images, '--arch', 'resnet18')
     assert files(project.images) == files(source.images) and result['evaluate']['n'] == 9
     one_line(birdsort('demo', '--out', out, '--gallery', source.images, '--arch', 'resnet34'), 'architecture', '--out')

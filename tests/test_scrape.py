@@ -18,7 +18,7 @@ def scraped(tmp_path_factory):
     "A project scraped from an aviary in which much is wrong, and what the aviary had planned."
     project = lesson_project(0, tmp_path_factory.mktemp('scrape')/'birds', n=500)
     with Aviary(per_query=25, faults=FAULTS, seed=3) as site:
-        result = scrape(project, address=site.address, quiet=True)
+        result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
         plan = {l: [p for q in qs for p in site.photos(q)] for l,qs in project.settings.labels.items()}
     return project, result['labels'], plan
 
@@ -62,7 +62,7 @@ def test_the_catalogue_knows_the_way(scraped):
 
 def test_a_gallery_is_served_and_kept_byte_for_byte(tmp_path):
     source = lesson_project(15, tmp_path/'source')
-    done = lesson_project(0, tmp_path/'copy', n=15, gallery=str(source.images), labels={l: [l] for l in source.settings.labels})
+    done = lesson_project(0, tmp_path/'copy', n=15, source=(f'aviary={source.images}',), labels={l: [l] for l in source.settings.labels})
     scrape(done, quiet=True)
     assert files(done.images) == files(source.images)
 
@@ -71,10 +71,10 @@ def test_what_was_removed_does_not_come_back(tmp_path):
     project = lesson_project(0, tmp_path/'birds', n=6)
     from birdsort.clean import set_aside
     with Aviary(per_query=12) as site:
-        scrape(project, address=site.address, quiet=True)
+        scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
         gone = project.catalogue.rows(label='garza', state='kept')[0]['name']
         set_aside(project, 'garza', gone)
-        scrape(project, address=site.address, quiet=True)
+        scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
     assert len(files(project.images/'garza')) == 6 and gone not in files(project.images/'garza')
     assert (project.removed/'garza'/gone).is_file()
 
@@ -83,8 +83,8 @@ def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
     project = lesson_project(4, tmp_path/'birds', n=6)
     with Aviary() as site:
         site.blocked = True
-        result = scrape(project, address=site.address, quiet=True)
-    assert 'blocks' in result['problems']['cacatua'] and len(files(project.images)) == 12
+        result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
+    assert 'blocks' in result['problems']['cacatua'][0] and len(files(project.images)) == 12
 
 
 def test_a_label_that_nothing_is_found_for(tmp_path):
@@ -96,7 +96,7 @@ def test_a_label_that_nothing_is_found_for(tmp_path):
 def test_a_search_that_is_not_there(tmp_path):
     project = lesson_project(0, tmp_path/'birds', n=3)
     with Aviary() as site: address = site.address
-    assert 'ERR_CONNECTION_REFUSED' in scrape(project, address=address, quiet=True)['problems']['garza']
+    assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['problems']['garza'][0]
 
 
 def test_killed_and_run_again_ends_in_the_same_files(tmp_path):

@@ -141,7 +141,7 @@ def test_names_after_options_and_named_twice(tmp_path):
     assert set(as_json('new', tmp_path/'a', '-n', 30, 'stork', 'heron')['labels']) == {'stork', 'heron'}
     one_line(birdsort('new', tmp_path/'b', 'stork', 'stork', 'heron'), "'stork' is named twice")
     one_line(birdsort('scrape', '-n', 0, '--project', tmp_path/'a'), 'n = 0')
-    one_line(birdsort('scrape', '--address', 'www.google.com', '--project', tmp_path/'a'), 'address', 'https://')
+    one_line(birdsort('scrape', '--source', 'google=www.google.com', '--project', tmp_path/'a'), 'source', 'https://')
     one_line(birdsort('demo', '--out', tmp_path/'a'), 'no demo', '--out')
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FAULTS', 'query_key', 'fill_shelves', 'Photo', 'check_faults', 'plan_photos', 'photo_bytes', 'thumbnail_bytes']
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #1df11f25
+# %% ../../nbs/aviary/06_exhibits.ipynb #f0fa7057
 import io, zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,9 +17,9 @@ from PIL import Image
 
 from .pencil import SPECIES, draw_bird, drawing_size
 from ..picture import thumbnail
-from .searchpage import sorry_page
+from .searchpage import rename, sorry_page
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #a46a90b3
+# %% ../../nbs/aviary/06_exhibits.ipynb #19c6dfbd
 _TYPES = {'.jpg': 'image/jpeg', '.jpeg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.gif': 'image/gif', '.bmp': 'image/bmp'}
 
 def query_key(
@@ -45,7 +45,7 @@ def fill_shelves(
     if not shelves: raise ValueError(f"No label folders with pictures ({', '.join(_TYPES)}) in {gallery}")
     return shelves
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #7ed4df22
+# %% ../../nbs/aviary/06_exhibits.ipynb #efd50521
 FAULTS = ('exact_duplicate', 'near_duplicate', 'other_species', 'corrupt', 'truncated', 'html')
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def check_faults(
             raise ValueError(f"The share of {kind!r} must be a number in [0, 1], got {share!r}")
     return faults
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #b8d2f652
+# %% ../../nbs/aviary/06_exhibits.ipynb #8379fa86
 _WORDS = ('in the morning', 'near the river', 'from my window', 'at the reserve', 'on a walk', 'after rain', 'close up', 'in spring')
 
 def _stranger(shelves, key, rng):
@@ -96,7 +96,7 @@ def _photo(key, i, kind, source, rng):
     title = f"{key.capitalize()} {_WORDS[int(rng.integers(len(_WORDS)))]}"
     return Photo(name, f'/photo/{quote(name)}{suffix}?w={w}&h={h}', f'/page/{quote(name)}', title, w, h, kind, source, chance)
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #94a940dc
+# %% ../../nbs/aviary/06_exhibits.ipynb #74d00353
 def plan_photos(
     query:str, # As typed
     shelves:dict, # From `fill_shelves`
@@ -113,7 +113,7 @@ def plan_photos(
     mixed = sorted(zip(places, [('good', g) for g in good]+bad), key=lambda pair: pair[0])
     return [_photo(key, i, kind, source, rng) for i,(_,(kind,source)) in enumerate(mixed)]
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #3827d8da
+# %% ../../nbs/aviary/06_exhibits.ipynb #7901c493
 @lru_cache(maxsize=600)
 def _drawn(species, seed): return _jpeg(draw_bird(species, seed), 90)
 
@@ -136,10 +136,10 @@ def photo_bytes(
     if photo.kind=='near_duplicate': return 'image/jpeg', _near(data, photo)
     if photo.kind=='corrupt': return 'image/jpeg', b'\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01'+np.random.default_rng(int(photo.chance*1e9)).bytes(len(data)//2)
     if photo.kind=='truncated': return 'image/jpeg', data[:int(len(data)*(.5+.4*photo.chance))]
-    if photo.kind=='html': return 'text/html; charset=utf-8', sorry_page().encode()
+    if photo.kind=='html': return 'text/html; charset=utf-8', rename(sorry_page()).encode()
     return ('image/jpeg' if isinstance(photo.source, tuple) else _TYPES[Path(photo.source).suffix.lower()]), data
 
-# %% ../../nbs/aviary/06_exhibits.ipynb #54048c41
+# %% ../../nbs/aviary/06_exhibits.ipynb #0c207b6a
 @lru_cache(maxsize=2000)
 def thumbnail_bytes(
     source, # A path, or (species, seed) of a drawing
