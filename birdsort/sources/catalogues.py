@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['inaturalist', 'gbif', 'wikimedia', 'openverse']
 
-# %% ../../nbs/sources/04_catalogues.ipynb #691ebb26
+# %% ../../nbs/sources/04_catalogues.ipynb #bd50bb52
 import re
 from html import unescape
 
 from .hit import Blocked, Hit, Kit, name_licence
 from ..web import AGAIN, Refused
 
-# %% ../../nbs/sources/04_catalogues.ipynb #a2387ba9
+# %% ../../nbs/sources/04_catalogues.ipynb #8ce17510
 def _ask(kit, name, address, params):
     try: return kit.web.json(address, params, every=kit.every)
     except Refused as e:
@@ -22,7 +22,7 @@ def _ask(kit, name, address, params):
 
 def _text(html): return unescape(re.sub(r'<[^>]*>', '', html or '')).strip() # Commons gives names as HTML
 
-# %% ../../nbs/sources/04_catalogues.ipynb #15b36dc9
+# %% ../../nbs/sources/04_catalogues.ipynb #4b7a40c0
 def inaturalist(
     query:str, # A species, by its common or its scientific name
     n:int, # Hits that are likely to be read
@@ -33,9 +33,9 @@ def inaturalist(
     known = [f for f in kit.licences if f.startswith('cc')]
     params = dict(taxon_name=query, quality_grade='research', photos='true', per_page=min(n, 200), **(dict(photo_license=','.join(known)) if known else {}))
     for page in range(1, 10_000//params['per_page']+1): # It answers no further than 10,000
-        found = _ask(kit, 'inaturalist', address, dict(params, page=page)).get('results') or []
-        yield from (_of_observation(o, p) for o in found for p in o.get('photos') or [] if p.get('url'))
-        if len(found) < params['per_page']: return
+        found = _ask(kit, 'inaturalist', address, dict(params, page=page))
+        yield from (_of_observation(o, p) for o in found.get('results') or [] for p in o.get('photos') or [] if p.get('url'))
+        if page*params['per_page'] >= found.get('total_results', 0): return
 
 def _of_observation(o, photo):
     said = photo.get('attribution') or ''
@@ -44,7 +44,7 @@ def _of_observation(o, photo):
     return Hit(photo['url'].replace('/square.', '/large.'), o.get('uri') or '', taxon.get('preferred_common_name') or taxon.get('name') or '', author,
                name_licence(photo.get('license_code')) or 'all rights reserved')
 
-# %% ../../nbs/sources/04_catalogues.ipynb #d244db83
+# %% ../../nbs/sources/04_catalogues.ipynb #c0ef9665
 def gbif(
     query:str, # A species, by its scientific name, or a common name that GBIF knows
     n:int, # Hits that are likely to be read
@@ -70,7 +70,7 @@ def _scientific(query, kit, address): # A common name -> the scientific name tha
     names = [f['canonicalName'] for f in found if f.get('canonicalName')]
     return max(names, key=names.count, default=None) if query not in names else None
 
-# %% ../../nbs/sources/04_catalogues.ipynb #46d198cb
+# %% ../../nbs/sources/04_catalogues.ipynb #f3c6ffec
 def wikimedia(
     query:str, # Words
     n:int, # Hits that are likely to be read
@@ -88,10 +88,10 @@ def wikimedia(
         more = found.get('continue')
 
 def _of_file(file, info):
-    said = lambda key: _text((info.get('extmetadata', {}).get(key) or {}).get('value'))
+    said = lambda key: _text(((info.get('extmetadata') or {}).get(key) or {}).get('value'))
     return Hit(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', re.sub(r'^File:|\.\w+$', '', file.get('title') or ''), said('Artist'), name_licence(said('LicenseShortName')))
 
-# %% ../../nbs/sources/04_catalogues.ipynb #7076fb52
+# %% ../../nbs/sources/04_catalogues.ipynb #704aa17e
 def openverse(
     query:str, # Words
     n:int, # Hits that are likely to be read

@@ -6,17 +6,17 @@
 __all__ = ['parse_imgres', 'read_links', 'read_panel', 'parse_scripts', 'read_scripts', 'pass_consent', 'load_tiles',
            'is_blocked', 'google']
 
-# %% ../../nbs/sources/02_google.ipynb #34ba72c7
+# %% ../../nbs/sources/02_google.ipynb #aec91804
 import json, re, time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
+from urllib3.exceptions import HTTPError
 
-from ..browser import NoBrowser
 from .hit import Blocked, Hit, Kit
 
-# %% ../../nbs/sources/02_google.ipynb #eb047897
+# %% ../../nbs/sources/02_google.ipynb #071abfac
 _TILES = r'''
 const open = h => !h || h === '#' || h.startsWith('javascript:') || h.includes('/imgres?');
 const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribute('href')) ? a : null;
@@ -34,7 +34,7 @@ const bare = a => !(a.getAttribute('href') || '').includes('/imgres?');
 for (const a of tiles) if (bare(a)) point(a, ['mouseover', 'mouseenter', 'mousemove', 'mousedown', 'mouseup']);
 return tiles.map(a => [a.getAttribute('href') || '', picture(a).alt || '']);'''
 
-# %% ../../nbs/sources/02_google.ipynb #f9ee2ef3
+# %% ../../nbs/sources/02_google.ipynb #be39448a
 def parse_imgres(
     href:str, # A result's link
     title:str='', # Its text
@@ -63,7 +63,7 @@ def read_links(
         links = driver.execute_script(_LINKS)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../../nbs/sources/02_google.ipynb #aaa2ad3a
+# %% ../../nbs/sources/02_google.ipynb #5dbc860f
 _PANEL = _TILES + _POINT + r'''
 const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
 if (!a) return done(null);
@@ -91,10 +91,10 @@ def read_panel(
         found = driver.execute_async_script(_PANEL, k, int(1000*patience))
         hits += [Hit(*found)] if found else []
         misses = 0 if found else misses+1
-        if misses == 3: break # There is no panel, or no more results
+        if misses == (3 if hits else 2): break # There is no panel, or no more results
     return hits
 
-# %% ../../nbs/sources/02_google.ipynb #a6573103
+# %% ../../nbs/sources/02_google.ipynb #0a7788ac
 _TRIPLE = r'\[("(?:[^"\\]|\\.)*"),\s*\d+,\s*\d+\]'
 _PAIR = re.compile(_TRIPLE + r'\s*,\s*' + _TRIPLE)
 
@@ -111,7 +111,7 @@ def read_scripts(
     "Read photos' addresses from the scripts of the page."
     return parse_scripts(driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n');"))
 
-# %% ../../nbs/sources/02_google.ipynb #046239b3
+# %% ../../nbs/sources/02_google.ipynb #24baec38
 _REJECT = 'reject all|alle ablehnen|tout refuser|rechazar todo|rifiuta tutto|alles afwijzen|rejeitar tudo|odrzuć wszystko'
 _ACCEPT = 'accept all|alle akzeptieren|tout accepter|aceptar todo|accetta tutto|alles accepteren|aceitar tudo|zaakceptuj wszystko'
 _MORE_WORDS = 'more results|weitere ergebnisse|mehr anzeigen|plus de résultats|más resultados|altri risultati|meer resultaten|mais resultados|więcej wyników'
@@ -130,7 +130,7 @@ def pass_consent(
         if driver.execute_script(*ask): return True
     return False
 
-# %% ../../nbs/sources/02_google.ipynb #c24ea327
+# %% ../../nbs/sources/02_google.ipynb #c8e577db
 def load_tiles(
     driver, # On a result page
     n:int, # How many results are enough
@@ -153,7 +153,7 @@ def is_blocked(
     return '/sorry/' in driver.current_url or driver.execute_script(
         "return /unusual traffic/i.test(document.body.innerText) || !!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form')")
 
-# %% ../../nbs/sources/02_google.ipynb #ce2db232
+# %% ../../nbs/sources/02_google.ipynb #40429117
 def _wait(driver, until, seconds): # For a condition -> whether it came true
     end = time.monotonic()+seconds
     while not (true := until()) and time.monotonic() < end: time.sleep(.05)
@@ -168,9 +168,15 @@ def _open(driver, address, query, licences):
 def _read(driver, n):
     there, hits = load_tiles(driver, n), {}
     for way in (read_links, lambda driver: read_panel(driver, min(n, there)), read_scripts):
-        if 2*len(hits) >= min(n, there) and hits: break
-        for h in way(driver): hits.setdefault(h.address, h)
+        for h in (found := way(driver)): hits.setdefault(h.address, h)
+        if found and 2*len(found) >= min(n, there): break
     return list(hits.values())
+
+def _visit(query, n, kit, address): # -> (hits, whether it is a block, where that was, the page's text)
+    with kit.driver() as driver:
+        _open(driver, address, query, kit.licences)
+        hits = [] if is_blocked(driver) else _read(driver, n)
+        return hits, is_blocked(driver), driver.current_url, driver.execute_script('return document.body.innerText')
 
 def google(
     query:str, # Words
@@ -179,12 +185,10 @@ def google(
     address:str='https://www.google.com/search', # Where
 ): # Yields `Hit`s in the order of the page
     "Google Images, in a real browser."
-    try:
-        with kit.driver() as driver:
-            _open(driver, address, query, kit.licences)
-            hits = [] if is_blocked(driver) else _read(driver, n)
-            blocked, where, text = is_blocked(driver), driver.current_url, driver.execute_script('return document.body.innerText')
-    except WebDriverException as e: raise RuntimeError(f'the browser failed: {(e.msg or "no reason given").splitlines()[0]}') from None
+    try: hits, blocked, where, text = _visit(query, n, kit, address)
+    except (WebDriverException, HTTPError): # The browser has failed, or its driver has gone: once more, with another
+        try: hits, blocked, where, text = _visit(query, n, kit, address)
+        except (WebDriverException, HTTPError) as e: raise RuntimeError(f"the browser failed: {(getattr(e, 'msg', None) or type(e).__name__).splitlines()[0]}") from None
     yield from hits
     if blocked: raise Blocked(f'{address} blocks automatic searches for now: what was collected is kept; wait an hour, then type the same again, or name another --source')
     if not hits and not re.search(_NONE_WORDS, text, re.I): raise RuntimeError(f'no picture could be read from {where}: its layout may have changed, or it is no image search')
