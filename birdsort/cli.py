@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run', 'demo', 'parse',
            'parser', 'main']
 
-# %% ../nbs/95_cli.ipynb #3a9fb5c8
+# %% ../nbs/95_cli.ipynb #c8c54895
 import argparse, inspect, json, re, signal, sys, threading, warnings
 from contextlib import redirect_stdout
 
@@ -15,7 +15,7 @@ from .project import find_project
 from .say import explain, say
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #19e2f95c
+# %% ../nbs/95_cli.ipynb #51588d59
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -46,7 +46,7 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, source, licence, headed, timeout=timeout, allow=allow)
 
-# %% ../nbs/95_cli.ipynb #21884189
+# %% ../nbs/95_cli.ipynb #e57866cc
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -70,7 +70,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #d1cacf5e
+# %% ../nbs/95_cli.ipynb #3936b8df
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -95,7 +95,7 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #904eb056
+# %% ../nbs/95_cli.ipynb #87c090f8
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
@@ -129,13 +129,13 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #8c5ce983
+# %% ../nbs/95_cli.ipynb #aacbbb86
 VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, export, predict, status, run, demo)}
 
 def _tell(stage, result):
     print(f'== {stage}' if result is None else say(stage, result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #659f74f2
+# %% ../nbs/95_cli.ipynb #995db8a1
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
@@ -180,10 +180,10 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): _add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #0bdbd7fc
-def _close_bars(): # An error in the middle of a bar leaves the cursor there
-    from tqdm import tqdm
-    for bar in list(getattr(tqdm, '_instances', ())): bar.close()
+# %% ../nbs/95_cli.ipynb #e6d520e1
+def _close_bars(): # Bars leave the cursor where they are, above all when an error ends them
+    for bar in list(getattr(getattr(sys.modules.get('tqdm'), 'tqdm', None), '_instances', ())): bar.close()
+    if sys.stderr.isatty(): print('\r', end='', file=sys.stderr, flush=True)
 
 def main(
     argv:list=None, # Arguments; None takes those of the process
@@ -203,5 +203,6 @@ def main(
     except Exception as e:
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
+    _close_bars()
     print(json.dumps(result) if as_json else say(verb, result))
     return 2 if verb == 'scrape' and 'short' in result else 0

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['AHEAD', 'ATTRIBUTION', 'get_picture', 'outcome', 'tally', 'write_attribution', 'scrape']
 
-# %% ../nbs/10_scrape.ipynb #586059f0
-import csv, io
+# %% ../nbs/10_scrape.ipynb #97f2a94a
+import csv, io, sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,7 +25,7 @@ from .sources.hit import Blocked, Kit, has_licence, take_turns
 from .sources.names import BY_LABEL, KNOW_LICENCES, ask
 from .web import AGAIN, Web
 
-# %% ../nbs/10_scrape.ipynb #ef611577
+# %% ../nbs/10_scrape.ipynb #6f70ff89
 def _check(body, settings): # Bytes -> (dict for the catalogue, bytes to store), or ValueError
     data, w, h = ingest(body, settings.min_side, settings.max_side)
     sha = fingerprint(data)
@@ -50,7 +50,7 @@ def outcome(
     except MemoryError: reason = 'too large'
     return dict(state='rejected', reason=reason), None
 
-# %% ../nbs/10_scrape.ipynb #6d91efd2
+# %% ../nbs/10_scrape.ipynb #44cdcfdc
 AHEAD = 48 # Downloads of one label that may be under way or waiting for their turn; bounds memory
 
 def _keep(project, row, news, data): # What has come of a row -> whether it is kept
@@ -81,7 +81,7 @@ def _download(
             bar.update(1)
     return kept
 
-# %% ../nbs/10_scrape.ipynb #5416060c
+# %% ../nbs/10_scrape.ipynb #09fc3cd9
 @dataclass
 class _Run: # What the labels of a run share
     project:Project
@@ -115,7 +115,7 @@ def _find_hits(run, label, missing, bar): # -> how many hits are new
     bar.set_postfix_str('')
     return cat.add([where | h._asdict() for where,h in take_turns(found)])
 
-# %% ../nbs/10_scrape.ipynb #3a94a848
+# %% ../nbs/10_scrape.ipynb #f2576b73
 def _apply_licences(project, label, wanted):
     rows = [r for r in project.catalogue.rows(label=label) if r['source'] in KNOW_LICENCES]
     for r in rows:
@@ -136,12 +136,13 @@ def _fill_label(run, label, bar):
         else: rounds -= 1
 
 def _scrape_label(run, label):
-    have = len(run.project.catalogue.rows(label=label, state='kept'))
-    with tqdm(total=run.settings.n, initial=min(have, run.settings.n), desc=label, unit='picture', disable=run.quiet, leave=False) as bar:
+    live, have, n = sys.stderr.isatty() or 'ipykernel' in sys.modules, len(run.project.catalogue.rows(label=label, state='kept')), run.settings.n
+    with tqdm(total=n, initial=min(have, n), desc=label, unit='picture', disable=run.quiet or not live, leave=False) as bar:
         try: _fill_label(run, label, bar)
         except OSError as e: run.note(label, f"{e.strerror or e}{f' ({e.filename})' if e.filename else ''}: what was kept before is safe; make room, then type the same again")
+    if not run.quiet and not live: print(f"{label}: {len(run.project.catalogue.rows(label=label, state='kept'))} of {n}", file=sys.stderr, flush=True) # A log has no use for bars
 
-# %% ../nbs/10_scrape.ipynb #8a51f2de
+# %% ../nbs/10_scrape.ipynb #668753a7
 def _tally(counts): # {(state, reason): n} -> {found, kept, waiting, removed, rejected: {reason: n}}
     of = lambda state: sum(n for (s,_),n in counts.items() if s == state)
     reasons = {}
@@ -164,7 +165,7 @@ def tally(
         return dict(asked=asked or project.settings.n) | _tally(every) | dict(sources={s: _tally(c) for s,c in sources.items()})
     return {l: one(l) for l in project.settings.labels}
 
-# %% ../nbs/10_scrape.ipynb #f6b17c4c
+# %% ../nbs/10_scrape.ipynb #8f1a96fc
 ATTRIBUTION = ('label', 'file', 'title', 'author', 'licence', 'source', 'page', 'address')
 
 def write_attribution(
@@ -177,7 +178,7 @@ def write_attribution(
     table.writerows([ATTRIBUTION, *([plain(r['name'] if c == 'file' else r[c]) for c in ATTRIBUTION] for r in sorted(rows, key=lambda r: (r['label'], r['id'])))])
     return write_whole(project.path/'attribution.csv', out.getvalue())
 
-# %% ../nbs/10_scrape.ipynb #4628c415
+# %% ../nbs/10_scrape.ipynb #da0271e4
 def scrape(
     project:Project, # Gets pictures and catalogue rows
     label:str=None, # Only this label
@@ -204,7 +205,7 @@ def _unlicensed(labels): # Kept from sources that know no licences
     pairs = [(s, c['kept']) for t in labels.values() for s,c in t['sources'].items() if s not in KNOW_LICENCES and s != 'folder' and c['kept']]
     return {s: sum(k for x,k in pairs if x == s) for s,_ in pairs}
 
-# %% ../nbs/10_scrape.ipynb #cbfa1722
+# %% ../nbs/10_scrape.ipynb #258c9ddf
 def _site(s): # The aviary, if it is among the sources: (name, gallery) -> it, else nothing
     gallery = [a for n,a in map(parse_source, s.source) if n == 'aviary']
     return Aviary(gallery[0] or None, per_query=s.n*5//4+8, seed=s.seed, port=8571) if gallery else nullcontext()

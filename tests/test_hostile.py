@@ -155,3 +155,18 @@ def test_killed_thirty_times_ends_in_the_same_files(tmp_path):
             as_it_should_be(killed, whole_one)
     print(f'{kills} kills in {rounds} rounds, {in_flight} of them with a download in flight')
     assert in_flight >= 10
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
+    from hostile import stall
+    project, table = lesson_project(0, tmp_path/'birds', n=9), {f'{i}.jpg': good(stall) for i in range(9)} | {'a.jpg': good(whole(jpeg(1)))}
+    with Hostile(table) as server:
+        command = ['scrape', '--project', project.path, '--label', 'garza', '--source', listed(project, server, ['a.jpg', *table]), '--allow', server.host]
+        process = subprocess.Popen([*CLI, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        while server.open < 5: time.sleep(.01)
+        time.sleep(.3)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 130 and 'stopped' in err and 'Traceback' not in err and time.monotonic()-start < 3
+    assert len(project.catalogue.rows(state='kept')) == 1 and len(project.catalogue.rows(state='asked')) == 9, 'what was under way was given up for good'

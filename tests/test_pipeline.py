@@ -22,7 +22,7 @@ def test_run_reports_every_stage(whole):
     project, result = whole
     assert list(result) == [*STAGES, 'seconds']
     assert {l: t['kept'] for l,t in result['scrape']['labels'].items()} == {'cacatua': 14, 'garza': 14, 'buitre': 14}
-    assert set(result['scrape']['labels']['garza']) == {'asked', 'found', 'kept', 'rejected'}
+    assert set(result['scrape']['labels']['garza']) == {'asked', 'found', 'kept', 'waiting', 'removed', 'rejected', 'sources'}
     assert result['evaluate']['n'] == 9 and len(result['predict']['predictions']) == 3
     assert Path(result['export']['learner']).samefile(project.export/'learner.pkl')
 

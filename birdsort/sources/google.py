@@ -6,7 +6,7 @@
 __all__ = ['parse_imgres', 'read_links', 'read_panel', 'parse_scripts', 'read_scripts', 'pass_consent', 'load_tiles',
            'is_blocked', 'google']
 
-# %% ../../nbs/sources/02_google.ipynb #aec91804
+# %% ../../nbs/sources/02_google.ipynb #ba2e12f6
 import json, re, time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from .hit import Blocked, Hit, Kit
 
-# %% ../../nbs/sources/02_google.ipynb #071abfac
+# %% ../../nbs/sources/02_google.ipynb #e743a49a
 _TILES = r'''
 const open = h => !h || h === '#' || h.startsWith('javascript:') || h.includes('/imgres?');
 const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribute('href')) ? a : null;
@@ -34,7 +34,7 @@ const bare = a => !(a.getAttribute('href') || '').includes('/imgres?');
 for (const a of tiles) if (bare(a)) point(a, ['mouseover', 'mouseenter', 'mousemove', 'mousedown', 'mouseup']);
 return tiles.map(a => [a.getAttribute('href') || '', picture(a).alt || '']);'''
 
-# %% ../../nbs/sources/02_google.ipynb #be39448a
+# %% ../../nbs/sources/02_google.ipynb #1a4e008c
 def parse_imgres(
     href:str, # A result's link
     title:str='', # Its text
@@ -63,7 +63,7 @@ def read_links(
         links = driver.execute_script(_LINKS)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../../nbs/sources/02_google.ipynb #5dbc860f
+# %% ../../nbs/sources/02_google.ipynb #f1b1c5a6
 _PANEL = _TILES + _POINT + r'''
 const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
 if (!a) return done(null);
@@ -94,7 +94,7 @@ def read_panel(
         if misses == (3 if hits else 2): break # There is no panel, or no more results
     return hits
 
-# %% ../../nbs/sources/02_google.ipynb #0a7788ac
+# %% ../../nbs/sources/02_google.ipynb #d4c6c1fd
 _TRIPLE = r'\[("(?:[^"\\]|\\.)*"),\s*\d+,\s*\d+\]'
 _PAIR = re.compile(_TRIPLE + r'\s*,\s*' + _TRIPLE)
 
@@ -111,7 +111,7 @@ def read_scripts(
     "Read photos' addresses from the scripts of the page."
     return parse_scripts(driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n');"))
 
-# %% ../../nbs/sources/02_google.ipynb #24baec38
+# %% ../../nbs/sources/02_google.ipynb #0eb87a5d
 _REJECT = 'reject all|alle ablehnen|tout refuser|rechazar todo|rifiuta tutto|alles afwijzen|rejeitar tudo|odrzuć wszystko'
 _ACCEPT = 'accept all|alle akzeptieren|tout accepter|aceptar todo|accetta tutto|alles accepteren|aceitar tudo|zaakceptuj wszystko'
 _MORE_WORDS = 'more results|weitere ergebnisse|mehr anzeigen|plus de résultats|más resultados|altri risultati|meer resultaten|mais resultados|więcej wyników'
@@ -130,7 +130,7 @@ def pass_consent(
         if driver.execute_script(*ask): return True
     return False
 
-# %% ../../nbs/sources/02_google.ipynb #c8e577db
+# %% ../../nbs/sources/02_google.ipynb #3afe5047
 def load_tiles(
     driver, # On a result page
     n:int, # How many results are enough
@@ -153,7 +153,7 @@ def is_blocked(
     return '/sorry/' in driver.current_url or driver.execute_script(
         "return /unusual traffic/i.test(document.body.innerText) || !!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form')")
 
-# %% ../../nbs/sources/02_google.ipynb #40429117
+# %% ../../nbs/sources/02_google.ipynb #ec767c92
 def _wait(driver, until, seconds): # For a condition -> whether it came true
     end = time.monotonic()+seconds
     while not (true := until()) and time.monotonic() < end: time.sleep(.05)

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['Hit', 'Blocked', 'name_licence', 'has_licence', 'take_turns', 'Kit']
 
-# %% ../../nbs/sources/01_hit.ipynb #116afc5c
+# %% ../../nbs/sources/01_hit.ipynb #71ca0531
 import re, threading
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from typing import NamedTuple
 
-from ..browser import browser
+from ..browser import NoBrowser, browser
 from ..web import Web
 
-# %% ../../nbs/sources/01_hit.ipynb #2ecc032f
+# %% ../../nbs/sources/01_hit.ipynb #f96a5c58
 class Hit(NamedTuple):
     "A picture that a source has found."
     address:str # Where the photo itself lives
@@ -25,7 +25,7 @@ class Hit(NamedTuple):
 
 class Blocked(RuntimeError): "A source that refuses to answer programs for now; what was collected is kept."
 
-# %% ../../nbs/sources/01_hit.ipynb #55c3cee5
+# %% ../../nbs/sources/01_hit.ipynb #2897bd9c
 _CC = re.compile(r'(?:^|cc[ -]|licenses/)(by(?:-nc)?(?:-sa|-nd)?)(?:[ /-]+(?:v)?(\d\.\d))?(?![a-z])')
 
 def name_licence(
@@ -46,7 +46,7 @@ def has_licence(
     "Whether a licence is among those that somebody wants, in any version."
     return not wanted or re.sub(r'-\d\.\d$', '', licence) in wanted
 
-# %% ../../nbs/sources/01_hit.ipynb #36e37ea7
+# %% ../../nbs/sources/01_hit.ipynb #5b8976e3
 def take_turns(
     found:list, # Lists of (anything, `Hit`) pairs, each with the best first
 ) -> list: # The pairs, one of each list in turn, no address twice
@@ -56,7 +56,7 @@ def take_turns(
     for who,hit in pairs: seen.setdefault(hit.address, (who, hit))
     return list(seen.values())
 
-# %% ../../nbs/sources/01_hit.ipynb #94063882
+# %% ../../nbs/sources/01_hit.ipynb #be981abe
 class Kit:
     "A web client, and one browser for a whole run; up inside a `with`."
     def __init__(self,
@@ -65,7 +65,7 @@ class Kit:
         licences:tuple=(), # `LICENCES` that are wanted, for sources that can ask for them; empty wants all
         every:float=1., # Seconds between two requests to one catalogue
         label:str=None, # The only label of the run, where it was named; what has no label of its own is for this one
-    ): self.web, self.licences, self.every, self.label, self._headed, self._driver, self._turn, self.up = web, licences, every, label, headed, None, threading.Lock(), True
+    ): self.web, self.licences, self.every, self.label, self._headed, self._driver, self._none, self._turn, self.up = web, licences, every, label, headed, None, None, threading.Lock(), True
 
     def __enter__(self): return self
     def __exit__(self, *args): self.up = self.drop_browser()
@@ -81,7 +81,9 @@ class Kit:
             if self._driver and not _alive(self._driver[1]): self.drop_browser()
             if not self._driver:
                 stack = ExitStack()
-                self._driver = stack, stack.enter_context(browser(self._headed))
+                if self._none: raise self._none
+                try: self._driver = stack, stack.enter_context(browser(self._headed))
+                except NoBrowser as e: self._none = e; raise # Trying again would not help
             yield self._driver[1]
 
 def _alive(driver):
