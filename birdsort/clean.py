@@ -6,7 +6,7 @@
 __all__ = ['Issue', 'examine', 'judge', 'find_issues', 'set_aside', 'put_back', 'images_signature', 'clean', 'page_of', 'Cleaner',
            'classic_cleaner']
 
-# %% ../nbs/20_clean.ipynb #db9194d2
+# %% ../nbs/20_clean.ipynb #ef513ac0
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from tqdm.auto import tqdm
 
 from .picture import decode, fingerprint, thumbnail
-from .project import Project, finish, finished, free_path, hold, listing, signature, sync
+from .project import Project, finish, finished, free_path, hold, listing, signature, sync, write_attribution
 
-# %% ../nbs/20_clean.ipynb #cb99c586
+# %% ../nbs/20_clean.ipynb #e469bfca
 class Issue(NamedTuple):
     "An opinion on one picture."
     label:str # The label that it stands under
@@ -34,7 +34,7 @@ def examine(
         return dict(file=file, sha256=fingerprint(data), bytes=len(data), width=w, height=h, error=None)
     except (ValueError, OSError) as e: return dict(file=file, sha256=None, bytes=None, width=None, height=None, error=str(e))
 
-# %% ../nbs/20_clean.ipynb #52a9477d
+# %% ../nbs/20_clean.ipynb #bf79444f
 def judge(
     seen:list, # What `examine` gave, in the order of preference; a file's folder is its label
 ) -> list: # `Issue`s
@@ -49,7 +49,7 @@ def judge(
             if several or i > 0: issues.append(Issue(label, name, 'exact duplicate', '/'.join(copies[0 if i else -1])))
     return issues
 
-# %% ../nbs/20_clean.ipynb #75a6d5f1
+# %% ../nbs/20_clean.ipynb #23778c75
 def find_issues(
     project:Project, # Its `images/` are read
     quiet:bool=False, # No progress bar
@@ -63,7 +63,7 @@ def find_issues(
         if not row['sha256'] and not s['error']: project.catalogue.update(row['id'], **{k: s[k] for k in ('sha256', 'bytes', 'width', 'height')})
     return judge(sorted(seen, key=lambda s: rows[(s['file'].parent.name, s['file'].name)]['id']))
 
-# %% ../nbs/20_clean.ipynb #c41d7987
+# %% ../nbs/20_clean.ipynb #0668b751
 def _move(project, label, name, to, state, reason):
     src = {'removed': project.images, 'kept': project.removed}[state]/label/name
     if not src.is_file(): raise FileNotFoundError(f'no picture {label}/{name} in {src.parent.parent}')
@@ -88,7 +88,7 @@ def put_back(
     "Undo `set_aside`."
     return _move(project, label, name, project.images, 'kept', None)
 
-# %% ../nbs/20_clean.ipynb #56f939e5
+# %% ../nbs/20_clean.ipynb #36e65a9a
 def images_signature(
     project:Project, # Its `images/` are listed
 ) -> str: # Changes when a picture comes, goes or changes
@@ -105,11 +105,12 @@ def clean(
     with hold(project):
         for i in find_issues(project, quiet): set_aside(project, i.label, i.name, i.kind)
     kept, removed = {l: len(fs) for l,fs in sync(project).items()}, {}
+    write_attribution(project)
     for (label, state, reason),n in project.catalogue.counts('label', 'state', 'reason').items():
         if state == 'removed': removed.setdefault(label, {})[reason or 'by hand'] = n
     return finish(project, 'clean', images_signature(project), dict(kept=kept, removed=removed))
 
-# %% ../nbs/20_clean.ipynb #f621875f
+# %% ../nbs/20_clean.ipynb #e5a0aa3f
 def page_of(
     project:Project, label:str, # Whose pictures
     page:int=0, # Which page, from 0; one past the end gives the last
@@ -121,7 +122,7 @@ def page_of(
     page = min(max(page, 0), pages-1)
     return rows[page*per_page:(page+1)*per_page], pages
 
-# %% ../nbs/20_clean.ipynb #95d8b38f
+# %% ../nbs/20_clean.ipynb #d21affd8
 class Cleaner:
     "A page of pictures per label in Jupyter; a click removes or restores. All it does is `page_of`, `set_aside` and `put_back`."
     def __init__(self, project:Project, per_page:int=24): # Whose pictures; how many on a page
@@ -143,7 +144,7 @@ class Cleaner:
         from IPython.display import display
         display(self.view)
 
-# %% ../nbs/20_clean.ipynb #902d840d
+# %% ../nbs/20_clean.ipynb #80d0b35b
 def _tile(self, row): # A widget for one picture
     import ipywidgets as w
     gone = row['state'] == 'removed'
@@ -168,7 +169,7 @@ def _toggle(self, id): # Remove the picture of this catalogue row, or put it bac
 
 Cleaner._tile, Cleaner.show, Cleaner.toggle = _tile, _show, _toggle
 
-# %% ../nbs/20_clean.ipynb #2cad4175
+# %% ../nbs/20_clean.ipynb #4e33a96f
 def classic_cleaner(
     project:Project, # Its `images/` are shown
 ):

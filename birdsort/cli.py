@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run', 'demo', 'parse',
            'parser', 'main']
 
-# %% ../nbs/95_cli.ipynb #c8c54895
+# %% ../nbs/95_cli.ipynb #51e055c3
 import argparse, inspect, json, re, signal, sys, threading, warnings
 from contextlib import redirect_stdout
 
@@ -15,7 +15,7 @@ from .project import find_project
 from .say import explain, say
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #51588d59
+# %% ../nbs/95_cli.ipynb #7e458ba7
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -41,12 +41,12 @@ def scrape(
     headed:bool=False, # Show the browser's window
     timeout:float=10., # Seconds to wait for a server's next word
     allow:tuple=(), # Hosts of your own network that may be asked for pictures, as HOST or HOST:PORT
-) -> dict: # {labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, short: {label: n missing}, problems: {label: [why]}}
+) -> dict: # {labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, short: {label: n missing}, problems: {label: [why]}, …}
     "Collect pictures for every label; exit code 2 where some labels fell short."
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, source, licence, headed, timeout=timeout, allow=allow)
 
-# %% ../nbs/95_cli.ipynb #e57866cc
+# %% ../nbs/95_cli.ipynb #1f7de9b2
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -70,7 +70,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #3936b8df
+# %% ../nbs/95_cli.ipynb #dfa1cf67
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -95,17 +95,18 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #87c090f8
+# %% ../nbs/95_cli.ipynb #d186ceb0
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
     "Show how far a project has come."
     from birdsort.clean import images_signature
-    from birdsort.project import finished, sync
+    from birdsort.project import finished, sync, write_attribution
     from birdsort.scrape import tally
     from birdsort.split import current_split, train_signature
     p = find_project(project)
     sync(p)
+    write_attribution(p)
     labels = tally(p)
     trained = finished(p, 'train', train_signature(p))
     of_run = lambda stage: trained and (finished(p, stage) or {}).get('run') == trained['run']
@@ -129,19 +130,19 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #aacbbb86
+# %% ../nbs/95_cli.ipynb #16219b8d
 VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, export, predict, status, run, demo)}
 
 def _tell(stage, result):
     print(f'== {stage}' if result is None else say(stage, result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #995db8a1
+# %% ../nbs/95_cli.ipynb #f1b64568
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
 class _Several(argparse.Action): # --licence cc0,cc-by, or --licence cc0 --licence cc-by; commas within an address stay
     def __call__(self, parser, namespace, text, option=None):
-        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *re.split(r',(?=[\w.-]+(?:[=:,]|$))', text)))
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *re.split(r'\s*,\s*(?=[\w.-]+(?:[=:,]|\s|$))', text.strip())))
 
 def _add_verb(
     verbs, # What `add_subparsers` gave
@@ -180,7 +181,7 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): _add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #e6d520e1
+# %% ../nbs/95_cli.ipynb #453b471d
 def _close_bars(): # Bars leave the cursor where they are, above all when an error ends them
     for bar in list(getattr(getattr(sys.modules.get('tqdm'), 'tqdm', None), '_instances', ())): bar.close()
     if sys.stderr.isatty(): print('\r', end='', file=sys.stderr, flush=True)

@@ -5,14 +5,19 @@
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'decode', 'on_white', 'strip_metadata', 'fingerprint', 'ingest', 'thumbnail', 'show']
 
-# %% ../nbs/03_picture.ipynb #06e4ab43
+# %% ../nbs/03_picture.ipynb #ff32d621
 import hashlib, io, re, warnings
 
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 
-# %% ../nbs/03_picture.ipynb #8d3119eb
+# %% ../nbs/03_picture.ipynb #987530bb
+_TURN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2} # EXIF orientation -> Pillow's `Transpose`
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', *(('AVIF',) if features.check('avif') else ()))
 MAX_PIXELS = 64_000_000
+
+def _turned(im): # The number of a turn, 0 for none; damaged EXIF says nothing
+    try: return im.getexif().get(0x0112, 1) if im.getexif().get(0x0112, 1) in _TURN else 0
+    except Exception: return 0
 
 def decode(
     source, # A path, or the bytes of a file
@@ -25,15 +30,15 @@ def decode(
             im = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
             if im.width*im.height > MAX_PIXELS: raise ValueError(f'too many pixels: {im.width} x {im.height}')
             if side and im.mode == 'RGB': im.draft('RGB', (side, side))
-            im = ImageOps.exif_transpose(im)
-            return on_white(im)
+            im.load()
+            return on_white(im.transpose(_TURN[t]) if (t := _turned(im)) else im)
     except UnidentifiedImageError: raise ValueError('not a picture') from None
     except FileNotFoundError: raise ValueError('no such file') from None
     except Image.DecompressionBombError: raise ValueError('too many pixels') from None
     except ValueError: raise
     except Exception as e: raise ValueError(f'broken picture: {str(e).split("(")[0].strip()}') from None # Damaged files make Pillow raise all sorts of things
 
-# %% ../nbs/03_picture.ipynb #adf6895d
+# %% ../nbs/03_picture.ipynb #d460d143
 def on_white(
     im:Image.Image, # Of any mode
 ) -> Image.Image: # RGB
@@ -44,7 +49,7 @@ def on_white(
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
-# %% ../nbs/03_picture.ipynb #b3a6f00c
+# %% ../nbs/03_picture.ipynb #7da6b2f3
 _NEXT = re.compile(b'\xff[\x01-\xcf\xd8-\xfe]') # The marker that ends a scan; \xff00 is data, D0 to D7 are restarts within it
 
 def _needed(marker, content): # APP0 is JFIF's, APP14 Adobe's: how the colours are coded; APP2 may hold the colour profile
@@ -65,7 +70,7 @@ def strip_metadata(
     if at < len(data) and data[at] != 0xff: raise ValueError('broken picture: odd JPEG segments')
     return bytes(out+b'\xff\xd9')
 
-# %% ../nbs/03_picture.ipynb #9028ccfc
+# %% ../nbs/03_picture.ipynb #ea4a7246
 def fingerprint(
     data:bytes, # The content of a file
 ) -> str: # SHA-256, 64 hexadecimal digits
@@ -76,9 +81,9 @@ def _clean(data, max_side): # A JPEG that may be stored as it is -> its size, el
     try: raw = Image.open(io.BytesIO(data), formats=('JPEG',))
     except Exception: return None # Whatever it is, `decode` finds the words for it
     fits = not max_side or max(raw.size) <= max_side
-    return raw.size if raw.mode in ('RGB', 'L') and fits and raw.getexif().get(0x0112, 1) == 1 else None
+    return raw.size if raw.mode in ('RGB', 'L') and fits and not _turned(raw) else None
 
-# %% ../nbs/03_picture.ipynb #595273ab
+# %% ../nbs/03_picture.ipynb #09641faa
 def ingest(
     data:bytes, # A file as it was downloaded
     min_side:int=32, # Smallest allowed width and height, pixels
@@ -88,14 +93,16 @@ def ingest(
     if not data: raise ValueError('empty file')
     size = _clean(data, max_side)
     im = decode(data, 8 if size else max_side)
-    if min(size or im.size) < min_side: raise ValueError(f'too small: {im.width} x {im.height}' if not size else f'too small: {size[0]} x {size[1]}')
-    if size: return strip_metadata(data), *size
+    w, h = size or im.size
+    if min(w, h) < min_side: raise ValueError(f'too small: {w} x {h}')
+    if size: return strip_metadata(data), w, h
     if max_side: im.thumbnail((max_side, max_side))
+    if min(im.size) < min_side: raise ValueError(f'too small: {im.width} x {im.height}')
     out = io.BytesIO()
     im.save(out, 'JPEG', quality=95)
     return out.getvalue(), *im.size
 
-# %% ../nbs/03_picture.ipynb #977d1d79
+# %% ../nbs/03_picture.ipynb #3031f93a
 def thumbnail(
     source, # A path, or the bytes of a file
     side:int=160, # Longest side, pixels
@@ -110,7 +117,7 @@ def thumbnail(
     im.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-# %% ../nbs/03_picture.ipynb #3d603dab
+# %% ../nbs/03_picture.ipynb #4b071e4a
 def show(
     im:Image.Image, # RGB
     side:int=800, # Longest side; larger pictures are shrunk, pixels

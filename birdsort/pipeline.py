@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'DRAWN', 'run', 'demo_settings', 'demo']
 
-# %% ../nbs/90_pipeline.ipynb #59d97b7e
+# %% ../nbs/90_pipeline.ipynb #eff445fe
 import time
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from .scrape import scrape
 from .split import NOTE, split
 from .train import architecture, train
 
-# %% ../nbs/90_pipeline.ipynb #89db4963
+# %% ../nbs/90_pipeline.ipynb #d743ec39
 def _scrape_once(
     project:Project, # Gets pictures
     quiet:bool=False, # No progress bar
 ) -> dict: # As `scrape`
     "Scrape, unless these labels were scraped to their end before."
     s = project.settings
-    sign = signature(s.labels, s.n, s.source, s.licence, s.min_side, s.max_side)
+    sign = signature(s.labels, s.n, s.source, s.licence, s.min_side, s.max_side, s.noai, s.allow)
     if done := finished(project, 'scrape', sign): return done
     result = scrape(project, quiet=quiet)
     for label,why in result.get('problems', {}).items():
@@ -53,7 +53,7 @@ def _last_trained(project:Project) -> str: # Whose run -> its name
     "The run of the last `train`, which is the one of these settings."
     return finished(project, 'train')['run']
 
-# %% ../nbs/90_pipeline.ipynb #c04fd452
+# %% ../nbs/90_pipeline.ipynb #8c3fac04
 def run(
     project:Project, # Taken from where it stands to `export/learner.pkl`
     quiet:bool=False, # No progress bars
@@ -68,7 +68,7 @@ def run(
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
-# %% ../nbs/90_pipeline.ipynb #6f4bc092
+# %% ../nbs/90_pipeline.ipynb #26acbebd
 DRAWN = dict(n=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
 
 def demo_settings(

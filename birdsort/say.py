@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['table', 'say', 'explain']
 
-# %% ../nbs/94_say.ipynb #61793179
+# %% ../nbs/94_say.ipynb #2b453774
 import errno, sqlite3
 
-# %% ../nbs/94_say.ipynb #f2d6771a
+# %% ../nbs/94_say.ipynb #603a4fe3
 def table(
     rows:list, # Dicts with the same keys
 ) -> str: # A line for the keys and one per row; numbers to the right
@@ -20,7 +20,7 @@ def table(
     right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
     return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/94_say.ipynb #fbdf8b98
+# %% ../nbs/94_say.ipynb #5fa5060f
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
 def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
@@ -32,12 +32,13 @@ def _say_scrape(r):
     whys = {}
     for l,mine in r.get('problems', {}).items():
         for why in mine: whys.setdefault(why, []).append(l)
-    short, free = r.get('short', {}), r.get('unlicensed', {})
+    short, free, other = (r.get(k, {}) for k in ('short', 'unlicensed', 'otherwise'))
     return '\n'.join([_by_source(r['labels']), *(f"{', '.join(ls)}: {why}" for why,ls in whys.items()),
-        *([f"fell short: {', '.join(f'{l} by {k}' for l,k in short.items())}; more queries for a label, or another --source, find more"] if short else []),
-        *([f"without a known licence: {_counts(free)}; these sources do not know licences"] if free else [])])
+        *([f"fell short: {', '.join(f'{l} by {k}' for l,k in short.items())}; type the same again later, or give a label more queries, or name another --source"] if short else []),
+        *([f"without a known licence: {_counts(free)}; these sources do not know licences"] if free else []),
+        *([f"kept before, under other licences: {_counts(other)}; take them out in the Cleaner, or leave them"] if other else [])])
 
-# %% ../nbs/94_say.ipynb #d6364e25
+# %% ../nbs/94_say.ipynb #f4023976
 def _say_clean(r): return table([dict(label=l, kept=n, removed=_counts(r['removed'].get(l, {}))) for l,n in r['kept'].items()])
 def _say_split(r): return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
 def _say_train(r): return table(r['stages']) + f"\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all"
@@ -55,7 +56,7 @@ def say(
     "What a person reads of a result."
     return globals()[f"_say_{'run' if verb == 'demo' else verb}"](result)
 
-# %% ../nbs/94_say.ipynb #424cff31
+# %% ../nbs/94_say.ipynb #374075c4
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line

@@ -121,7 +121,7 @@ def faults():
         'loop.jpg': bad(moved('/loop.jpg'), 'too many redirects'), 'moved.jpg': good(first(1, moved('/moved.jpg?again'), whole(jpeg(13)))),
         'to-loopback.jpg': bad(moved('http://localhost:22/x.jpg'), 'private address'), 'to-number.jpg': bad(moved('http://127.1:22/x.jpg'), 'private address', 'not an address'),
         'to-metadata.jpg': bad(moved('http://169.254.169.254/latest/'), 'private address'), 'to-v6.jpg': bad(moved('http://[::ffff:127.0.0.1]:22/'), 'private address'),
-        'to-file.jpg': bad(moved('file:///etc/passwd'), 'not http'),
+        'to-file.jpg': bad(moved('file:///etc/passwd'), 'not http'), 'to-nonsense.jpg': bad(moved('http://[broken'), 'not an address'), 'to-nat64.jpg': bad(moved('http://[64:ff9b::7f00:1]:22/'), 'private address'),
         'page.jpg': bad(whole(b'<html>Sorry</html>', kind='text/html'), 'not a picture'), 'drawing.jpg': bad(whole(b'<svg xmlns="http://www.w3.org/2000/svg"/>', kind='image/svg+xml'), 'not a picture'),
         'empty.jpg': bad(whole(b''), 'empty file'), 'dot.png': bad(whole(encode(Image.new('RGB', (1, 1)), 'PNG')), 'too small'),
         'bomb.png': bad(whole(bomb()), 'too many pixels'), 'announced.jpg': bad(lambda s, n: s.sendall(head(200_000_000)), 'too large'), 'flood.jpg': bad(flood, 'too large'),
@@ -130,7 +130,7 @@ def faults():
         'scan.tiff': bad(whole(encode(picture(15), 'TIFF'), kind='image/tiff'), 'not a picture'),
         'cmyk.jpg': good(whole(encode(picture(16).convert('CMYK')))), 'palette.png': good(whole(encode(picture(17).quantize(16), 'PNG'))), '16-bit.png': good(whole(deep(18))),
         'film.gif': good(whole(film(19))), 'glass.png': good(whole(glass(21))), 'picture.webp': good(whole(encode(picture(22), 'WEBP'))), 'picture.bmp': good(whole(encode(picture(23), 'BMP'))),
-        'upright.jpg': good(whole(upright(24))), 'walked.jpg': good(whole(walked(25))),
+        'odd-notes.jpg': good(whole(jpeg(33)[:20] + b'\xff\xe1\x00\x10Exif\0\0nonsense' + jpeg(33)[20:])), 'upright.jpg': good(whole(upright(24))), 'walked.jpg': good(whole(walked(25))),
         '../../../etc/escape.jpg': good(whole(jpeg(26))), 'garça-real ’.jpg': good(whole(jpeg(27))), 'गौरैया.jpg': good(whole(jpeg(28))), 'con.jpg?a=/../b&c=%2F': good(whole(jpeg(29))),
         'noai.jpg': bad(whole(jpeg(30), X_Robots_Tag='noai'), 'opted out'), 'noimageai.jpg': bad(whole(jpeg(31), X_Robots_Tag='noindex, noimageai'), 'opted out'),
         'other-bot.jpg': good(whole(jpeg(32), X_Robots_Tag='otherbot: noai')), 'same-0.jpg': good(whole(one))}

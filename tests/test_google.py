@@ -1,9 +1,9 @@
 "Google's page in a real headless Chromium: three generations of layout, three ways to the photo, consent, blocks, one browser."
-import io, os, stat, subprocess
+import signal, subprocess, time
 
 import pytest
-from conftest import birdsort, files, one_line
-from PIL import Image
+from conftest import CLI, ENV, birdsort
+from hostile import Hostile, good, stall
 
 from birdsort import browser as browsers
 from birdsort.aviary.site import Aviary
@@ -102,6 +102,31 @@ def test_a_browser_that_dies_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(page, '_open', deadly)
     with Aviary(per_query=8) as site: result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
     assert not result.keys() & {'short', 'problems'} and len(visits) == 5
+
+
+def test_ctrl_c_while_the_page_never_ends(tmp_path):
+    project = lesson_project(0, tmp_path/'birds', n=4)
+    with Hostile({'search': good(stall)}) as server:
+        process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        while not server.open: time.sleep(.02)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'stopped' in err and time.monotonic()-start < 8
+
+
+def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path):
+    def running(): return subprocess.run(['ps', '-eww', '-o', 'args='], capture_output=True, text=True).stdout
+    with Hostile({'search': good(stall)}) as server:
+        project = lesson_project(0, tmp_path/'birds', n=4)
+        process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV | {'TMPDIR': str(tmp_path)})
+        while not server.open: time.sleep(.02)
+        process.kill()
+        process.wait()
+        left, = tmp_path.glob('birdsort-browser-*')
+        assert str(left) in running()
+        subprocess.run([*CLI[:2], 'from birdsort.browser import browser\nwith browser() as driver: pass'], env=ENV | {'TMPDIR': str(tmp_path)}, check=True)
+    assert not left.exists() and str(left) not in running()
 
 
 def test_a_photo_whose_address_opens_nothing_is_only_a_reason(tmp_path):

@@ -93,14 +93,55 @@ def test_the_owner_of_a_private_network_can_allow_it(tmp_path):
         source = listed(project, server, ['a.jpg', 'b.jpg'])
         refused = scrape(project, source=[source], label='garza', quiet=True)
         assert refused['labels']['garza']['rejected'] == {'private address': 2} and refused['short'] == {'garza': 2} and not server.asked
-        other = lesson_project(0, tmp_path/'other', n=2)
-        assert 'short' not in scrape(other, source=[source], label='garza', allow=[server.host], quiet=True)
+        assert 'short' not in scrape(project, source=[source], label='garza', allow=[server.host], quiet=True)
 
 
-def test_opting_out_can_be_overridden_by_the_owner(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=1, noai=False)
-    with Hostile({'a.jpg': good(whole(jpeg(1), X_Robots_Tag='noai'))}) as server:
-        assert scrape(project, source=[listed(project, server, ['a.jpg'])], label='garza', allow=[server.host], quiet=True)['labels']['garza']['kept'] == 1
+def test_what_other_settings_let_through_is_asked_for_again(tmp_path):
+    project = lesson_project(0, tmp_path/'birds', n=2, min_side=90)
+    with Hostile({'a.jpg': good(whole(jpeg(1), X_Robots_Tag='noai')), 'b.jpg': good(whole(jpeg(2)))}) as server:
+        args = dict(source=[listed(project, server, ['a.jpg', 'b.jpg'])], label='garza', allow=[server.host], quiet=True)
+        for _ in range(2): assert scrape(project, **args)['labels']['garza']['rejected'] == {'opted out': 1, 'too small': 1}
+        assert server.asked['b.jpg'] == 1
+        toml = (project.path/'birdsort.toml').read_text()
+        (project.path/'birdsort.toml').write_text(toml.replace('noai = true', 'noai = false').replace('min_side = 90', 'min_side = 32'))
+        assert scrape(project, **args)['labels']['garza']['kept'] == 2
+
+
+def test_a_card_with_new_pictures_under_old_names(tmp_path):
+    project, card = lesson_project(0, tmp_path/'birds', n=2), tmp_path/'card/garza'
+    card.mkdir(parents=True)
+    for seed in (1, 2):
+        (card/'IMG_0001.JPG').write_bytes(jpeg(seed))
+        (card/'IMG_0002.HEIC').write_bytes(b'from a phone')
+        os.utime(card/'IMG_0001.JPG', ns=(seed, seed*10**9))
+        result = scrape(project, source=[f'folder={card.parent}'], label='garza', quiet=True)['labels']['garza']
+        assert result['kept'] == seed and result['rejected']['format not read'] >= 1 and (card/'IMG_0001.JPG').is_file()
+
+
+def test_neither_proxy_nor_netrc_opens_a_way_in(tmp_path, monkeypatch):
+    "A proxy is asked for the web alone, not for what is inside; and no password leaves the machine."
+    (tmp_path/'.netrc').write_text('default login me password secret')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('NETRC', str(tmp_path/'.netrc'))
+    seen = []
+    with Hostile({}) as proxy, Hostile({'a.jpg': good(lambda sock, nth: seen.append(1) or whole(jpeg(1))(sock, nth))}) as inside:
+        monkeypatch.setenv('https_proxy', f'http://{proxy.host}')
+        with Web(pause=.01) as web, pytest.raises(ValueError, match='private address'): web.get(inside.address('a.jpg'))
+        monkeypatch.setenv('http_proxy', f'http://{proxy.host}')
+        with Web(pause=.01) as web:
+            for name in ('localhost:22', '127.0.0.1:22', 'metadata.google.internal', 'printer'):
+                with pytest.raises(ValueError, match='private address'): web.get(f'http://{name}/x.jpg')
+            with pytest.raises(ValueError, match='http 404'): web.get('http://photos.example.invalid/x.jpg') # Through the proxy, which answers 404
+        monkeypatch.setenv('http_proxy', 'http://proxy:port')
+        with Web() as web, pytest.raises(ValueError, match='is not an address'): web.get('http://photos.example.invalid/x.jpg')
+    assert not seen and len(proxy.asked) == 1
+
+
+def test_a_host_that_says_wait_to_everything_does_not_hold_the_run_up(tmp_path):
+    with Hostile({f'{i}.jpg': good(status(429, Retry_After='1')) for i in range(40)}) as server, Web(allow=[server.host], timeout=.6) as web:
+        start, done = time.monotonic(), [web.submit(server.address(f'{i}.jpg')) for i in range(40)]
+        assert {str(d.exception()) for d in done} == {'http 429'} and time.monotonic()-start < 12
+        assert sum(server.asked.values()) < 40*4
 
 
 def test_small_and_large_pictures(tmp_path):

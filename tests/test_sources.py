@@ -97,6 +97,52 @@ def test_a_catalogue_that_refuses_or_talks_nonsense(tmp_path, name, code, words)
     if code == 403: assert len(server.asked) <= 2, 'a source that refuses was asked again and again'
 
 
+def test_hits_that_no_database_would_take(tmp_path):
+    project = heron(tmp_path)
+    odd = dict(results=[dict(url='http://127.0.0.1:1/a.jpg', title='half a smile \ud83d', creator={'name': 'Ada'}, license='by', license_version='4.0')], page_count=1)
+    with replaying('openverse', always=dict(body=odd)) as (_, source): result = scrape(project, source=[source], label='garza', quiet=True)
+    assert result['labels']['garza']['found'] == 1 and project.catalogue.rows(label='garza')[0]['title'] == 'half a smile ?'
+
+
+def test_one_photo_in_two_catalogues(tmp_path):
+    "GBIF shows iNaturalist's photos in another size, Openverse those of Commons."
+    one = dict(results=[dict(uri='https://inat.example/7', photos=[dict(url='https://inaturalist-open-data.s3.amazonaws.invalid/photos/7/square.jpg', license_code='cc-by', attribution='')])], total_results=1)
+    two = dict(results=[dict(key=1, media=[dict(type='StillImage', identifier='https://inaturalist-open-data.s3.amazonaws.invalid/photos/7/original.jpg')])], endOfRecords=True)
+    project = heron(tmp_path)
+    with replaying('inaturalist', always=dict(body=one)) as (_, a), replaying('gbif', always=dict(body=two)) as (_, b):
+        assert scrape(project, source=[a, b], label='garza', quiet=True)['labels']['garza']['found'] == 1
+        assert scrape(project, source=[b], label='garza', quiet=True)['labels']['garza']['found'] == 1
+
+
+def test_kept_before_under_another_licence_is_said(tmp_path):
+    project = heron(tmp_path, n=1)
+    with replaying('gbif') as (_, source):
+        scrape(project, source=[source], label='garza', quiet=True)
+        done = birdsort('scrape', '--project', project.path, '--label', 'garza', '--source', source, '--licence', 'cc0, pd')
+    assert done.returncode == 0 and 'kept before, under other licences: 1 cc-by-4.0' in done.stdout
+
+
+def test_commons_asks_to_slow_down_in_its_own_way(tmp_path):
+    project = heron(tmp_path)
+    with replaying('wikimedia', always=dict(body={'error': {'code': 'ratelimited', 'info': 'slow down'}})) as (_, source): result = scrape(project, source=[source], label='garza', quiet=True)
+    assert 'does not answer for now (ratelimited)' in result['problems']['garza'][0]
+
+
+def test_many_bad_hits_before_the_good_ones(tmp_path):
+    project = heron(tmp_path, n=20)
+    table = {f'{i}.jpg': good(whole(jpeg(i))) if i % 6 == 5 else good(status(404)) for i in range(130)}
+    with Hostile(table) as server:
+        (project.path/'garza.txt').write_text('\n'.join(map(server.address, table)))
+        assert 'short' not in scrape(project, source=[f"urls={project.path/'garza.txt'}"], label='garza', allow=[server.host], quiet=True)
+
+
+def test_a_list_without_this_label(tmp_path):
+    project = heron(tmp_path)
+    (project.path/'owl.txt').write_text('https://a.example/1.jpg')
+    done = birdsort('scrape', '--project', project.path, '--source', f"urls={project.path/'owl.txt'}")
+    assert done.returncode == 2 and "has no address for 'garza': its labels are owl" in done.stdout
+
+
 def test_a_common_name_for_gbif(tmp_path):
     project = heron(tmp_path, query='grey heron')
     with replaying('gbif') as (_, source): assert scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']['kept'] == 4

@@ -5,24 +5,27 @@
 # %% auto #0
 __all__ = ['inaturalist', 'gbif', 'wikimedia', 'openverse']
 
-# %% ../../nbs/sources/04_catalogues.ipynb #bd50bb52
+# %% ../../nbs/sources/04_catalogues.ipynb #ab2f5409
 import re
 from html import unescape
 
 from .hit import Blocked, Hit, Kit, name_licence
 from ..web import AGAIN, Refused
 
-# %% ../../nbs/sources/04_catalogues.ipynb #8ce17510
-def _ask(kit, name, address, params):
-    try: return kit.web.json(address, params, every=kit.every)
+# %% ../../nbs/sources/04_catalogues.ipynb #0e082377
+def _ask(kit, name, address, params, deep=()): # `deep`: reasons that mean that there is no more
+    try: found = kit.web.json(address, params, every=kit.every)
     except Refused as e:
+        if str(e) in deep: return {}
         if str(e) in ('http 401', 'http 403', 'http 429'): raise Blocked(f'{name} refuses to answer for now ({e}): try again in an hour, or name another --source') from None
         hint = 'try again later' if str(e) in AGAIN else 'its address or its answers may have changed'
         raise RuntimeError(f'{name} at {address}: {e}; {hint}') from None
+    if found.get('error'): raise Blocked(f"{name} does not answer for now ({found['error'].get('code')}): try again in an hour, or name another --source") # As Commons says it
+    return found
 
 def _text(html): return unescape(re.sub(r'<[^>]*>', '', html or '')).strip() # Commons gives names as HTML
 
-# %% ../../nbs/sources/04_catalogues.ipynb #4b7a40c0
+# %% ../../nbs/sources/04_catalogues.ipynb #52151aba
 def inaturalist(
     query:str, # A species, by its common or its scientific name
     n:int, # Hits that are likely to be read
@@ -44,7 +47,7 @@ def _of_observation(o, photo):
     return Hit(photo['url'].replace('/square.', '/large.'), o.get('uri') or '', taxon.get('preferred_common_name') or taxon.get('name') or '', author,
                name_licence(photo.get('license_code')) or 'all rights reserved')
 
-# %% ../../nbs/sources/04_catalogues.ipynb #c0ef9665
+# %% ../../nbs/sources/04_catalogues.ipynb #565f9968
 def gbif(
     query:str, # A species, by its scientific name, or a common name that GBIF knows
     n:int, # Hits that are likely to be read
@@ -70,7 +73,7 @@ def _scientific(query, kit, address): # A common name -> the scientific name tha
     names = [f['canonicalName'] for f in found if f.get('canonicalName')]
     return max(names, key=names.count, default=None) if query not in names else None
 
-# %% ../../nbs/sources/04_catalogues.ipynb #f3c6ffec
+# %% ../../nbs/sources/04_catalogues.ipynb #879a2887
 def wikimedia(
     query:str, # Words
     n:int, # Hits that are likely to be read
@@ -91,7 +94,7 @@ def _of_file(file, info):
     said = lambda key: _text(((info.get('extmetadata') or {}).get(key) or {}).get('value'))
     return Hit(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', re.sub(r'^File:|\.\w+$', '', file.get('title') or ''), said('Artist'), name_licence(said('LicenseShortName')))
 
-# %% ../../nbs/sources/04_catalogues.ipynb #704aa17e
+# %% ../../nbs/sources/04_catalogues.ipynb #f5a669c7
 def openverse(
     query:str, # Words
     n:int, # Hits that are likely to be read
@@ -103,10 +106,7 @@ def openverse(
     params, page, pages = dict(q=query, page_size=min(n, 20), **(dict(license=known) if known else {})), 0, 1
     while page < pages:
         page += 1
-        try: found = _ask(kit, 'openverse', address, dict(params, page=page))
-        except (Blocked, RuntimeError):
-            if page > 1: return # As deep as it goes
-            raise
+        found = _ask(kit, 'openverse', address, dict(params, page=page), deep=('http 400', 'http 401', 'http 404')*(page > 1)) # As deep as it goes
         yield from (Hit(r['url'], r.get('foreign_landing_url') or '', r.get('title') or '', r.get('creator') or '', name_licence(r.get('license'), r.get('license_version') or ''))
                     for r in found.get('results') or [] if r.get('url'))
         pages = found.get('page_count', 1)

@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['duckduckgo']
 
-# %% ../../nbs/sources/03_duckduckgo.ipynb #6410bfb8
+# %% ../../nbs/sources/03_duckduckgo.ipynb #47c2fe02
 from types import FunctionType
 
 import requests
 
 from .hit import Blocked, Hit, Kit
 
-# %% ../../nbs/sources/03_duckduckgo.ipynb #29e2becd
+# %% ../../nbs/sources/03_duckduckgo.ipynb #2c3bb0c6
 _BASE = 'https://duckduckgo.com/'
 
 class _Asks:
     "Stands in for `requests` in jmd_imagescraper, and for the client of ddgs; remembers the results that went through it."
-    def __init__(self, base, client=requests): self.base, self.client, self.results = base.rstrip('/')+'/', client, []
+    def __init__(self, base): self.base, self.client, self.results = base.rstrip('/')+'/', requests, []
 
     def request(self, method, url, **kw):
         url = self.base+url.removeprefix(_BASE.rstrip('/')).lstrip('/')
@@ -33,23 +33,21 @@ class _Asks:
         except (ValueError, KeyError): raise Blocked('duckduckgo answers something else than results for now: try again in an hour, or name another --source') from None
         return r
 
-# %% ../../nbs/sources/03_duckduckgo.ipynb #1a99a4f3
-def _by_jmd(query, n, base): # -> results, or AssertionError where there is no token
+# %% ../../nbs/sources/03_duckduckgo.ipynb #23869019
+def _by_jmd(query, n, asks): # AssertionError where there is no token
     from jmd_imagescraper import core
-    search, asks = core.duckduckgo_scrape_urls, _Asks(base)
+    search = core.duckduckgo_scrape_urls
     ours = FunctionType(search.__code__, {**vars(core), 'requests': asks}, search.__name__, search.__defaults__)
     ours(query, n, img_layout=core.ImgLayout.All)
-    return asks.results
 
-def _by_ddgs(query, n, base):
+def _by_ddgs(query, n, asks):
     from ddgs.engines.duckduckgo_images import DuckduckgoImages
     from ddgs.exceptions import DDGSException
-    engine, found, page = DuckduckgoImages(timeout=15), [], 0
-    engine.http_client = _Asks(base, engine.http_client)
+    engine, page = DuckduckgoImages(timeout=15), 0
+    engine.http_client, asks.client = asks, engine.http_client
     try:
-        while len(found) < n and (more := engine.search(query, page=(page := page+1))): found += [vars(m) for m in more]
-    except DDGSException as e: raise RuntimeError(f'duckduckgo at {base}: {e}') from None
-    return found
+        while len(asks.results) < n and (more := engine.search(query, page=(page := page+1))): asks.results += [vars(m) for m in more]
+    except DDGSException as e: raise RuntimeError(f'duckduckgo at {asks.base}: {e}') from None
 
 def duckduckgo(
     query:str, # Words
@@ -58,6 +56,10 @@ def duckduckgo(
     address:str=_BASE, # Where
 ): # Yields `Hit`s, the best match first
     "An image search, by jmd_imagescraper, or by ddgs where its token step fails."
-    try: found = _by_jmd(query, n, address)
-    except AssertionError: found = _by_ddgs(query, n, address)
-    yield from (Hit(r['image'], r.get('url') or '', r.get('title') or '') for r in found[:n] if r.get('image'))
+    asks, why = _Asks(address), None
+    try:
+        try: _by_jmd(query, n, asks)
+        except AssertionError: _by_ddgs(query, n, asks)
+    except RuntimeError as e: why = e
+    yield from (Hit(r['image'], r.get('url') or '', r.get('title') or '') for r in asks.results[:n] if r.get('image'))
+    if why: raise why

@@ -6,7 +6,7 @@
 __all__ = ['parse_imgres', 'read_links', 'read_panel', 'parse_scripts', 'read_scripts', 'pass_consent', 'load_tiles',
            'is_blocked', 'google']
 
-# %% ../../nbs/sources/02_google.ipynb #ba2e12f6
+# %% ../../nbs/sources/02_google.ipynb #7e9b10f3
 import json, re, time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from .hit import Blocked, Hit, Kit
 
-# %% ../../nbs/sources/02_google.ipynb #e743a49a
+# %% ../../nbs/sources/02_google.ipynb #d0ace8b2
 _TILES = r'''
 const open = h => !h || h === '#' || h.startsWith('javascript:') || h.includes('/imgres?');
 const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribute('href')) ? a : null;
@@ -34,7 +34,7 @@ const bare = a => !(a.getAttribute('href') || '').includes('/imgres?');
 for (const a of tiles) if (bare(a)) point(a, ['mouseover', 'mouseenter', 'mousemove', 'mousedown', 'mouseup']);
 return tiles.map(a => [a.getAttribute('href') || '', picture(a).alt || '']);'''
 
-# %% ../../nbs/sources/02_google.ipynb #1a4e008c
+# %% ../../nbs/sources/02_google.ipynb #ecee5737
 def parse_imgres(
     href:str, # A result's link
     title:str='', # Its text
@@ -63,7 +63,7 @@ def read_links(
         links = driver.execute_script(_LINKS)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../../nbs/sources/02_google.ipynb #f1b1c5a6
+# %% ../../nbs/sources/02_google.ipynb #495fe7ec
 _PANEL = _TILES + _POINT + r'''
 const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
 if (!a) return done(null);
@@ -94,7 +94,7 @@ def read_panel(
         if misses == (3 if hits else 2): break # There is no panel, or no more results
     return hits
 
-# %% ../../nbs/sources/02_google.ipynb #d4c6c1fd
+# %% ../../nbs/sources/02_google.ipynb #1fd87709
 _TRIPLE = r'\[("(?:[^"\\]|\\.)*"),\s*\d+,\s*\d+\]'
 _PAIR = re.compile(_TRIPLE + r'\s*,\s*' + _TRIPLE)
 
@@ -102,7 +102,10 @@ def parse_scripts(
     text:str, # The text of a page's scripts
 ) -> list: # `Hit`s, no address twice
     "Read photos' addresses from the data inside a page's scripts."
-    pairs = ((json.loads(a), json.loads(b)) for a,b in _PAIR.findall(text))
+    def plain(s):
+        try: return json.loads(re.sub(r'\\x([0-9a-fA-F]{2})', r'\\u00\1', s)) # Scripts may write \x3d, JSON may not
+        except ValueError: return ''
+    pairs = ((plain(a), plain(b)) for a,b in _PAIR.findall(text))
     return [Hit(p) for p in dict.fromkeys(p for t,p in pairs if ('tbn' in t or 'gstatic' in t) and p.startswith('http'))]
 
 def read_scripts(
@@ -111,7 +114,7 @@ def read_scripts(
     "Read photos' addresses from the scripts of the page."
     return parse_scripts(driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n');"))
 
-# %% ../../nbs/sources/02_google.ipynb #0eb87a5d
+# %% ../../nbs/sources/02_google.ipynb #e27ed2aa
 _REJECT = 'reject all|alle ablehnen|tout refuser|rechazar todo|rifiuta tutto|alles afwijzen|rejeitar tudo|odrzuć wszystko'
 _ACCEPT = 'accept all|alle akzeptieren|tout accepter|aceptar todo|accetta tutto|alles accepteren|aceitar tudo|zaakceptuj wszystko'
 _MORE_WORDS = 'more results|weitere ergebnisse|mehr anzeigen|plus de résultats|más resultados|altri risultati|meer resultaten|mais resultados|więcej wyników'
@@ -130,7 +133,7 @@ def pass_consent(
         if driver.execute_script(*ask): return True
     return False
 
-# %% ../../nbs/sources/02_google.ipynb #3afe5047
+# %% ../../nbs/sources/02_google.ipynb #ae5c85f7
 def load_tiles(
     driver, # On a result page
     n:int, # How many results are enough
@@ -150,10 +153,10 @@ def is_blocked(
     driver, # On any page
 ) -> bool: # Whether it is a block page or a captcha
     "Whether the search asks for a proof that one is no program; that is not the same as finding nothing."
-    return '/sorry/' in driver.current_url or driver.execute_script(
-        "return /unusual traffic/i.test(document.body.innerText) || !!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form')")
+    return '/sorry/' in driver.current_url or driver.execute_script(_TILES +
+        "return !tiles.length && (/unusual traffic/i.test(document.body.innerText) || !!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form'))")
 
-# %% ../../nbs/sources/02_google.ipynb #ec767c92
+# %% ../../nbs/sources/02_google.ipynb #8a426db5
 def _wait(driver, until, seconds): # For a condition -> whether it came true
     end = time.monotonic()+seconds
     while not (true := until()) and time.monotonic() < end: time.sleep(.05)
@@ -168,7 +171,11 @@ def _open(driver, address, query, licences):
 def _read(driver, n):
     there, hits = load_tiles(driver, n), {}
     for way in (read_links, lambda driver: read_panel(driver, min(n, there)), read_scripts):
-        for h in (found := way(driver)): hits.setdefault(h.address, h)
+        try: found = way(driver)
+        except WebDriverException:
+            if not hits: raise
+            break # What was read stays
+        for h in found: hits.setdefault(h.address, h)
         if found and 2*len(found) >= min(n, there): break
     return list(hits.values())
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SOURCES', 'KNOW_LICENCES', 'BY_LABEL', 'ask']
 
-# %% ../../nbs/sources/06_names.ipynb #f89a53c7
+# %% ../../nbs/sources/06_names.ipynb #296638bb
 from .. import settings
 from ..browser import NoBrowser
 from .catalogues import gbif, inaturalist, openverse, wikimedia
@@ -14,12 +14,14 @@ from .google import google
 from .hit import Hit, Kit, has_licence
 from .own import folder, urls
 
-# %% ../../nbs/sources/06_names.ipynb #7777ac85
+# %% ../../nbs/sources/06_names.ipynb #6ab80e10
 SOURCES = dict(google=google, duckduckgo=duckduckgo, inaturalist=inaturalist, gbif=gbif, wikimedia=wikimedia, openverse=openverse, urls=urls, folder=folder, aviary=google)
 KNOW_LICENCES = ('inaturalist', 'gbif', 'wikimedia', 'openverse', 'urls') # The others say nothing about licences
 BY_LABEL = ('urls', 'folder') # Are asked for a label, the others for its queries
 
-# %% ../../nbs/sources/06_names.ipynb #43cc2620
+# %% ../../nbs/sources/06_names.ipynb #eb150ee0
+def _text(value): return str(value or '').encode('utf-8', 'replace').decode()[:2000] # Whatever a site sends, the catalogue can hold it
+
 def ask(
     name:str, # One of `SOURCES`
     query:str, # Words, or a label
@@ -30,9 +32,11 @@ def ask(
     "Ask a source, and keep what it gave even where it fails."
     hits, good, why = {}, 0, None
     try:
-        for k,hit in enumerate(SOURCES[name](query, n, kit, **({'address': address} if address else {}))):
+        for k,hit in enumerate(SOURCES[name](query, n, kit, *filter(None, [address]))):
+            hit = Hit(*map(_text, hit))
             if hit.address and hit.address not in hits: hits[hit.address], good = hit, good + (name not in KNOW_LICENCES or has_licence(hit.licence, kit.licences))
             if good >= n or k >= 20*n+1000: break
     except (RuntimeError, ValueError, OSError) as e: why = e
-    except (KeyError, TypeError, AttributeError) as e: why = RuntimeError(f'{name}: its answers cannot be read ({type(e).__name__}: {e}); they may have changed')
+    except Exception as e: # One source's trouble never stops the others
+        why = RuntimeError(f'{name}: its answers cannot be read ({type(e).__name__}: {e}); they may have changed')
     return list(hits.values()), why
