@@ -17,7 +17,7 @@ def test_this_is_the_newest_stack():
 
 
 def test_every_module_imports():
-    for m in pkgutil.iter_modules(birdsort.__path__): importlib.import_module(f'birdsort.{m.name}')
+    for m in pkgutil.walk_packages(birdsort.__path__, 'birdsort.'): importlib.import_module(m.name)
 
 
 def test_from_names_to_learner(tmp_path):

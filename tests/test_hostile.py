@@ -172,7 +172,7 @@ def as_it_should_be(project, whole_one):
 
 
 @pytest.mark.timeout(600)
-def test_killed_thirty_times_ends_in_the_same_files(tmp_path):
+def test_killed_thirty_times_ends_in_the_same_files(tmp_path, capsys):
     "SIGKILL at random moments, each time run again to its end or to the next kill; says how many hit a download in flight."
     table = {f'{i}.jpg': good(whole(jpeg(i % 45))) for i in range(60)} | {f'no-{i}.jpg': good(status(404)) for i in range(6)} | {'half.jpg': good(whole(jpeg(3)[:500]))}
     order, rng, kills, in_flight, rounds = list(table), random.Random(1), 0, 0, 0
@@ -194,7 +194,7 @@ def test_killed_thirty_times_ends_in_the_same_files(tmp_path):
                     os.killpg(process.pid, signal.SIGKILL)
                 if process.wait() == 0: break
             as_it_should_be(killed, whole_one)
-    print(f'{kills} kills in {rounds} rounds, {in_flight} of them with a download in flight')
+    with capsys.disabled(): print(f'\n{kills} kills in {rounds} rounds, {in_flight} of them with a download in flight')
     assert in_flight >= 10
 
 

@@ -148,6 +148,18 @@ def test_a_common_name_for_gbif(tmp_path):
     with replaying('gbif') as (_, source): assert scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']['kept'] == 4
 
 
+@pytest.mark.parametrize('token', ['vqd=3-12345&', 'vqd="4-12345"'])
+def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
+    project, asked = heron(tmp_path, n=3), []
+    with Hostile({f'{i}.jpg': good(whole(jpeg(i))) for i in range(6)}) as photos:
+        results = [dict(image=photos.address(f'{i}.jpg'), thumbnail='t', title=f'Heron {i}', url='https://birds.example/', height=9, width=9, source='Bing') for i in range(6)]
+        def page(body, **kw): return good(lambda sock, nth: asked.append(body[:5]) or whole(body.encode(), **kw)(sock, nth))
+        with Hostile({'': page(f'<script>{token}</script>', kind='text/html'), 'i.js': page(json.dumps(dict(results=results)), kind='application/json')}) as site:
+            result = scrape(project, source=[f'duckduckgo={site.address("")}'], label='garza', allow=[photos.host], quiet=True)
+    rows = project.catalogue.rows(label='garza', state='kept')
+    assert len(rows) == 3 and 'short' not in result and rows[0]['page'] == 'https://birds.example/' and rows[0]['title'] == 'Heron 0' and len(asked) >= 2
+
+
 def test_sources_take_turns_and_share_no_picture(tmp_path):
     project = heron(tmp_path, n=6)
     with replaying('gbif') as (_, a), replaying('openverse') as (_, b): result = scrape(project, source=[a, b], label='garza', quiet=True)

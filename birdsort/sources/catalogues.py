@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['inaturalist', 'gbif', 'wikimedia', 'openverse']
 
-# %% ../../nbs/sources/04_catalogues.ipynb #ab2f5409
+# %% ../../nbs/sources/04_catalogues.ipynb #039d057b
 import re
 from html import unescape
 
 from .hit import Blocked, Hit, Kit, name_licence
 from ..web import AGAIN, Refused
 
-# %% ../../nbs/sources/04_catalogues.ipynb #0e082377
+# %% ../../nbs/sources/04_catalogues.ipynb #7d618edc
 def _ask(kit, name, address, params, deep=()): # `deep`: reasons that mean that there is no more
     try: found = kit.web.json(address, params, every=kit.every)
     except Refused as e:
@@ -25,7 +25,7 @@ def _ask(kit, name, address, params, deep=()): # `deep`: reasons that mean that 
 
 def _text(html): return unescape(re.sub(r'<[^>]*>', '', html or '')).strip() # Commons gives names as HTML
 
-# %% ../../nbs/sources/04_catalogues.ipynb #52151aba
+# %% ../../nbs/sources/04_catalogues.ipynb #0f7d7c18
 def inaturalist(
     query:str, # A species, by its common or its scientific name
     n:int, # Hits that are likely to be read
@@ -41,13 +41,12 @@ def inaturalist(
         if page*params['per_page'] >= found.get('total_results', 0): return
 
 def _of_observation(o, photo):
-    said = photo.get('attribution') or ''
-    author = m[1].strip() if (m := re.match(r'\(c\) (.*?)(?:, (?:some|all|no) rights|$)', said)) else said
+    author = re.sub(r'^\(c\) |(^|, )((some|all|no) rights reserved|uploaded by).*$', '', photo.get('attribution') or '') # "(c) Ada, some rights reserved (CC BY)"
     taxon = o.get('taxon') or {}
     return Hit(photo['url'].replace('/square.', '/large.'), o.get('uri') or '', taxon.get('preferred_common_name') or taxon.get('name') or '', author,
                name_licence(photo.get('license_code')) or 'all rights reserved')
 
-# %% ../../nbs/sources/04_catalogues.ipynb #565f9968
+# %% ../../nbs/sources/04_catalogues.ipynb #975b8e5f
 def gbif(
     query:str, # A species, by its scientific name, or a common name that GBIF knows
     n:int, # Hits that are likely to be read
@@ -73,7 +72,7 @@ def _scientific(query, kit, address): # A common name -> the scientific name tha
     names = [f['canonicalName'] for f in found if f.get('canonicalName')]
     return max(names, key=names.count, default=None) if query not in names else None
 
-# %% ../../nbs/sources/04_catalogues.ipynb #879a2887
+# %% ../../nbs/sources/04_catalogues.ipynb #5ff15279
 def wikimedia(
     query:str, # Words
     n:int, # Hits that are likely to be read
@@ -94,7 +93,7 @@ def _of_file(file, info):
     said = lambda key: _text(((info.get('extmetadata') or {}).get(key) or {}).get('value'))
     return Hit(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', re.sub(r'^File:|\.\w+$', '', file.get('title') or ''), said('Artist'), name_licence(said('LicenseShortName')))
 
-# %% ../../nbs/sources/04_catalogues.ipynb #f5a669c7
+# %% ../../nbs/sources/04_catalogues.ipynb #8c0ffc7a
 def openverse(
     query:str, # Words
     n:int, # Hits that are likely to be read
