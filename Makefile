@@ -5,10 +5,12 @@ VENV := .venv
 NEWEST := .venv-newest
 BIN := $(VENV)/bin
 DEMO ?= data/demo
+# What waits for servers and browsers, apart from what trains.
+WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py
 # Tests share the processor: one thread each is faster than two that fight.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help install demo test check-sync check-notebooks check-tests check-newest readme lab clean
+.PHONY: help install demo test check-sync check-notebooks check-tests check-web check-newest readme lab clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -33,7 +35,7 @@ demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
 test: install $(NEWEST)/.installed check-sync ## everything that CI checks
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-notebooks check-tests
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-notebooks check-web
 	@$(MAKE) --no-print-directory check-newest
 	@echo "all checks passed"
 
@@ -43,8 +45,11 @@ check-sync: $(VENV)/.installed
 check-notebooks: $(VENV)/.installed
 	@$(ONE) $(BIN)/nbdev_test --n_workers 1 && echo "nbdev_test: every notebook ran"
 
+check-web: $(VENV)/.installed
+	@$(ONE) $(BIN)/python -m pytest -q $(WEB) --durations=5
+
 check-tests: $(VENV)/.installed
-	@$(ONE) $(BIN)/python -m pytest -q tests --ignore tests/test_house.py --durations=5
+	@$(ONE) $(BIN)/python -m pytest -q tests --ignore tests/test_house.py $(WEB:%=--ignore %) --durations=5
 
 check-newest: $(NEWEST)/.installed
 	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/newest.py
