@@ -40,7 +40,7 @@ def serve(folder, delay, port):
     async def one(reader, writer):
         try:
             while asked := await reader.readuntil(b'\r\n\r\n'):
-                body = (Path(folder)/asked.split(b' ')[1].decode().rsplit('/', 1)[-1]).read_bytes()
+                body = (Path(folder)/asked.split(b' ')[1].decode().rsplit('/', 1)[-1].split('?')[0]).read_bytes()
                 await asyncio.sleep(delay)
                 writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n' % len(body) + body)
                 await writer.drain()

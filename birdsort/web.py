@@ -6,7 +6,7 @@
 __all__ = ['LATER', 'AGAIN', 'AGENT', 'Refused', 'parse_address', 'is_public', 'proxy_for', 'opted_out', 'retry_after', 'Answer',
            'Web']
 
-# %% ../nbs/09_web.ipynb #3d549492
+# %% ../nbs/09_web.ipynb #7c345faa
 import asyncio, ipaddress, json, os, random, re, socket, threading, time
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ from yarl import URL
 
 from . import __version__
 
-# %% ../nbs/09_web.ipynb #3a35236d
+# %% ../nbs/09_web.ipynb #73effca5
 class Refused(ValueError): "An address that is not asked, or an answer that is not taken; the text is the reason."
 
 def parse_address(
@@ -45,7 +45,7 @@ def is_public(
         ip = ip.ipv4_mapped or ip.sixtofour or inside or ip
     return ip.is_global and not ip.is_multicast
 
-# %% ../nbs/09_web.ipynb #d596b4cd
+# %% ../nbs/09_web.ipynb #b56f5ff1
 _INSIDE = ('localhost', 'local', 'internal', 'intranet', 'lan', 'home', 'corp', 'arpa')
 
 def proxy_for(
@@ -79,7 +79,7 @@ class _Resolver(ThreadedResolver):
         if not good: raise Refused('private address')
         return good
 
-# %% ../nbs/09_web.ipynb #8041e1e2
+# %% ../nbs/09_web.ipynb #6587664a
 LATER = (408, 425, 429, 500, 502, 503, 504)
 AGAIN = ('timeout', 'no connection', 'no such host', 'cut off', *(f'http {s}' for s in LATER))
 AGENT = f'birdsort/{__version__} (+https://github.com/birdsort/birdsort; collects pictures for image classifiers)'
@@ -104,7 +104,7 @@ def retry_after(
     try: return max(0., parsedate_to_datetime(value).timestamp()-time.time())
     except (TypeError, ValueError): return None
 
-# %% ../nbs/09_web.ipynb #e7459552
+# %% ../nbs/09_web.ipynb #b69a24c1
 class Answer(NamedTuple):
     "What a server sent."
     body:bytes # All of it
@@ -128,7 +128,7 @@ def _reason(e): # Of a failed request -> an exception with a short reason
     if isinstance(e, aiohttp.ClientResponseError): return _Later('bad answer') # Not HTTP as the standard has it
     return _Later('no connection')
 
-# %% ../nbs/09_web.ipynb #52ab7fc7
+# %% ../nbs/09_web.ipynb #b17ee405
 def _moved(response, url): # Where a redirect leads, or None
     to = response.headers.get('Location') if response.status in (301, 302, 303, 307, 308) else None
     try: return to and parse_address(urljoin(str(url), to))
@@ -148,7 +148,7 @@ async def _once(web, url, accept):
             return Answer(await _read(r, web.most), r.content_type, str(url))
     raise Refused('too many redirects')
 
-# %% ../nbs/09_web.ipynb #62785ea0
+# %% ../nbs/09_web.ipynb #ce3a82c6
 class _GaveUp(Refused): "Refused, after all tries."
 
 def _wait(nth, asked, first): # Seconds before the try after the `nth`: what the server asks for, else twice as long each time, give or take
@@ -179,7 +179,7 @@ async def _answer(web, url, accept): # -> an Answer, its place in `room` taken; 
         if answer.wait: web.paused[url.host] = max(web.paused[url.host], time.monotonic()+wait)
         await asyncio.sleep(wait)
 
-# %% ../nbs/09_web.ipynb #194591c0
+# %% ../nbs/09_web.ipynb #a96e0ff6
 async def _fetch(web, address, then, accept='image/*', every=0):
     url = parse_address(address)
     if every: # A place in the host's queue
@@ -195,7 +195,7 @@ async def _fetch(web, address, then, accept='image/*', every=0):
     try: return await asyncio.get_running_loop().run_in_executor(web.hands, then, answer)
     finally: web.room.release()
 
-# %% ../nbs/09_web.ipynb #6192a3e8
+# %% ../nbs/09_web.ipynb #c6547635
 class _Loop:
     "An event loop in a thread of its own, up inside a `with`."
     def __enter__(self):
@@ -229,14 +229,14 @@ class _Loop:
     def do(self, f, *args) -> Future: # A function and its arguments -> a future of its result, from another thread
         return self.hands.submit(f, *args)
 
-# %% ../nbs/09_web.ipynb #5daddf12
+# %% ../nbs/09_web.ipynb #91b560db
 class Web(_Loop):
     "A web client that is quick in all, gentle with each server, and careful; up inside a `with`."
     def __init__(self,
         allow:tuple=(), # Hosts on this machine or its network that may be asked all the same, as HOST or HOST:PORT; "*" for all
         noai:bool=True, # Honour `X-Robots-Tag: noai`
         per_host:int=12, # Requests to one host at a time
-        at_once:int=48, # Bodies that may be on their way or in work at a time; bounds memory
+        at_once:int=32, # Bodies that may be on their way or in work at a time; bounds memory
         timeout:float=10, # Seconds to connect, and between two pieces; an answer with all its tries and pauses may take four times as long
         tries:int=4, # How often an address is asked that fails for now
         pause:float=.5, # Seconds before the second try; doubles with each
