@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AHEAD', 'get_picture', 'outcome', 'tally', 'scrape']
 
-# %% ../nbs/10_scrape.ipynb #76783e4d
+# %% ../nbs/10_scrape.ipynb #a6d1de45
 import errno, math, os, sys
 from collections import Counter, deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -27,7 +27,7 @@ from .sources.names import BY_LABEL, KNOW_LICENCES, ask
 from .sources.own import read_own
 from .web import AGAIN, Web
 
-# %% ../nbs/10_scrape.ipynb #a42fd75e
+# %% ../nbs/10_scrape.ipynb #7c135b0e
 def _check(body, settings, part): # Bytes -> a dict for the catalogue, what is to be stored in `part`; or ValueError
     data, w, h = ingest(body, settings.min_side, settings.max_side)
     part.write_bytes(data)
@@ -54,7 +54,7 @@ def outcome(
     except Exception as e: reason = f'broken picture: {type(e).__name__}' # A decoder can fail in any way; one picture never stops the others
     return dict(state='rejected', reason=reason)
 
-# %% ../nbs/10_scrape.ipynb #5ae73595
+# %% ../nbs/10_scrape.ipynb #df7b5ac3
 AHEAD = 48 # Downloads of one label that may be under way or waiting for their turn
 
 def _keep(project, row, news, part): # What has come of a row -> whether it is kept
@@ -90,7 +90,7 @@ def _download(
             bar.update(1)
     return kept
 
-# %% ../nbs/10_scrape.ipynb #def15f71
+# %% ../nbs/10_scrape.ipynb #62cb1154
 @dataclass
 class _Run: # What the labels of a run share
     project:Project
@@ -126,7 +126,7 @@ def _find_hits(run, label, missing, bar): # -> how many hits are new
     known = {photo_key(r['address']) for r in cat.rows(label=label) if r['address']}
     return cat.add([where | h._asdict() for where,h in take_turns(found) if photo_key(h.address) not in known])
 
-# %% ../nbs/10_scrape.ipynb #a9f11eac
+# %% ../nbs/10_scrape.ipynb #c3a8a771
 def _apply_licences(project, label, wanted):
     rows = [r for r in project.catalogue.rows(label=label) if r['source'] in KNOW_LICENCES]
     for r in rows:
@@ -160,7 +160,7 @@ def _scrape_label(run, label):
         except OSError as e: run.note(label, f"{e.filename or run.project.path}: {e.strerror or e}; what was kept before is safe: {'make room' if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else 'mend this'}, then type the same again")
     if not run.quiet and not live: print(f"{label}: {len(run.project.catalogue.rows(label=label, state='kept'))} of {n}", file=sys.stderr, flush=True) # A log has no use for bars
 
-# %% ../nbs/10_scrape.ipynb #9dd77038
+# %% ../nbs/10_scrape.ipynb #b400cad9
 def _tally(counts): # {(state, reason): n} -> {found, kept, waiting, removed, rejected: {reason: n}}
     of = lambda state: sum(n for (s,_),n in counts.items() if s == state)
     reasons = {}
@@ -183,7 +183,7 @@ def tally(
         return dict(asked=asked or project.settings.n) | _tally(every) | dict(sources={s: _tally(c) for s,c in sources.items()})
     return {l: one(l) for l in project.settings.labels}
 
-# %% ../nbs/10_scrape.ipynb #a12181e9
+# %% ../nbs/10_scrape.ipynb #4758015e
 def scrape(
     project:Project, # Gets pictures and catalogue rows
     label:str=None, # Only this label
@@ -213,7 +213,7 @@ def _licences(project, labels, wanted): # What was kept although it is not known
     return dict(unlicensed=Counter(r['source'] for r in rows if r['source'] not in KNOW_LICENCES),
                 otherwise=Counter(r['licence'] or 'unknown' for r in rows if r['source'] in KNOW_LICENCES and not has_licence(r['licence'] or '', wanted)))
 
-# %% ../nbs/10_scrape.ipynb #99d79380
+# %% ../nbs/10_scrape.ipynb #b080fb20
 def _site(project, s): # The aviary, if it is among the sources, else nothing; each project has a port of its own, so that addresses stay the same
     gallery, port = [a for n,a in map(parse_source, s.source) if n == 'aviary'], 10_000 + 2*(crc32(str(project.path.resolve()).encode()) % 10_000)
     return Aviary(gallery[0] or None, per_query=s.n*5//4+8, seed=s.seed, port=port) if gallery else nullcontext()
