@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run', 'demo', 'parse',
            'parser', 'main']
 
-# %% ../nbs/95_cli.ipynb #51e055c3
+# %% ../nbs/95_cli.ipynb #74c582b1
 import argparse, inspect, json, re, signal, sys, threading, warnings
 from contextlib import redirect_stdout
 
@@ -15,7 +15,7 @@ from .project import find_project
 from .say import explain, say
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #7e458ba7
+# %% ../nbs/95_cli.ipynb #ed3d2b59
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -46,7 +46,7 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, source, licence, headed, timeout=timeout, allow=allow)
 
-# %% ../nbs/95_cli.ipynb #1f7de9b2
+# %% ../nbs/95_cli.ipynb #59e11ac4
 def clean(
     project:str=None, # The project's folder
 ) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
@@ -70,7 +70,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #dfa1cf67
+# %% ../nbs/95_cli.ipynb #77ccde48
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -95,14 +95,13 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #d186ceb0
+# %% ../nbs/95_cli.ipynb #9dc9aae7
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
     "Show how far a project has come."
     from birdsort.clean import images_signature
-    from birdsort.project import finished, sync, write_attribution
-    from birdsort.scrape import tally
+    from birdsort.project import finished, sync, tally, write_attribution
     from birdsort.split import current_split, train_signature
     p = find_project(project)
     sync(p)
@@ -130,13 +129,13 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #16219b8d
+# %% ../nbs/95_cli.ipynb #0ffbd02e
 VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, export, predict, status, run, demo)}
 
 def _tell(stage, result):
     print(f'== {stage}' if result is None else say(stage, result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #f1b64568
+# %% ../nbs/95_cli.ipynb #2d099dba
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
@@ -181,7 +180,7 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): _add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #453b471d
+# %% ../nbs/95_cli.ipynb #313bfb57
 def _close_bars(): # Bars leave the cursor where they are, above all when an error ends them
     for bar in list(getattr(getattr(sys.modules.get('tqdm'), 'tqdm', None), '_instances', ())): bar.close()
     if sys.stderr.isatty(): print('\r', end='', file=sys.stderr, flush=True)

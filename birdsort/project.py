@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'SUFFIXES', 'ATTRIBUTION', 'OPENING', 'Catalogue', 'Project', 'find_project', 'write_whole', 'free_path',
-           'Busy', 'hold', 'list_pictures', 'listing', 'sync', 'write_attribution', 'signature', 'finish', 'finished',
-           'step_notebook', 'absolute', 'new_project']
+           'Busy', 'hold', 'list_pictures', 'listing', 'sync', 'tally', 'write_attribution', 'signature', 'finish',
+           'finished', 'step_notebook', 'absolute', 'new_project']
 
-# %% ../nbs/01_project.ipynb #172ff4d2
+# %% ../nbs/01_project.ipynb #787d0e89
 import csv, hashlib, io, json, os, sqlite3, threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .settings import Settings, parse_settings, parse_source, to_toml
 
-# %% ../nbs/01_project.ipynb #5381f92d
+# %% ../nbs/01_project.ipynb #850cd418
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
            'name', 'sha256', 'bytes', 'width', 'height', 'split', 'added')
 _SCHEMA = """
@@ -30,7 +30,7 @@ create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);"""
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
-# %% ../nbs/01_project.ipynb #b7d16516
+# %% ../nbs/01_project.ipynb #38f6c30d
 class Catalogue:
     "What is known of each picture, in SQLite; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
@@ -61,7 +61,7 @@ class Catalogue:
         c = ', '.join(columns)
         return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from picture group by {c} order by {c}")}
 
-# %% ../nbs/01_project.ipynb #a80e6178
+# %% ../nbs/01_project.ipynb #34151f00
 class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
@@ -85,7 +85,7 @@ class Project:
         if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
-# %% ../nbs/01_project.ipynb #5321eb67
+# %% ../nbs/01_project.ipynb #5e08f444
 def find_project(
     path=None, # The project's folder; None looks for one
 ) -> Project: # The project, or `FileNotFoundError` with what to type
@@ -94,7 +94,7 @@ def find_project(
     here = Path.cwd()
     return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
-# %% ../nbs/01_project.ipynb #2d3b9285
+# %% ../nbs/01_project.ipynb #84622d10
 def write_whole(
     path:Path, # Where the file is to be
     data:bytes, # Its content; a str is written as UTF-8
@@ -117,7 +117,7 @@ def free_path(
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
     return next(folder/n for n in names if not (folder/n).exists())
 
-# %% ../nbs/01_project.ipynb #4222e77f
+# %% ../nbs/01_project.ipynb #a65abb6e
 class Busy(RuntimeError): "Another birdsort works in this project."
 
 @contextmanager
@@ -130,7 +130,7 @@ def hold(
     try: yield
     finally: project.lock.release()
 
-# %% ../nbs/01_project.ipynb #a4e5fcc7
+# %% ../nbs/01_project.ipynb #839ee65c
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.avif')
 
 def list_pictures(
@@ -169,7 +169,30 @@ def _write_back(project):
         except sqlite3.IntegrityError: # The other label knows this address too, and keeps its own row
             cat.add([{k: row[k] for k in COLUMNS} | dict(label=label, address=None, state=state, reason=None, split=None)])
 
-# %% ../nbs/01_project.ipynb #329228dc
+# %% ../nbs/01_project.ipynb #c4cbfea9
+def _tally(counts): # {(state, reason): n} -> {found, kept, waiting, removed, rejected: {reason: n}}
+    of = lambda state: sum(n for (s,_),n in counts.items() if s == state)
+    reasons = {}
+    for (s, r),n in counts.items():
+        if s == 'rejected': reasons[(r or '?').split(':')[0]] = reasons.get((r or '?').split(':')[0], 0) + n
+    return dict(found=sum(counts.values()), kept=of('kept'), waiting=of('asked'), removed=of('removed'), rejected=dict(sorted(reasons.items(), key=lambda x: -x[1])))
+
+def tally(
+    project:Project, # Its catalogue is counted
+    asked:int=None, # Pictures wanted per label; None takes the setting
+) -> dict: # Label -> {asked, found, kept, waiting, removed, rejected: {reason: n}, sources: {source: the same without asked}}
+    "Asked, found, kept and rejected, per label and source."
+    counts = project.catalogue.counts('label', 'source', 'state', 'reason')
+    def one(label):
+        mine = {k[1:]: n for k,n in counts.items() if k[0] == label}
+        every, sources = {}, {}
+        for (source, *what),n in mine.items():
+            every[tuple(what)] = every.get(tuple(what), 0) + n
+            sources.setdefault(source or 'folder', {})[tuple(what)] = n
+        return dict(asked=asked or project.settings.n) | _tally(every) | dict(sources={s: _tally(c) for s,c in sources.items()})
+    return {l: one(l) for l in project.settings.labels}
+
+# %% ../nbs/01_project.ipynb #dc7058b1
 ATTRIBUTION = ('label', 'file', 'title', 'author', 'licence', 'source', 'page', 'address')
 
 def write_attribution(
@@ -182,7 +205,7 @@ def write_attribution(
     table.writerows([ATTRIBUTION, *([plain(r['name'] if c == 'file' else r[c]) for c in ATTRIBUTION] for r in sorted(rows, key=lambda r: (r['label'], r['id'])))])
     return write_whole(project.path/'attribution.csv', out.getvalue())
 
-# %% ../nbs/01_project.ipynb #ce2ec73a
+# %% ../nbs/01_project.ipynb #15e7c274
 def signature(
     *parts, # What a stage's result depends on; anything that JSON can hold
 ) -> str: # 16 hexadecimal digits
@@ -203,7 +226,7 @@ def finished(
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
     return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
 
-# %% ../nbs/01_project.ipynb #0ae57150
+# %% ../nbs/01_project.ipynb #9efad087
 OPENING = "from birdsort.project import find_project\nproject = find_project()\nproject"
 
 def step_notebook(
@@ -219,7 +242,7 @@ def step_notebook(
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
-# %% ../nbs/01_project.ipynb #e7981249
+# %% ../nbs/01_project.ipynb #d1480a13
 def _notebooks():
     here = Path(find_spec('birdsort').submodule_search_locations[0])
     return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))

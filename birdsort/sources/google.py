@@ -6,7 +6,7 @@
 __all__ = ['parse_imgres', 'read_links', 'read_panel', 'parse_scripts', 'read_scripts', 'pass_consent', 'load_tiles',
            'is_blocked', 'google']
 
-# %% ../../nbs/sources/02_google.ipynb #7e9b10f3
+# %% ../../nbs/sources/02_google.ipynb #fff54822
 import json, re, time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from .hit import Blocked, Hit, Kit
 
-# %% ../../nbs/sources/02_google.ipynb #d0ace8b2
+# %% ../../nbs/sources/02_google.ipynb #192414eb
 _TILES = r'''
 const open = h => !h || h === '#' || h.startsWith('javascript:') || h.includes('/imgres?');
 const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribute('href')) ? a : null;
@@ -34,7 +34,7 @@ const bare = a => !(a.getAttribute('href') || '').includes('/imgres?');
 for (const a of tiles) if (bare(a)) point(a, ['mouseover', 'mouseenter', 'mousemove', 'mousedown', 'mouseup']);
 return tiles.map(a => [a.getAttribute('href') || '', picture(a).alt || '']);'''
 
-# %% ../../nbs/sources/02_google.ipynb #ecee5737
+# %% ../../nbs/sources/02_google.ipynb #665bce0c
 def parse_imgres(
     href:str, # A result's link
     title:str='', # Its text
@@ -63,7 +63,7 @@ def read_links(
         links = driver.execute_script(_LINKS)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
-# %% ../../nbs/sources/02_google.ipynb #495fe7ec
+# %% ../../nbs/sources/02_google.ipynb #a6407b51
 _PANEL = _TILES + _POINT + r'''
 const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
 if (!a) return done(null);
@@ -94,7 +94,7 @@ def read_panel(
         if misses == (3 if hits else 2): break # There is no panel, or no more results
     return hits
 
-# %% ../../nbs/sources/02_google.ipynb #1fd87709
+# %% ../../nbs/sources/02_google.ipynb #bcb14fa6
 _TRIPLE = r'\[("(?:[^"\\]|\\.)*"),\s*\d+,\s*\d+\]'
 _PAIR = re.compile(_TRIPLE + r'\s*,\s*' + _TRIPLE)
 
@@ -114,7 +114,7 @@ def read_scripts(
     "Read photos' addresses from the scripts of the page."
     return parse_scripts(driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n');"))
 
-# %% ../../nbs/sources/02_google.ipynb #e27ed2aa
+# %% ../../nbs/sources/02_google.ipynb #e0c0c564
 _REJECT = 'reject all|alle ablehnen|tout refuser|rechazar todo|rifiuta tutto|alles afwijzen|rejeitar tudo|odrzuć wszystko'
 _ACCEPT = 'accept all|alle akzeptieren|tout accepter|aceptar todo|accetta tutto|alles accepteren|aceitar tudo|zaakceptuj wszystko'
 _MORE_WORDS = 'more results|weitere ergebnisse|mehr anzeigen|plus de résultats|más resultados|altri risultati|meer resultaten|mais resultados|więcej wyników'
@@ -133,7 +133,7 @@ def pass_consent(
         if driver.execute_script(*ask): return True
     return False
 
-# %% ../../nbs/sources/02_google.ipynb #ae5c85f7
+# %% ../../nbs/sources/02_google.ipynb #770c86d4
 def load_tiles(
     driver, # On a result page
     n:int, # How many results are enough
@@ -156,17 +156,16 @@ def is_blocked(
     return '/sorry/' in driver.current_url or driver.execute_script(_TILES +
         "return !tiles.length && (/unusual traffic/i.test(document.body.innerText) || !!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form'))")
 
-# %% ../../nbs/sources/02_google.ipynb #8a426db5
-def _wait(driver, until, seconds): # For a condition -> whether it came true
+# %% ../../nbs/sources/02_google.ipynb #91309fe2
+def _wait(until, seconds): # For a condition to come true
     end = time.monotonic()+seconds
-    while not (true := until()) and time.monotonic() < end: time.sleep(.05)
-    return bool(true)
+    while not until() and time.monotonic() < end: time.sleep(.05)
 
 def _open(driver, address, query, licences):
     params = dict(q=query, udm=2, hl='en') | (dict(tbs='il:cl') if licences else {}) # il:cl asks for Creative Commons
     try: driver.get(f"{address}{'&' if '?' in address else '?'}{urlencode(params)}")
     except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: what is there counts
-    if pass_consent(driver): _wait(driver, lambda: not pass_consent(driver) and driver.execute_script("return document.readyState == 'complete'"), 5)
+    if pass_consent(driver): _wait(lambda: not pass_consent(driver) and driver.execute_script("return document.readyState == 'complete'"), 5)
 
 def _read(driver, n):
     there, hits = load_tiles(driver, n), {}
