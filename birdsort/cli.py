@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict', 'status', 'run', 'demo', 'parse',
            'parser', 'main']
 
-# %% ../nbs/95_cli.ipynb #74c582b1
+# %% ../nbs/95_cli.ipynb #413b3e69
 import argparse, inspect, json, re, signal, sys, threading, warnings
 from contextlib import redirect_stdout
 
@@ -15,7 +15,7 @@ from .project import find_project
 from .say import explain, say
 from .settings import unknown
 
-# %% ../nbs/95_cli.ipynb #ed3d2b59
+# %% ../nbs/95_cli.ipynb #33ea87ca
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
@@ -46,21 +46,30 @@ def scrape(
     from birdsort.scrape import scrape
     return scrape(find_project(project), label, n, source, licence, headed, timeout=timeout, allow=allow)
 
-# %% ../nbs/95_cli.ipynb #59e11ac4
+# %% ../nbs/95_cli.ipynb #703b0910
 def clean(
     project:str=None, # The project's folder
-) -> dict: # {kept: {label: n}, removed: {label: {reason: n}}}
-    "Set broken files and exact duplicates aside; the rest is for the Cleaner, in Jupyter."
+    apply:bool=False, # Carry out what is certain: broken files, and copies inside a label, of which the best stays; the same file under two labels goes from both
+    decisions:str=None, # A CSV file with the columns label, name, decision (keep, remove or a label) to carry out, such as reports/issues.csv
+    undo:bool=False, # Take the last step back
+) -> dict: # {kept: {label: n}, issues: {label: {kind: n}}, certain, removed: {label: {reason: n}}, did, undone, note, worst, reports}
+    "Show what is wrong with the pictures, in words and as contact sheets; carry out what is certain or decided; nothing is deleted."
     from birdsort.clean import clean
-    return clean(find_project(project))
+    if undo and (apply or decisions): raise ValueError('--undo takes the last step back, and goes with no other: type it alone')
+    return clean(find_project(project), apply, decisions, undo)
 
 def split(
     project:str=None, # The project's folder
     again:bool=False, # Replace a split that was made from other pictures or settings
-) -> dict: # {train: {label: n}, val: …, test: …}
-    "Deal the pictures to train, val and test."
-    from birdsort.split import split
-    return split(find_project(project), again)
+    check:bool=False, # Deal nothing; look for copies of one picture on two sides, name them, and end with exit code 1 if there are any
+    folds:int=0, # Deal into so many equal parts instead (stratified k-fold): one is test, the next val, the others train
+    fold:int=1, # Which part is test, from 1
+) -> dict: # {train: {label: n}, val: …, test: …}; with --check {leaks: [{a, b, score}]}
+    "Deal the pictures to train, val and test, copies of one picture to one side."
+    from birdsort.split import find_leaks, split
+    p = find_project(project)
+    if check: return dict(leaks=[dict(a=str(l.a.relative_to(p.split)), b=str(l.b.relative_to(p.split)), score=l.score) for l in find_leaks(p)])
+    return split(p, again, folds, fold)
 
 def train(
     project:str=None, # The project's folder
@@ -70,7 +79,7 @@ def train(
     from birdsort.train import train
     return train(find_project(project), again)
 
-# %% ../nbs/95_cli.ipynb #77ccde48
+# %% ../nbs/95_cli.ipynb #3cafb10c
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
@@ -95,13 +104,13 @@ def predict(
     from birdsort.predict import predict
     return dict(predictions=predict(find_project(project), paths))
 
-# %% ../nbs/95_cli.ipynb #9dc9aae7
+# %% ../nbs/95_cli.ipynb #727b6deb
 def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
     "Show how far a project has come."
-    from birdsort.clean import images_signature
-    from birdsort.project import finished, sync, tally, write_attribution
+    from birdsort.journal import images_signature, sync, tally, write_attribution
+    from birdsort.project import finished
     from birdsort.split import current_split, train_signature
     p = find_project(project)
     sync(p)
@@ -129,13 +138,13 @@ def demo(
     from birdsort.pipeline import demo
     return demo(out, gallery, arch, tell=_tell)
 
-# %% ../nbs/95_cli.ipynb #0ffbd02e
+# %% ../nbs/95_cli.ipynb #46e03dce
 VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, export, predict, status, run, demo)}
 
 def _tell(stage, result):
     print(f'== {stage}' if result is None else say(stage, result)+'\n', file=sys.stderr, flush=True)
 
-# %% ../nbs/95_cli.ipynb #2d099dba
+# %% ../nbs/95_cli.ipynb #f5824f02
 class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
@@ -180,14 +189,14 @@ def parser() -> argparse.ArgumentParser: # For all verbs
     for f in VERBS.values(): _add_verb(verbs, f)
     return p
 
-# %% ../nbs/95_cli.ipynb #313bfb57
+# %% ../nbs/95_cli.ipynb #bf8c3a15
 def _close_bars(): # Bars leave the cursor where they are, above all when an error ends them
     for bar in list(getattr(getattr(sys.modules.get('tqdm'), 'tqdm', None), '_instances', ())): bar.close()
     if sys.stderr.isatty(): print('\r', end='', file=sys.stderr, flush=True)
 
 def main(
     argv:list=None, # Arguments; None takes those of the process
-) -> int: # Exit code: 0, 1 for an error, 2 where scraping fell short, 130 after Ctrl-C
+) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0][:1] != '-' and argv[0] not in VERBS: return print(f"birdsort: {unknown('verb', argv[0], VERBS)}", file=sys.stderr) or 1
@@ -204,5 +213,5 @@ def main(
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
     _close_bars()
-    print(json.dumps(result) if as_json else say(verb, result))
-    return 2 if verb == 'scrape' and 'short' in result else 0
+    if text := json.dumps(result) if as_json else say(verb, result): print(text)
+    return 2 if verb == 'scrape' and 'short' in result else 1 if verb == 'split' and result.get('leaks') else 0

@@ -5,20 +5,22 @@
 # %% auto #0
 __all__ = ['STAGES', 'DRAWN', 'run', 'demo_settings', 'demo']
 
-# %% ../nbs/90_pipeline.ipynb #eff445fe
+# %% ../nbs/90_pipeline.ipynb #6ea41c69
 import time
 from pathlib import Path
 
+from .body import architecture
 from .clean import clean
 from .evaluate import evaluate
 from .export import export
+from .journal import images_signature
 from .predict import predict
 from .project import Project, absolute, finish, finished, list_pictures, new_project, signature
 from .scrape import scrape
 from .split import NOTE, split
-from .train import architecture, train
+from .train import train
 
-# %% ../nbs/90_pipeline.ipynb #d743ec39
+# %% ../nbs/90_pipeline.ipynb #71bd52a2
 def _scrape_once(
     project:Project, # Gets pictures
     quiet:bool=False, # No progress bar
@@ -31,6 +33,13 @@ def _scrape_once(
     for label,why in result.get('problems', {}).items():
         if not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why[0]}')
     return result if 'problems' in result and 'short' in result else finish(project, 'scrape', sign, result)
+
+def _clean_once(
+    project:Project, # Loses what is certainly wrong
+    quiet:bool=False, # No progress bars
+) -> dict: # As `clean`
+    "Carry out what is certain, unless nothing has changed since that was done; contact sheets are for who asks for them."
+    return finished(project, 'clean', images_signature(project)) or clean(project, apply=True, sheets=False, quiet=quiet)
 
 def _try_out(
     project:Project, # Its exported learner is tried
@@ -46,14 +55,14 @@ def _split_again(
     "Split; replaces a stale split that birdsort has made, and no other."
     return split(project, again=(project.split/NOTE).is_file())
 
-STAGES = dict(scrape=_scrape_once, clean=clean, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project)),
+STAGES = dict(scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project)),
               export=lambda project, quiet=False: export(project, _last_trained(project)), predict=_try_out)
 
 def _last_trained(project:Project) -> str: # Whose run -> its name
     "The run of the last `train`, which is the one of these settings."
     return finished(project, 'train')['run']
 
-# %% ../nbs/90_pipeline.ipynb #8c3fac04
+# %% ../nbs/90_pipeline.ipynb #c6a62ad3
 def run(
     project:Project, # Taken from where it stands to `export/learner.pkl`
     quiet:bool=False, # No progress bars
@@ -68,7 +77,7 @@ def run(
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
-# %% ../nbs/90_pipeline.ipynb #26acbebd
+# %% ../nbs/90_pipeline.ipynb #a22072c8
 DRAWN = dict(n=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
 
 def demo_settings(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['table', 'say', 'explain']
 
-# %% ../nbs/94_say.ipynb #2b453774
+# %% ../nbs/94_say.ipynb #0235afff
 import errno, sqlite3
 
-# %% ../nbs/94_say.ipynb #603a4fe3
+# %% ../nbs/94_say.ipynb #9e5b02c4
 def table(
     rows:list, # Dicts with the same keys
 ) -> str: # A line for the keys and one per row; numbers to the right
@@ -20,7 +20,7 @@ def table(
     right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
     return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
 
-# %% ../nbs/94_say.ipynb #5fa5060f
+# %% ../nbs/94_say.ipynb #2ec7ac17
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
 def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
@@ -38,9 +38,21 @@ def _say_scrape(r):
         *([f"without a known licence: {_counts(free)}; these sources do not know licences"] if free else []),
         *([f"kept before, under other licences: {_counts(other)}; take them out in the Cleaner, or leave them"] if other else [])])
 
-# %% ../nbs/94_say.ipynb #f4023976
-def _say_clean(r): return table([dict(label=l, kept=n, removed=_counts(r['removed'].get(l, {}))) for l,n in r['kept'].items()])
-def _say_split(r): return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
+# %% ../nbs/94_say.ipynb #27503f74
+def _say_clean(r):
+    rows = [dict(label=l, kept=n, issues=_counts(r.get('issues', {}).get(l, {})), removed=_counts(r['removed'].get(l, {}))) for l,n in r['kept'].items()]
+    went = (f"taken back: {r['undone']['step']}, {r['undone']['moved']} pictures" if r['undone'] else 'nothing to take back') if 'undone' in r else None
+    done = ', '.join(f'{n} {what}' for what,n in r.get('did', {}).items() if n)
+    did = (f'carried out: {done}; `birdsort clean --undo` takes it back' if done else 'nothing was certain or decided') if 'did' in r else None
+    sure = f"certain: {r['certain']} (broken files, copies inside a label); `birdsort clean --apply` removes them" if r.get('certain') else None
+    look = f"look at {r['reports']}/LABEL.html, and decide there, in the Cleaner in Jupyter, or in reports/issues.csv" if 'reports' in r else None
+    worst = f"{table(r['worst'])}\n" if r.get('worst') and 'reports' in r else None
+    return '\n'.join(filter(None, [worst, table(rows), r.get('note'), went, did, sure, look]))
+
+# %% ../nbs/94_say.ipynb #6b26495f
+def _say_split(r):
+    if 'leaks' in r: return f"{table(r['leaks'])}\n{len(r['leaks'])} pairs are one picture on two sides: `birdsort split --again` deals anew, copies together" if r['leaks'] else ''
+    return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
 def _say_train(r): return table(r['stages']) + f"\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all"
 def _say_evaluate(r): return (table([dict(label=l, **v) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} on {r['n']} test pictures (after stage one {r['stage_one']['accuracy']:.3f}), "
                               f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\npictures in {r['reports']}")
@@ -56,7 +68,7 @@ def say(
     "What a person reads of a result."
     return globals()[f"_say_{'run' if verb == 'demo' else verb}"](result)
 
-# %% ../nbs/94_say.ipynb #374075c4
+# %% ../nbs/94_say.ipynb #dc052f54
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line

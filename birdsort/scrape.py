@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AHEAD', 'get_picture', 'outcome', 'scrape']
 
-# %% ../nbs/10_scrape.ipynb #9078581b
+# %% ../nbs/10_scrape.ipynb #c85a72db
 import errno, math, os, sys
 from collections import Counter, deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -20,14 +20,15 @@ from tqdm.auto import tqdm
 from .aviary.site import Aviary
 from .browser import NoBrowser
 from .picture import fingerprint, ingest
-from .project import Project, hold, sync, tally, write_attribution
+from .journal import sync, tally, write_attribution
+from .project import Project, hold
 from .settings import Settings, parse_source, unknown
 from .sources.hit import Blocked, Kit, has_licence, photo_key, take_turns
 from .sources.names import BY_LABEL, KNOW_LICENCES, ask
 from .sources.own import read_own
 from .web import AGAIN, Web
 
-# %% ../nbs/10_scrape.ipynb #2538ea16
+# %% ../nbs/10_scrape.ipynb #cfe19a12
 def _check(body, settings, part): # Bytes -> a dict for the catalogue, what is to be stored in `part`; or ValueError
     data, w, h = ingest(body, settings.min_side, settings.max_side)
     part.write_bytes(data)
@@ -54,7 +55,7 @@ def outcome(
     except Exception as e: reason = f'broken picture: {type(e).__name__}' # A decoder can fail in any way; one picture never stops the others
     return dict(state='rejected', reason=reason)
 
-# %% ../nbs/10_scrape.ipynb #15cdb4e5
+# %% ../nbs/10_scrape.ipynb #0ed36b05
 AHEAD = 48 # Downloads of one label that may be under way or waiting for their turn
 
 def _keep(project, row, news, part): # What has come of a row -> whether it is kept
@@ -90,7 +91,7 @@ def _download(
             bar.update(1)
     return kept
 
-# %% ../nbs/10_scrape.ipynb #716a88e3
+# %% ../nbs/10_scrape.ipynb #1f7237a0
 @dataclass
 class _Run: # What the labels of a run share
     project:Project
@@ -126,7 +127,7 @@ def _find_hits(run, label, missing, bar): # -> how many hits are new
     known = {photo_key(r['address']) for r in cat.rows(label=label) if r['address']}
     return cat.add([where | h._asdict() for where,h in take_turns(found) if photo_key(h.address) not in known])
 
-# %% ../nbs/10_scrape.ipynb #8b499d4f
+# %% ../nbs/10_scrape.ipynb #bb18f455
 def _apply_licences(project, label, wanted):
     rows = [r for r in project.catalogue.rows(label=label) if r['source'] in KNOW_LICENCES]
     for r in rows:
@@ -160,7 +161,7 @@ def _scrape_label(run, label):
         except OSError as e: run.note(label, f"{e.filename or run.project.path}: {e.strerror or e}; what was kept before is safe: {'make room' if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else 'mend this'}, then type the same again")
     if not run.quiet and not live: print(f"{label}: {len(run.project.catalogue.rows(label=label, state='kept'))} of {n}", file=sys.stderr, flush=True) # A log has no use for bars
 
-# %% ../nbs/10_scrape.ipynb #9b94dec3
+# %% ../nbs/10_scrape.ipynb #cccee20a
 def scrape(
     project:Project, # Gets pictures and catalogue rows
     label:str=None, # Only this label
@@ -190,7 +191,7 @@ def _licences(project, labels, wanted): # What was kept although it is not known
     return dict(unlicensed=Counter(r['source'] for r in rows if r['source'] not in KNOW_LICENCES),
                 otherwise=Counter(r['licence'] or 'unknown' for r in rows if r['source'] in KNOW_LICENCES and not has_licence(r['licence'] or '', wanted)))
 
-# %% ../nbs/10_scrape.ipynb #0f5b8471
+# %% ../nbs/10_scrape.ipynb #28b2f3bd
 def _site(project, s): # The aviary, if it is among the sources, else nothing; each project has a port of its own, so that addresses stay the same
     gallery, port = [a for n,a in map(parse_source, s.source) if n == 'aviary'], 10_000 + 2*(crc32(str(project.path.resolve()).encode()) % 10_000)
     return Aviary(gallery[0] or None, per_query=s.n*5//4+8, seed=s.seed, port=port) if gallery else nullcontext()

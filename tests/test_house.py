@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+FOLDERS = {'aviary': 5, 'sources': 9, 'cleaning': 19} # The floor of each folder of notebooks
 NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
 
 
@@ -15,10 +16,10 @@ def exports(notebook):
 
 
 def floor(notebook):
-    "Where a notebook stands: by its number; the aviary and the sources between the ground's own, recipes above every stage, the command line above all."
+    "Where a notebook stands: by its number; a folder's notebooks side by side on its floor; recipes above every stage, the command line above all."
     number = int((re.match(r'\d+', notebook.name) or ['1000'])[0])
     if exports(notebook) == 'cli': return 10_000
-    return {'aviary': 5, 'sources': 9}[notebook.parent.name]+number/100 if notebook.parent.name in ('aviary', 'sources') else number
+    return FOLDERS[notebook.parent.name]+number/100 if notebook.parent.name in FOLDERS else number
 
 
 FLOORS = {exports(n): floor(n) for n in NOTEBOOKS if exports(n)}

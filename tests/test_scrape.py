@@ -126,7 +126,7 @@ def test_cleaning_finds_what_a_person_put_there(tmp_path):
     (project.images/'buitre'/'other.jpg').write_bytes(sorted((project.images/'cacatua').iterdir())[0].read_bytes()) # one under two labels
     (project.images/'garza'/'broken.jpg').write_bytes(first.read_bytes()[:2000])
     before = files(project.path/'images') | files(project.path/'removed')
-    result = clean(project, quiet=True)
+    result = clean(project, apply=True, quiet=True)
     assert result['removed'] == {'garza': {'corrupt': 1, 'exact duplicate': 1}, 'buitre': {'exact duplicate': 1}, 'cacatua': {'exact duplicate': 1}}
     assert first.is_file() and not (project.images/'garza'/'mine.JPG').exists()
     assert files(project.path/'images') | files(project.path/'removed') == before, 'a picture was lost'

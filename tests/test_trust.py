@@ -6,7 +6,8 @@ from conftest import CLI, ENV, as_json, birdsort, one_line
 
 from birdsort.aviary.pencil import draw_bird
 from birdsort.lesson import lesson_project
-from birdsort.project import hold, new_project, sync
+from birdsort.journal import sync
+from birdsort.project import hold, new_project
 from birdsort.split import split, train_signature
 
 
@@ -19,7 +20,7 @@ def edit(project, old, new):
 def test_changed_pictures_under_old_names_change_every_signature(birds):
     split(birds)
     before = train_signature(birds)
-    for f in (birds.images/'garza').iterdir(): draw_bird('owl', 1).save(f)
+    for i,f in enumerate((birds.images/'garza').iterdir()): draw_bird('owl', i).save(f)
     one_line(birdsort('split', '--project', birds.path), '--again')
     split(birds, again=True)
     assert train_signature(birds) != before
@@ -46,8 +47,8 @@ def test_a_run_keeps_its_own_settings(birds):
 def test_two_at_once(birds):
     as_json('split', '--project', birds.path)
     with hold(birds):
-        for verb in ('scrape', 'train', 'clean'): one_line(birdsort(verb, '--project', birds.path, *(['-n', 30] if verb == 'scrape' else [])), 'another birdsort')
-        as_json('status', '--project', birds.path) # looking is allowed
+        for verb in ('scrape -n 30', 'train', 'clean --apply', 'clean --undo'): one_line(birdsort(*verb.split(), '--project', birds.path), 'another birdsort')
+        for verb in ('status', 'clean'): as_json(verb, '--project', birds.path) # looking is allowed
     as_json('train', '--project', birds.path)
 
 
@@ -102,7 +103,8 @@ def test_a_closed_terminal_leaves_no_browser(tmp_path, how):
     while not list(tmp_path.glob('birdsort-browser-*/*')): time.sleep(.05); assert run.poll() is None
     time.sleep(1)
     run.send_signal(getattr(signal, how))
-    assert run.wait(timeout=60) == 130
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 130, said
     assert not list(tmp_path.glob('birdsort-browser-*'))
     left = subprocess.run(['pgrep', '-f', str(tmp_path)], capture_output=True, text=True).stdout.split()
     assert left == []
