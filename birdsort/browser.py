@@ -7,7 +7,7 @@ __all__ = ['BROWSERS', 'FLAGS', 'NoBrowser', 'end_browser', 'browser']
 
 # %% ../nbs/08_browser.ipynb #3ea8c6d6
 import os, shutil, signal, subprocess, tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selenium import webdriver
@@ -29,7 +29,8 @@ def end_browser(
     except OSError: return
     driver = (profile/'driver').read_text() if (profile/'driver').is_file() else ''
     for pid,args in (line.strip().split(' ', 1) for line in running if ' ' in line.strip()):
-        if str(profile) in args or pid == driver and 'chromedriver' in args: os.kill(int(pid), signal.SIGKILL)
+        if str(profile) in args or pid == driver and 'chromedriver' in args:
+            with suppress(ProcessLookupError): os.kill(int(pid), signal.SIGKILL) # A browser's children go with it, perhaps before their turn here
 
 def _sweep(): # Browsers of runs that were killed
     for owner in Path(tempfile.gettempdir()).glob('birdsort-browser-*/owner'):

@@ -102,7 +102,7 @@ class Kit:
     def drop_browser(self): # Close it, if there is one
         stack, self._driver = self._driver and self._driver[0], None
         try: stack and stack.close()
-        except (WebDriverException, HTTPError): pass # It was gone already
+        except (WebDriverException, HTTPError, OSError): pass # It was gone already, or goes while it is asked to
 
     @contextmanager
     def driver(self): # A Selenium driver, for one at a time
