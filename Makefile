@@ -7,10 +7,14 @@ BIN := $(VENV)/bin
 DEMO ?= data/demo
 # What waits for servers and browsers, apart from what trains.
 WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py
+# What trains, stops and resumes; a part of its own, so that the parts take as long as each other.
+TRAINING := tests/test_train.py tests/test_training.py
 # Tests share the processor: one thread each is faster than two that fight.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help install demo test check-sync check-notebooks check-tests check-web check-newest readme lab clean
+SPECIAL := $(WEB) $(TRAINING)
+
+.PHONY: help install demo test check-sync check-notebooks check-tests check-training check-web check-newest readme lab clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -35,7 +39,7 @@ demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
 test: install $(NEWEST)/.installed check-sync ## everything that CI checks
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-notebooks check-web
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web
 	@$(MAKE) --no-print-directory check-newest
 	@echo "all checks passed"
 
@@ -49,7 +53,10 @@ check-web: $(VENV)/.installed
 	@$(ONE) $(BIN)/python -m pytest -q $(WEB) --durations=5
 
 check-tests: $(VENV)/.installed
-	@$(ONE) $(BIN)/python -m pytest -q tests --ignore tests/test_house.py $(WEB:%=--ignore %) --durations=5
+	@$(ONE) $(BIN)/python -m pytest -q tests --ignore tests/test_house.py $(SPECIAL:%=--ignore %) --durations=5
+
+check-training: $(VENV)/.installed
+	@$(ONE) $(BIN)/python -m pytest -q $(TRAINING) --durations=5
 
 check-newest: $(NEWEST)/.installed
 	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/newest.py

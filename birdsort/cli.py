@@ -7,13 +7,14 @@ __all__ = ['VERBS', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'exp
            'parser', 'main']
 
 # %% ../nbs/95_cli.ipynb #413b3e69
-import argparse, inspect, json, re, signal, sys, threading, warnings
+import argparse, inspect, json, os, re, signal, sys, threading, warnings
 from contextlib import redirect_stdout
+from dataclasses import asdict
 
 from . import __version__
 from .project import find_project
 from .say import explain, say
-from .settings import unknown
+from .settings import SHORTCUTS_OFF, Settings, Training, change, unknown
 
 # %% ../nbs/95_cli.ipynb #33ea87ca
 def new(
@@ -73,11 +74,15 @@ def split(
 
 def train(
     project:str=None, # The project's folder
-    again:bool=False, # Train even if these pictures and settings were trained before
-) -> dict: # {run, stages: [{name, epochs, seconds, valid_loss, accuracy}], seconds}
-    "One-cycle, then fine-tune; keeps the best model."
+    again:bool=False, # Train anew even if these pictures and settings were trained before, or were stopped in the middle
+    resume:bool=False, # Only go on with a training that was stopped, which train does by itself where there is one
+    plain:bool=False, # No shortcuts: everything as fastai does it
+    **settings, # Settings for this run; those that shall stay belong into birdsort.toml
+) -> dict: # {run, stages: [{name, epochs, seconds, valid_loss, accuracy}], seconds, precision, lr, waiting}
+    "One-cycle, then fine-tune; keeps the best model; goes on where it was stopped."
     from birdsort.train import train
-    return train(find_project(project), again)
+    p = find_project(project)
+    return train(p, again, resume, settings=change(p.settings, **(SHORTCUTS_OFF if plain else {}), **settings))
 
 # %% ../nbs/95_cli.ipynb #3cafb10c
 def evaluate(
@@ -111,7 +116,8 @@ def status(
     "Show how far a project has come."
     from birdsort.journal import images_signature, sync, tally, write_attribution
     from birdsort.project import finished
-    from birdsort.split import current_split, train_signature
+    from birdsort.sides import train_signature
+    from birdsort.split import current_split
     p = find_project(project)
     sync(p)
     write_attribution(p)
@@ -152,6 +158,23 @@ class _Several(argparse.Action): # --licence cc0,cc-by, or --licence cc0 --licen
     def __call__(self, parser, namespace, text, option=None):
         setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *re.split(r'\s*,\s*(?=[\w.-]+(?:[=:,]|\s|$))', text.strip())))
 
+def _value(default): # The type of an option, by the setting's default
+    def read(text):
+        if isinstance(default, tuple): return tuple(json.loads(f'[{text}]'))
+        try: return type(default)(text) if isinstance(default, (int, float)) else json.loads(text) if re.fullmatch(r'[\d.e-]+', text) else text
+        except ValueError: return text # `Settings` finds the words
+    return read
+
+def _add_settings(p): # What `birdsort.toml` says of training, as options
+    from fastcore.docments import docments
+    group = p.add_argument_group('settings, for this run', 'birdsort.toml holds them for all runs')
+    for of,names in ((Settings(), ('architecture', 'pretrained', 'image_size', 'batch_size', 'epochs', 'seed')), (Training(), asdict(Training()))):
+        notes = docments(type(of))
+        for name in names:
+            default, flags = getattr(of, name), [*(['--arch'] if name == 'architecture' else []), f"--{name.replace('_', '-')}"]
+            how = dict(action=argparse.BooleanOptionalAction) if isinstance(default, bool) else dict(type=_value(default), metavar=','.join(map(str, default)) if default and isinstance(default, tuple) else name.upper())
+            group.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=notes[name].replace('%', '%%'), **how)
+
 def _add_verb(
     verbs, # What `add_subparsers` gave
     func, # A verb
@@ -160,6 +183,7 @@ def _add_verb(
     from fastcore.docments import docments
     p, notes = verbs.add_parser(func.__name__, help=func.__doc__, description=func.__doc__), docments(func)
     for name,par in inspect.signature(func).parameters.items():
+        if par.kind is par.VAR_KEYWORD: _add_settings(p); continue
         kw = dict(help=notes[name])
         if par.annotation is bool: kw |= dict(action='store_true')
         elif par.annotation is list: kw |= dict(nargs='+' if par.default is par.empty else '*', default=[])
@@ -213,5 +237,8 @@ def main(
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
     _close_bars()
-    if text := json.dumps(result) if as_json else say(verb, result): print(text)
+    if (text := json.dumps(result) if as_json else say(verb, result)) and os.environ.get('RANK', '0') == '0': print(text) # Of several processes, one speaks
     return 2 if verb == 'scrape' and 'short' in result else 1 if verb == 'split' and result.get('leaks') else 0
+
+# %% ../nbs/95_cli.ipynb #da001f3b
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main()) # A notebook has no file

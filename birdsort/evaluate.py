@@ -16,9 +16,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 from .data import test_loader
 from .aviary.pencil import contact_sheet
 from .picture import decode
-from .project import Project, finish, finished, listing, signature, write_whole
-from .split import sides_signature
-from .train import last_run, load_run, plot_history, run_note
+from .project import Project, finish, finished, signature, write_whole
+from .runs import last_run, load_run, plot_history, run_note, run_settings
+from .sides import sides_signature
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
 def score(
@@ -90,8 +90,8 @@ def evaluate(
 ) -> dict: # {run, n, loss, accuracy, f1_macro, per_label, stage_one: {loss, accuracy, f1_macro}, reports}
     "Judge a run by the test side, after stage one and after stage two."
     folder = last_run(project, run)
-    run, made = folder.name, run_note(folder)['signature']
-    sign, scores, folder = signature(run, made, sides_signature(project), listing(project.split/'test')), {}, project.reports/run
+    run, made, s = folder.name, run_note(folder)['signature'], run_settings(folder)
+    sign, scores, folder = signature(run, made, sides_signature(project, s, test=True)), {}, project.reports/run
     if (done := finished(project, 'evaluate', sign)) and folder.is_dir(): return done | dict(reports=str(folder))
     for weights,title in STAGES.items():
         learn = load_run(project, run, weights)

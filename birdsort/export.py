@@ -13,18 +13,20 @@ from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
 from .project import Project, finish, finished, hold, signature
-from .split import sides_signature
-from .train import last_run, load_run, run_note
+from .runs import last_run, load_run, run_note, run_settings
+from .sides import sides_signature
 
 # %% ../nbs/70_export.ipynb #e49aeec2
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
-    "Take off every callback that is not fastai's, the splitter, and the paths of this machine."
+    "Take off every callback that is not fastai's, the splitter, how pictures from elsewhere are read, and the paths of this machine."
     for cb in list(learn.cbs):
         if not type(cb).__module__.startswith('fastai.'): learn.remove_cb(cb)
     if learn.splitter.__module__.startswith('birdsort'): learn.splitter = trainable_params
-    learn.path, learn.opt = Path('.'), None
+    for tl in (tl for dl in learn.dls.loaders for tl in dl.dataset.tls): tl.tfms.fs = type(tl.tfms.fs)(f for f in tl.tfms.fs if not str(f).startswith('_getters')) # Of `birdsort.data`
+    learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
+    learn.__stored_args__['path'] = None # fastai keeps what it was made with
     return learn
 
 # %% ../nbs/70_export.ipynb #db17eb99
@@ -35,7 +37,7 @@ def export(
     "Write a run's best weights as `learner.pkl`; the file is there whole or not at all."
     folder = last_run(project, run)
     run, made = folder.name, run_note(folder)['signature']
-    sign, file = signature(run, made, sides_signature(project)), project.export/'learner.pkl'
+    sign, file = signature(run, made, sides_signature(project, run_settings(folder))), project.export/'learner.pkl'
     if (done := finished(project, 'export', sign)) and file.is_file(): return done | dict(learner=str(file))
     learn, part = bare(load_run(project, run)), file.with_name('.learner.pkl.part')
     project.export.mkdir(exist_ok=True)

@@ -53,7 +53,8 @@ def _say_clean(r):
 def _say_split(r):
     if 'leaks' in r: return f"{table(r['leaks'])}\n{len(r['leaks'])} pairs are one picture on two sides: `birdsort split --again` deals anew, copies together" if r['leaks'] else ''
     return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
-def _say_train(r): return table(r['stages']) + f"\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all"
+def _say_train(r): return (table(r['stages']) + f"\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all" +
+                           (f"; {r['precision']}, learning rate {r['lr']:.2g}, {r['waiting']:.0%} of the time waiting for pictures" if 'precision' in r else ''))
 def _say_evaluate(r): return (table([dict(label=l, **v) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} on {r['n']} test pictures (after stage one {r['stage_one']['accuracy']:.3f}), "
                               f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\npictures in {r['reports']}")
 def _say_export(r): return f"{r['learner']} ({r['megabytes']} MB): {', '.join(r['labels'])}"
@@ -80,5 +81,5 @@ def explain(
         return f'the disk is full or its quota is used up{where}: free some space and type the same again, nothing that was kept is lost'
     if isinstance(e, OSError) and e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
     if isinstance(e, sqlite3.OperationalError): return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
-    if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError)): return text
+    if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError, FloatingPointError, MemoryError)): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIDES', 'NOTE', 'plan_split', 'count_labels', 'split_signature', 'Leak', 'find_copies', 'group_files',
-           'current_split', 'split', 'find_leaks', 'train_signature', 'sides_signature']
+           'current_split', 'split', 'find_leaks']
 
 # %% ../nbs/30_split.ipynb #16a9657c
 import json, shutil
@@ -191,17 +191,3 @@ def find_leaks(
     if not project.split.is_dir(): raise FileNotFoundError(f'no split in {project.path}: run `birdsort split --project {project.path}` first')
     files = [f for d in SIDES for fs in list_pictures(project.split/d).values() for f in fs]
     return [c for c in find_copies(project, files, quiet) if c.a.parent.parent != c.b.parent.parent]
-
-# %% ../nbs/30_split.ipynb #e844edea
-def train_signature(
-    project:Project, # Its split and its settings
-) -> str: # Changes when training would give another model
-    "A short hash of everything that training depends on."
-    s = project.settings
-    return signature(sides_signature(project), s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed)
-
-def sides_signature(
-    project:Project, # Its train and val sides
-) -> str: # Changes when a picture of theirs does
-    "A short hash of the pictures that a run learns from and is chosen by."
-    return signature(*(listing(project.split/side) for side in ('train', 'val')))

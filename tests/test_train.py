@@ -8,7 +8,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
 
-from birdsort.train import ReduceLROnPlateau, keep_best, watchers
+from birdsort.watch import ReduceLROnPlateau, keep_best, watchers
 
 
 class Scripted(nn.Module):

@@ -8,7 +8,8 @@ from birdsort.aviary.pencil import draw_bird
 from birdsort.lesson import lesson_project
 from birdsort.journal import sync
 from birdsort.project import hold, new_project
-from birdsort.split import split, train_signature
+from birdsort.sides import train_signature
+from birdsort.split import split
 
 
 def edit(project, old, new):
