@@ -57,7 +57,7 @@ def fill(
     return rows
 
 def _fill(rows, n, make, step, desc, quiet):
-    if len(rows) == n: return
+    if len(rows) == n: return os.utime(rows.file) # In use: `tidy` keeps what is newest
     part = Rows(f'{rows.file}.part', rows.shape, rows.dtype)
     part.file.parent.mkdir(exist_ok=True)
     done = min(len(part), n)//step*step
@@ -137,7 +137,7 @@ def cached(
 
 def tidy(
     folder:Path, # Of caches
-    keep:int=12, # Files
+    keep:int=8, # Files; a run uses up to six
 ):
     "Remove all but the newest files of a cache."
     for f in sorted(folder.glob('*'), key=lambda f: f.stat().st_mtime)[:-keep]: f.unlink()

@@ -6,7 +6,7 @@
 __all__ = ['PART', 'Fit', 'plan_fits', 'fit_by', 'train', 'broken_picture']
 
 # %% ../nbs/50_train.ipynb #d312fcf5
-import json, shutil, sys, time
+import json, re, shutil, sys, time
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import timm, torch
 from fastai.callback.schedule import ParamScheduler, SchedNo, combine_scheds, combined_cos
 from fastai.learner import Learner
-from fastai.torch_core import distrib_barrier, set_seed
+from fastai.torch_core import distrib_barrier, num_distrib, set_seed
 from torch import nn
 
 from .checkpoint import Checkpoint, from_epoch
@@ -86,11 +86,11 @@ def _precision(run): # The fastest, measured once for this network, size and mac
     if how.precision != 'auto': return how.precision
     file, key = run.project.path/'.precision.json', f'{run.settings.architecture} {run.settings.image_size} {dls.device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}'
     known = json.loads(file.read_text()) if file.is_file() else {}
-    if key not in known:
+    if first_process() and key not in known:
         with own_rng(0): took = measure_precision(run.learn.model, run.settings.image_size, dls.device)
-        known[key] = min(took, key=took.get)
-        if first_process(): write_whole(file, json.dumps(known, indent=1))
-    return known[key]
+        write_whole(file, json.dumps(known | {key: min(took, key=took.get)}, indent=1))
+    distrib_barrier()
+    return json.loads(file.read_text())[key]
 
 @contextmanager
 def _shortcuts(run, fit): # Within, a fit is as fast as the settings allow
@@ -133,6 +133,7 @@ def _tensorboard(folder):
     return TensorBoardCallback(log_dir=folder, trace_model=False, log_preds=False)
 
 def _find_lr(run): # fastai's lr_find, its plot kept
+    if num_distrib() > 1: raise ValueError('lr = "auto" is searched for by one process: train one epoch with one, and give the rate that it found')
     with own_rng(run.settings.seed), _shortcuts(run, plan_fits(run.settings, 1e-3)[0]):
         found = run.learn.lr_find(show_plot=False)
     rates, losses = run.learn.recorder.lrs, [float(l) for l in run.learn.recorder.losses]
@@ -146,7 +147,7 @@ def _fit_all(run):
     for number,fit in enumerate(plan_fits(s, found.get('lr', run.learn.lr), s.train.lr != 'default')):
         start, before = time.monotonic(), sum(r['seconds'] for r in run.history.rows if r['stage'] == fit.stage)
         _fit(run, number, fit)
-        if not stages or stages[-1]['name'] != fit.stage: stages.append(dict(name=fit.stage, epochs=0, seconds=before if run.mark.found or before else 0., valid_loss=0., accuracy=0.))
+        if not stages or stages[-1]['name'] != fit.stage: stages.append(dict(name=fit.stage, epochs=0, seconds=before, valid_loss=0., accuracy=0.))
         rows = [r for r in run.history.rows if r['stage'] == fit.stage]
         low = min(rows, key=lambda r: r['valid_loss'])
         stages[-1] |= dict(epochs=len(rows), seconds=round(stages[-1]['seconds']+time.monotonic()-start, 2), valid_loss=low['valid_loss'], accuracy=low['accuracy'])
@@ -201,13 +202,14 @@ def _train(project, s, sign, again, quiet, model):
     start = time.monotonic()
     with processes(), kept_memory(s.train.keep_memory and not torch.cuda.is_available()):
         run = _begin(project, s, sign, again, quiet, model)
+        earlier = sum(r['seconds'] for r in run.history.rows) # Before it was stopped
         try:
             with _naming_broken(run.learn.dls.sides, project), voice(run.learn, quiet): stages = _fit_all(run)
         except (RuntimeError, MemoryError) as e:
-            if not isinstance(e, MemoryError) and 'memory' not in str(e): raise
+            if not isinstance(e, MemoryError) and not re.search("allocate memory|out of memory|not enough memory", str(e)): raise
             raise MemoryError(_what_fits(run)) from e
         rows = run.history.rows
-        result = dict(run=_next_name(project, type(model).__name__ if model else Path(s.architecture.split(':')[-1]).name), stages=stages, seconds=round(time.monotonic()-start, 2), precision=run.mark.extra['precision'], lr=run.mark.extra.get('lr', run.learn.lr),
+        result = dict(run=_next_name(project, type(model).__name__ if model else Path(s.architecture.split(':')[-1]).name), stages=stages, seconds=round(earlier+time.monotonic()-start, 2), precision=run.mark.extra['precision'], lr=run.mark.extra.get('lr', run.learn.lr),
                       waiting=round(sum(r['waiting']*r['seconds'] for r in rows)/max(sum(r['seconds'] for r in rows), 1e-9), 3))
         if first_process(): _finish(project, s, sign, run, result, model)
     return result
