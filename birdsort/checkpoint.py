@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.learner import Learner
-from fastai.torch_core import get_model, rank_distrib
+from fastai.torch_core import get_model, rank_distrib, to_device
 
 from .speed import rng_state, set_rng_state
 from .watch import History
@@ -38,7 +38,7 @@ def set_learner_state(
     "Put a learner where it was; `ValueError` for a network of another shape."
     try: get_model(learn.model).load_state_dict(state['model'])
     except RuntimeError as e: raise ValueError(f'this checkpoint is of another network: {str(e).splitlines()[-1].strip()}; train anew with --again') from e
-    learn.opt.load_state_dict(state['opt'])
+    learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
     set_rng_state(state['rng'])
     for dl,order in zip(learn.dls.loaders, state['orders']): getattr(dl, 'dl', dl).rng.setstate(order) # Of several processes, each wraps its loader
     learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val = state['smooth']

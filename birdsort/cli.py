@@ -80,9 +80,10 @@ def train(
     **settings, # Settings for this run; those that shall stay belong into birdsort.toml
 ) -> dict: # {run, stages: [{name, epochs, seconds, valid_loss, accuracy}], seconds, precision, lr, waiting}
     "One-cycle, then fine-tune; keeps the best model; goes on where it was stopped."
+    from birdsort.project import absolute
     from birdsort.train import train
     p = find_project(project)
-    return train(p, again, resume, settings=change(p.settings, **(SHORTCUTS_OFF if plain else {}), **settings))
+    return train(p, again, resume, settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
 
 # %% ../nbs/95_cli.ipynb #3cafb10c
 def evaluate(
@@ -161,7 +162,7 @@ class _Several(argparse.Action): # --licence cc0,cc-by, or --licence cc0 --licen
 def _value(default): # The type of an option, by the setting's default
     def read(text):
         if isinstance(default, tuple): return tuple(json.loads(f'[{text}]'))
-        try: return type(default)(text) if isinstance(default, (int, float)) else json.loads(text) if re.fullmatch(r'[\d.e-]+', text) else text
+        try: return type(default)(text) if isinstance(default, (int, float)) else int(text) if text.isdigit() else float(text)
         except ValueError: return text # `Settings` finds the words
     return read
 
@@ -172,7 +173,7 @@ def _add_settings(p): # What `birdsort.toml` says of training, as options
         notes = docments(type(of))
         for name in names:
             default, flags = getattr(of, name), [*(['--arch'] if name == 'architecture' else []), f"--{name.replace('_', '-')}"]
-            how = dict(action=argparse.BooleanOptionalAction) if isinstance(default, bool) else dict(type=_value(default), metavar=','.join(map(str, default)) if default and isinstance(default, tuple) else name.upper())
+            how = dict(action=argparse.BooleanOptionalAction) if isinstance(default, bool) else dict(type=str if name in ('architecture', 'data') else _value(default), metavar=','.join(map(str, default)) if default and isinstance(default, tuple) else name.upper())
             group.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=notes[name].replace('%', '%%'), **how)
 
 def _add_verb(

@@ -9,6 +9,7 @@ __all__ = ['augmentation', 'dataloaders', 'show_augmentation', 'test_loader']
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import IndexSplitter, parent_label
+from fastai.torch_core import num_distrib
 from fastai.vision.core import PILImage
 from fastai.vision.augment import RandomErasing, Resize, ResizeMethod, aug_transforms
 from fastai.vision.data import ImageBlock, Normalize
@@ -35,7 +36,9 @@ def augmentation(
 # %% ../nbs/40_data.ipynb #0cf6bf55
 def _getters(sides): # Pictures from elsewhere may lie on their side, and their labels need not be their folders' names
     label = {f: l for side in sides for f,l in side}
-    def upright(file): return PILImage.create(decode(file))
+    def upright(file):
+        try: return PILImage.create(decode(file))
+        except ValueError as e: raise ValueError(f'{file}: {e}; mend it, or take it out') from None
     def known_label(file): return label[file]
     return dict(get_x=upright, get_y=known_label)
 
@@ -52,7 +55,7 @@ def dataloaders(
     items, batches = augmentation(s.train.augmentation, s.image_size)
     block = DataBlock(blocks=(ImageBlock, CategoryBlock(vocab=sides.labels)), **getters, splitter=IndexSplitter(range(len(sides.train), len(sides.train)+len(sides.val))),
                       item_tfms=items, batch_tfms=[*batches, Normalize.from_stats(*stats)])
-    dls = block.dataloaders([f for f,_ in (*sides.train, *sides.val)], path=project.path, bs=min(s.batch_size, len(sides.train)), num_workers=0)
+    dls = block.dataloaders([f for f,_ in (*sides.train, *sides.val)], path=project.path, bs=min(s.batch_size, max(1, len(sides.train)//max(1, num_distrib()))), num_workers=0)
     dls.sides = sides
     return dls
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
+from fastai.data.transforms import Normalize
 from fastai.torch_core import to_device
 from torch import nn
 
@@ -50,7 +51,8 @@ def _look(project, learn, dl, pairs, views, name, seed, quiet): # -> a loader li
         with own_rng((seed*1_000_003 + i) % 2**32), torch.no_grad():
             x, _ = dl.after_batch(to_device(batch_of(dl, [r % n for r in range(i, j)]), learn.dls.device))
             return torch.cat([_features(learn.model, head, part).as_subclass(torch.Tensor).half().cpu() for part in x.split(32)])
-    rows = Rows(project.path/'.cache'/f'features-{signature(name, views, [[str(f), f.stat().st_mtime_ns] for f,_ in pairs])}', see(0, 1).shape[1:], torch.float16)
+    norm = [[t.mean.flatten().tolist(), t.std.flatten().tolist()] for t in dl.after_batch.fs if isinstance(t, Normalize)]
+    rows = Rows(project.path/'.cache'/f'features-{signature(name, norm, dl is learn.dls.train, views, [[str(f), f.stat().st_mtime_ns] for f,_ in pairs])}', see(0, 1).shape[1:], torch.float16)
     if not room_for(project, n*views*rows.width/1e6): return None
     number = {l: i for i,l in enumerate(learn.dls.vocab)}
     fill(rows, n*views, see, desc='looking', quiet=quiet)
@@ -65,7 +67,8 @@ def body_looks_once(
     quiet:bool=False, # No progress bar
 ):
     "Within, a learner's loaders give features, and its network is the rest of its head; where that cannot be, nothing is changed."
-    model, dls, views, head = learn.model, learn.dls, settings.train.views, head_of(learn)
+    model, dls, head = learn.model, learn.dls, head_of(learn)
+    views = min(settings.train.views, 1) if settings.train.augmentation == 'none' else settings.train.views
     if not head or not views: yield; return
     name = [_weights(model, head), settings.train.augmentation, settings.image_size, settings.seed, precision]
     model.to(dls.device).eval()
@@ -74,5 +77,5 @@ def body_looks_once(
     if None in loaders: yield; return
     learn.dls = DataLoaders(*loaders, path=dls.path, device=dls.device)
     try:
-        with forwarding(model, cut_head(head)[1]): yield
+        with forwarding(model, lambda x: cut_head(head)[1](x)): yield
     finally: learn.dls = dls

@@ -72,13 +72,13 @@ def head_of(
     learn:Learner, # From `make_learner`
 ) -> nn.Module: # Or None, for a network of the user's own
     "The part of a network that turns what the body sees into labels."
-    return getattr(learn, 'head', None) or (learn.model[1] if isinstance(learn.model, nn.Sequential) and len(learn.model) == 2 else None)
+    return learn.__dict__.get('head')
 
 # %% ../nbs/45_learner.ipynb #83e065d8
 class RestBatchNorm(Callback):
     "The batch norm of the body keeps its mean and variance while a learner trains; its weights may learn."
     def before_train(self):
-        head = {id(m) for m in head_of(self.learn).modules()}
+        head = {id(m) for m in head_of(self.learn).modules()} if head_of(self.learn) else set()
         for m in self.model.modules():
             if isinstance(m, nn.modules.batchnorm._BatchNorm) and id(m) not in head: m.eval()
 
@@ -95,9 +95,10 @@ def make_learner(
     arch, stats = (None, ()) if model else architecture(s.architecture)
     dls = dataloaders(project, *filter(None, [stats]), settings=s)
     rest = how.rest_batch_norm and not model
-    args = dict(metrics=accuracy, path=path, model_dir='.', train_bn=not rest, lr=how.lr if isinstance(how.lr, float) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
+    args = dict(metrics=accuracy, path=path, model_dir='.', train_bn=not rest, lr=how.lr if isinstance(how.lr, (int, float)) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
                 loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer], cbs=[*([RestBatchNorm() if pretrained else BnFreeze()] if rest else []), *([MixUp(how.mixup)] if how.mixup else []), *([CutMix(how.cutmix)] if how.cutmix else [])])
     learn = Learner(dls, model, **args) if model else _build_or_say(project, s, dls, arch, pretrained, args)
+    if not model and 'head' not in learn.__dict__: learn.head = learn.model[1]
     check_size(learn.model, s.image_size, f'{type(model).__name__ if model else s.architecture}', dls.device)
     return learn
 

@@ -201,6 +201,7 @@ def absolute(
     "A project can be used from any folder, so what is written into it does not depend on where one stood."
     settings = dict(settings)
     if 'source' in settings: settings['source'] = tuple(f'{n}={Path(a).expanduser().resolve()}' if a and n in ('urls', 'folder', 'aviary') else s for s in settings['source'] for n,a in [parse_source(s)])
+    if settings.get('data'): settings['data'] = str(Path(settings['data']).expanduser().resolve())
     kind, _, where = settings.get('architecture', '').partition(':')
     if kind == 'local-dir': settings['architecture'] = f'local-dir:{Path(where).resolve()}'
     return settings

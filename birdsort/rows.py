@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.torch_core import TensorCategory, TensorImage, distrib_barrier, rank_distrib
+from fastai.torch_core import TensorCategory, TensorImage, distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import chunked
 from tqdm.auto import tqdm
 
@@ -73,7 +73,7 @@ def room_for(
     megabytes:float, # What is to be written
 ) -> bool: # Whether as much again would stay free
     "Is there room for a cache?"
-    return shutil.disk_usage(project.path).free > 2e6*megabytes
+    return num_distrib() > 1 or shutil.disk_usage(project.path).free > 2e6*megabytes # Several processes must not differ
 
 # %% ../nbs/42_rows.ipynb #99fd7a69
 class RowsDL(TfmdDL):
@@ -140,4 +140,5 @@ def tidy(
     keep:int=8, # Files; a run uses up to six
 ):
     "Remove all but the newest files of a cache."
-    for f in sorted(folder.glob('*'), key=lambda f: f.stat().st_mtime)[:-keep]: f.unlink()
+    if rank_distrib(): return
+    for f in sorted(folder.glob('*'), key=lambda f: f.stat().st_mtime)[:-keep]: f.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from fastai.learner import Learner
 from torch import nn
 
 from .learner import make_learner
-from .project import Project
+from .project import Project, finished
 from .settings import Settings, from_dict, unknown
 from .sides import sides_signature
 
@@ -28,13 +28,13 @@ def runs(
 
 def last_run(
     project:Project, # Whose run
-    run:str=None, # Its folder's name; None takes the last
+    run:str=None, # Its folder's name; None takes the one that `train` spoke of last
 ) -> Path: # Its folder
     "One finished run; `FileNotFoundError` when nothing was trained, `ValueError` for another name."
     done = {d.name: d for d in runs(project)}
     if not done: raise FileNotFoundError(f'nothing is trained in {project.path} yet: run `birdsort train --project {project.path}` first')
     if run and run not in done: raise ValueError(unknown('run', run, done))
-    return done[run] if run else list(done.values())[-1]
+    return done.get(run or (finished(project, 'train') or {}).get('run'), list(done.values())[-1])
 
 def run_note(
     folder:Path, # A finished run's

@@ -77,7 +77,7 @@ class Training:
     precision:str = 'auto' # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16
     keep_memory:bool = True # On a CPU, keep freed memory for the next batch; half the time, some more memory
     cache:bool = True # Decode each picture once, into a file of the training size
-    small_first:bool = True # In stage two, see smaller pictures at first: 5/7 of image_size for two thirds of the epochs
+    small_first:bool = True # While all of the network learns, see smaller pictures at first: 5/7 of image_size for two thirds of the epochs
 
     def __post_init__(self): _check(self, _TRAINING_CHECKS)
 

@@ -101,8 +101,12 @@ def sides_signature(
     s = settings or project.settings
     if not s.train.data: return signature(*(listing(project.split/side) for side in SIDES[:3 if test else 2]))
     path = Path(s.train.data)
-    if path.is_dir(): return signature(str(path), s.ratio, s.seed, listing(path), *(listing(path/d) for d in ('train', *_VAL)))
-    return signature(str(path), s.ratio, s.seed, path.read_text(encoding='utf-8-sig') if path.is_file() else None)
+    if path.is_dir(): return signature(str(path), s.ratio, s.seed, listing(path), *(listing(path/d) for d in ('train', *_VAL, *(['test'] if test else []))))
+    return signature(str(path), s.ratio, s.seed, path.read_text(encoding='utf-8-sig'), _stats(path)) if path.is_file() else signature(str(path))
+
+def _stats(table): # Size and time of change of the files that a table names
+    with open(table, newline='', encoding='utf-8-sig') as f: files = [table.parent/(r.get('file') or '') for r in csv.DictReader(f)]
+    return [[(s := f.stat()).st_size, s.st_mtime_ns] if f.is_file() else None for f in files]
 
 def train_signature(
     project:Project, # Its split and its settings
@@ -110,4 +114,6 @@ def train_signature(
 ) -> str: # Changes when training would give another model
     "A short hash of everything that training depends on."
     s = settings or project.settings
-    return signature(sides_signature(project, s), s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed, asdict(s.train))
+    weights = Path(s.architecture.removeprefix('local-dir:')) if s.architecture.startswith('local-dir:') else None
+    made = sorted([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in weights.iterdir()) if weights and weights.is_dir() else []
+    return signature(sides_signature(project, s), made, s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed, asdict(s.train))

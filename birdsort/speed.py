@@ -8,7 +8,7 @@ __all__ = ['PRECISIONS', 'rng_state', 'set_rng_state', 'own_rng', 'forwarding', 
 
 # %% ../nbs/46_speed.ipynb #7b38cfd7
 import ctypes, random, sys, time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import torch
@@ -96,11 +96,11 @@ def measure_precision(
     found = {}
     for name in _can(device):
         model.to(memory_format=torch.contiguous_format if name == 'fp32' else torch.channels_last)
-        found[name] = _seconds(model, x, name)
+        with suppress(RuntimeError): found[name] = _seconds(model, x, name) # Some networks refuse some of them
     model.to(memory_format=torch.contiguous_format).zero_grad()
     for p,g in zip(model.parameters(), grads): p.requires_grad_(g)
     model.train(training)
-    return found
+    return found or dict(fp32=0.)
 
 # %% ../nbs/46_speed.ipynb #11cc33cd
 _MALLOPT = {-4: (0, 65536), -1: (2**31-1, 128*1024), -2: (64*2**20, 128*1024)} # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD: (within, the default)

@@ -6,7 +6,7 @@
 __all__ = ['PART', 'Fit', 'plan_fits', 'fit_by', 'train', 'broken_picture']
 
 # %% ../nbs/50_train.ipynb #d312fcf5
-import json, re, shutil, sys, time
+import gc, json, re, shutil, sys, time
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .project import Project, finish, hold, write_whole
 from .rows import cached
 from .runs import plot_history, plot_lr_find, run_note, runs
 from .settings import Settings
-from .sides import Sides, sides_signature, train_signature
+from .sides import Sides, read_sides, sides_signature, train_signature
 from .speed import SmallFirst, in_precision, kept_memory, measure_precision, own_rng
 from .split import NOTE, current_split
 from .together import first_process, processes, together
@@ -84,7 +84,7 @@ class _Run(NamedTuple):
 def _precision(run): # The fastest, measured once for this network, size and machine
     how, dls = run.settings.train, run.learn.dls
     if how.precision != 'auto': return how.precision
-    file, key = run.project.path/'.precision.json', f'{run.settings.architecture} {run.settings.image_size} {dls.device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}'
+    file, key = run.project.path/'.precision.json', f'{run.settings.architecture} {run.settings.image_size} {torch.cuda.get_device_name() if torch.cuda.is_available() else dls.device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}'
     known = json.loads(file.read_text()) if file.is_file() else {}
     if first_process() and key not in known:
         with own_rng(0): took = measure_precision(run.learn.model, run.settings.image_size, dls.device)
@@ -97,8 +97,8 @@ def _shortcuts(run, fit): # Within, a fit is as fast as the settings allow
     s, extra = run.settings, []
     with ExitStack() as stack:
         stack.enter_context(in_precision(run.learn, run.mark.extra['precision']))
-        if fit.frozen and not (s.train.mixup or s.train.cutmix):
-            looks = replace(s, train=replace(s.train, views=min(s.train.views, s.train.views if s.pretrained else 1)))
+        if fit.frozen and not (s.train.mixup or s.train.cutmix) and (s.train.rest_batch_norm or not s.pretrained):
+            looks = s if s.pretrained else replace(s, train=replace(s.train, views=min(s.train.views, 1))) # For a single epoch
             stack.enter_context(body_looks_once(run.project, run.learn, looks, run.mark.extra['precision'], run.quiet))
         elif s.train.compile and not fit.frozen: stack.enter_context(_compiled(run.learn.model))
         if s.train.small_first and not fit.frozen: extra.append(SmallFirst(s.image_size))
@@ -119,6 +119,7 @@ def _fit(run, number, fit):
     if first is None: return
     run.mark.phase, run.history.stage = number, fit.stage
     if number: learn.freeze() if fit.frozen else open_layers(learn, how.unfreeze) # Stage one begins as `make_learner` made it
+    if number and how.views: [dl.rng.seed(run.settings.seed+number) for dl in learn.dls.loaders] # What fits on features drew is not known after an interruption
     with _shortcuts(run, fit) as extra, together(learn), from_epoch(learn, first):
         board = [_tensorboard(run.part/'tensorboard'/f'{number}')] if how.tensorboard and first_process() else []
         try: fit_by(learn, how.schedule, fit, [*watchers(run.best, fit.min_delta, fit.factor, how.patience), run.history, run.mark, StopOnNaN(), *extra, *board])
@@ -170,6 +171,7 @@ def train(
 ) -> dict: # {"run": folder, "stages": [{name, epochs, seconds, valid_loss, accuracy}], "seconds": float, "precision": str, "waiting": share of the time without a batch, "lr": float}
     "One-cycle, then fine-tune, as published; the model kept is the best by validation loss over all phases. Goes on where it was stopped."
     s = settings or project.settings
+    if model is not None: s = replace(s, pretrained=False) # Nothing of it is frozen
     if not s.train.data and (project.split/NOTE).is_file() and not current_split(project): raise ValueError(f'{project.split} is of other pictures or settings than there are now: run `birdsort split --again --project {project.path}` first')
     sign = train_signature(project, s) + (f' {type(model).__qualname__}' if model else '')
     if resume and again: raise ValueError('resume goes on with a training, again begins anew: choose one')
@@ -190,7 +192,7 @@ def _begin(project, s, sign, again, quiet, model): # -> a `_Run`, at its first e
         write_whole(part/'unfinished.json', json.dumps(dict(signature=sign)))
     distrib_barrier()
     set_seed(s.seed, reproducible=True)
-    learn = make_learner(project, part, s, model=model)
+    with _naming_broken(read_sides(project, s), project): learn = make_learner(project, part, s, model=model)
     if s.train.cache:
         with _naming_broken(learn.dls.sides, project): learn.dls = cached(project, learn.dls, quiet)
     history = History(part/'history.csv')
@@ -243,6 +245,7 @@ def _naming_broken(sides, project):
 
 def _what_fits(run): # A batch was too much for the memory
     s, size = run.settings, run.settings.batch_size
+    run.learn._end_cleanup(), run.learn.model.zero_grad(), gc.collect(), torch.cuda.empty_cache()
     while size > 1:
         size //= 2
         try:
