@@ -9,6 +9,7 @@ __all__ = ['bare', 'export']
 import os
 from pathlib import Path
 
+from fastai.imports import noop
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
@@ -24,7 +25,8 @@ def bare(
     for cb in list(learn.cbs):
         if not type(cb).__module__.startswith('fastai.'): learn.remove_cb(cb)
     if learn.splitter.__module__.startswith('birdsort'): learn.splitter = trainable_params
-    for tl in (tl for dl in learn.dls.loaders for tl in dl.dataset.tls): tl.tfms.fs = type(tl.tfms.fs)(f for f in tl.tfms.fs if not str(f).startswith('_getters')) # Of `birdsort.data`
+    for fs in (tl.tfms.fs for dl in learn.dls.loaders for tl in dl.dataset.tls):
+        if str(fs[0]).startswith('_getters'): fs[0] = type(fs[0])(noop) # Of `birdsort.data`
     learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
     learn.__stored_args__['path'] = None # fastai keeps what it was made with
     return learn
