@@ -71,7 +71,7 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
     strip = lambda stages: [{k: v for k,v in s.items() if k != 'seconds'} for s in stages]
     assert strip(result['train']['stages']) == strip(undisturbed['train']['stages'])
     assert result['evaluate']['accuracy'] == undisturbed['evaluate']['accuracy']
-    assert not [f for f in project.path.rglob('*') if (f.name.startswith('.') or f.name.endswith('.part')) and f.name not in ('.lock', '.split.json', '.looks.sqlite', '.looks.sqlite-wal', '.looks.sqlite-shm')]
+    assert not [f for f in project.path.rglob('*') if (f.name.startswith('.') or f.name.endswith('.part')) and f.name not in ('.cache', '.precision.json', '.lock', '.split.json', '.looks.sqlite', '.looks.sqlite-wal', '.looks.sqlite-shm')]
 
 
 def test_a_killed_training_leaves_no_half_run(tmp_path):
