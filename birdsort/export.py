@@ -28,7 +28,7 @@ def bare(
     for fs in (tl.tfms.fs for dl in learn.dls.loaders for tl in dl.dataset.tls):
         if str(fs[0]).startswith('_getters'): fs[0] = type(fs[0])(noop) # Of `birdsort.data`
     learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
-    learn.__stored_args__['path'] = None # fastai keeps what it was made with
+    if kept := getattr(learn, '__stored_args__', None): kept['path'] = None # What it was made with, where fastcore keeps that
     return learn
 
 # %% ../nbs/70_export.ipynb #db17eb99
