@@ -52,7 +52,7 @@ def ours(project, args):
     given = dict(patience=1000) if args.random else {} # All epochs
     result = train(project, again=True, settings=change(project.settings, **given, **json.loads(args.set)))
     stages = result['stages']
-    return dict(frozen=stages[0]['seconds'], total=result['seconds'], epochs=[s['epochs'] for s in stages], waiting=result.get('waiting')) | scores(project, load_run(project))
+    return dict(frozen=result['seconds']-stages[1]['seconds'], total=result['seconds'], epochs=[s['epochs'] for s in stages], waiting=result.get('waiting')) | scores(project, load_run(project))
 
 
 def scores(project, learn):
@@ -83,7 +83,9 @@ def one(args):
 
 def trainings(args):
     "Every seed and side -> {seed: {who: row}}"
-    kept = json.loads(Path(args.keep).read_text()) if args.keep and Path(args.keep).is_file() else {}
+    what = {k: v for k,v in vars(args).items() if k not in ('seeds', 'who', 'keep', 'json', 'one', 'tmp')} | (dict(arch='random') if args.random else {})
+    kept = json.loads(Path(args.keep).read_text()) if args.keep and Path(args.keep).is_file() else dict(of=what)
+    if kept['of'] != what: sys.exit(f'{args.keep} holds another bench: {kept["of"]}')
     for seed in map(str, args.seeds):
         for who in (w for w in args.who if w not in kept.get(seed, {})):
             argv = [sys.executable, __file__, *sys.argv[1:], '--one', who, '--seeds', seed, '--arch', args.arch, '--tmp', args.tmp]

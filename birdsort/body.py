@@ -31,11 +31,20 @@ def architecture(
     if name.startswith('local-dir:'):
         where, cfg = _local(name)
         return f'local-dir:{where}', (tuple(cfg.get('mean', IMAGENET[0])), tuple(cfg.get('std', IMAGENET[1])))
+    if name.startswith('hf-hub:'):
+        cfg = _hub(name)
+        return name, (tuple(cfg.get('mean', IMAGENET[0])), tuple(cfg.get('std', IMAGENET[1])))
     known = torchvision.models.list_models(torchvision.models)
     if name in known: return getattr(torchvision.models, name), IMAGENET
-    if not timm.is_model(name): raise ValueError(unknown('architecture', name, [*known, *timm.list_models()], 'any name of torchvision or timm, or local-dir:FOLDER'))
+    if not timm.is_model(name): raise ValueError(unknown('architecture', name, [*known, *timm.list_models()], 'any name of torchvision or timm, local-dir:FOLDER, or hf-hub:OWNER/NAME'))
     cfg = timm.get_pretrained_cfg(name)
     return name, (cfg.mean, cfg.std) if cfg else IMAGENET
+
+class NoWeights(RuntimeError): "The pretrained weights of an architecture cannot be had."
+
+def _hub(name): # hf-hub:OWNER/NAME -> timm's configuration of it, fetched once
+    try: return timm.models.load_model_config_from_hf(name.removeprefix('hf-hub:'))[0]
+    except Exception as e: raise NoWeights(f"{name} cannot be fetched: {' '.join(str(e).split())[:200]}; check the name on the hub, or download it and use local-dir:FOLDER") from e
 
 def _local(name): # local-dir:FOLDER -> (the folder, its configuration)
     where = Path(name.removeprefix('local-dir:')).resolve()
@@ -44,8 +53,6 @@ def _local(name): # local-dir:FOLDER -> (the folder, its configuration)
     return where, cfg | cfg.get('pretrained_cfg', {})
 
 # %% ../nbs/12_body.ipynb #d306fdbb
-class NoWeights(RuntimeError): "The pretrained weights of an architecture cannot be had."
-
 def body(
     name:str, # torchvision or timm name, or local-dir:FOLDER
     pretrained:bool=True, # With its weights, else with random ones
@@ -59,7 +66,7 @@ def body(
     return model.eval(), size
 
 def _timm_size(arch): # Pixels, square
-    known = _local(arch)[1].get('input_size') if arch.startswith('local-dir:') else getattr(timm.get_pretrained_cfg(arch), 'input_size', None)
+    known = _local(arch)[1].get('input_size') if arch.startswith('local-dir:') else _hub(arch).get('input_size') if arch.startswith('hf-hub:') else getattr(timm.get_pretrained_cfg(arch), 'input_size', None)
     return (known or (3, 224, 224))[-1]
 
 def _beheaded(model): # torchvision's networks end in a linear layer

@@ -27,8 +27,8 @@ def learner_state(
     learn:Learner, # Between two epochs
 ) -> dict: # Tensors, numbers, lists
     "All that the next epoch depends on."
-    smooth = learn.recorder.smooth_loss
-    return dict(model=get_model(learn.model).state_dict(), opt=learn.opt.state_dict(), rng=rng_state(), orders=[getattr(dl, 'dl', dl).rng.getstate() for dl in learn.dls.loaders], smooth=(smooth.count, smooth.val),
+    smooth, scaler = learn.recorder.smooth_loss, getattr(learn, 'scaler', None) # fp16 scales its losses
+    return dict(model=get_model(learn.model).state_dict(), opt=learn.opt.state_dict(), rng=rng_state(), orders=[getattr(dl, 'dl', dl).rng.getstate() for dl in learn.dls.loaders], smooth=(smooth.count, smooth.val), scaler=scaler and scaler.state_dict(),
                 watching={name: {k: cb.__dict__[k] for k in _SEEN if k in cb.__dict__} for name,cb in _watching(learn).items()})
 
 def set_learner_state(
@@ -42,6 +42,7 @@ def set_learner_state(
     set_rng_state(state['rng'])
     for dl,order in zip(learn.dls.loaders, state['orders']): getattr(dl, 'dl', dl).rng.setstate(order) # Of several processes, each wraps its loader
     learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val = state['smooth']
+    if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
     for name,cb in _watching(learn).items(): cb.__dict__.update(state['watching'].get(name, {}))
 
 # %% ../nbs/48_checkpoint.ipynb #d012c867
@@ -52,7 +53,8 @@ class Checkpoint(Callback):
 
     def load(self): # -> whether there is something to go on from
         if self.file.is_file():
-            self.found = torch.load(self.file, weights_only=False, map_location='cpu') # The project's own file
+            try: self.found = torch.load(self.file, weights_only=False, map_location='cpu') # The project's own file
+            except Exception as e: raise ValueError(f'{self.file} cannot be read ({type(e).__name__}): train anew with --again') from e
             self.history.rows, self.extra = self.found['rows'], self.found['extra']
         return self.found is not None
 
@@ -67,7 +69,9 @@ class Checkpoint(Callback):
     def after_epoch(self):
         if rank_distrib(): return
         part = self.file.with_name(f'{self.file.name}.part')
-        torch.save(dict(phase=self.phase, epoch=self.epoch+1, rows=self.history.rows, extra=self.extra, state=learner_state(self.learn)), part)
+        with open(part, 'wb') as f:
+            torch.save(dict(phase=self.phase, epoch=self.epoch+1, rows=self.history.rows, extra=self.extra, state=learner_state(self.learn)), f)
+            os.fsync(f.fileno()) # On the disk before it takes the other's place
         os.replace(part, self.file)
 
 

@@ -125,7 +125,8 @@ def status(
     labels = tally(p)
     trained = finished(p, 'train', train_signature(p))
     of_run = lambda stage: trained and (finished(p, stage) or {}).get('run') == trained['run']
-    have = dict(scrape=any(t['kept'] for t in labels.values()), clean=finished(p, 'clean', images_signature(p)), split=current_split(p), train=trained,
+    elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
+    have = dict(scrape=elsewhere or any(t['kept'] for t in labels.values()), clean=elsewhere or finished(p, 'clean', images_signature(p)), split=elsewhere or current_split(p), train=trained,
                 evaluate=of_run('evaluate'), export=of_run('export') and (p.export/'learner.pkl').is_file())
     return dict(project=str(p.path), labels=labels, done=[s for s,d in have.items() if d], next=next((s for s,d in have.items() if not d), 'predict'))
 

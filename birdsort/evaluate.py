@@ -12,6 +12,7 @@ import numpy as np
 from fastai.learner import Learner
 from matplotlib.figure import Figure
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+from torch import nn
 
 from .data import test_loader
 from .aviary.pencil import contact_sheet
@@ -87,6 +88,7 @@ def _save(fig, path):
 def evaluate(
     project:Project, # Gets pictures in `reports/<run>/`
     run:str=None, # A run's name; None takes the last
+    model:nn.Module=None, # The network, where it was one of one's own
 ) -> dict: # {run, n, loss, accuracy, f1_macro, per_label, stage_one: {loss, accuracy, f1_macro}, reports}
     "Judge a run by the test side, after stage one and after stage two."
     folder = last_run(project, run)
@@ -94,7 +96,7 @@ def evaluate(
     sign, scores, folder = signature(run, made, sides_signature(project, s, test=True)), {}, project.reports/run
     if (done := finished(project, 'evaluate', sign)) and folder.is_dir(): return done | dict(reports=str(folder))
     for weights,title in STAGES.items():
-        learn = load_run(project, run, weights)
+        learn = load_run(project, run, weights, model)
         files, probs, targets = predict_test(project, learn)
         vocab = list(learn.dls.vocab)
         scores[weights] = score(probs, targets, vocab)

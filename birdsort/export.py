@@ -12,6 +12,7 @@ from pathlib import Path
 from fastai.imports import noop
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
+from torch import nn
 
 from .project import Project, finish, finished, hold, signature
 from .runs import last_run, load_run, run_note, run_settings
@@ -35,13 +36,14 @@ def bare(
 def export(
     project:Project, # Gets `export/learner.pkl`
     run:str=None, # A run's name; None takes the last
+    model:nn.Module=None, # The network, where it was one of one's own; whoever opens the file needs its class
 ) -> dict: # {"learner": path, "run": its name, "labels": list, "megabytes": float}
     "Write a run's best weights as `learner.pkl`; the file is there whole or not at all."
     folder = last_run(project, run)
     run, made = folder.name, run_note(folder)['signature']
     sign, file = signature(run, made, sides_signature(project, run_settings(folder))), project.export/'learner.pkl'
     if (done := finished(project, 'export', sign)) and file.is_file(): return done | dict(learner=str(file))
-    learn, part = bare(load_run(project, run)), file.with_name('.learner.pkl.part')
+    learn, part = bare(load_run(project, run, model=model)), file.with_name('.learner.pkl.part')
     project.export.mkdir(exist_ok=True)
     with hold(project):
         try:

@@ -44,16 +44,16 @@ def _weights(model, head): # A fingerprint of the body
     for v in (v for v in model.state_dict().values() if v.data_ptr() not in learning): h.update(v.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return h.hexdigest()
 
-def _look(project, learn, dl, pairs, views, name, seed, quiet): # -> a loader like dl, of features
+def _look(project, learn, dl, pairs, views, name, s, quiet): # -> a loader like dl, of features
     n, head = len(pairs), head_of(learn)
     dl.before_iter() # Tells the variations whether they are for training
     def see(i, j):
-        with own_rng((seed*1_000_003 + i) % 2**32), torch.no_grad():
+        with own_rng((s.seed*1_000_003 + i) % 2**32), torch.no_grad():
             x, _ = dl.after_batch(to_device(batch_of(dl, [r % n for r in range(i, j)]), learn.dls.device))
-            return torch.cat([_features(learn.model, head, part).as_subclass(torch.Tensor).half().cpu() for part in x.split(32)])
+            return torch.cat([_features(learn.model, head, part).as_subclass(torch.Tensor).half().cpu() for part in x.split(min(32, s.batch_size))]) # More at a time is no faster
     norm = [[t.mean.flatten().tolist(), t.std.flatten().tolist()] for t in dl.after_batch.fs if isinstance(t, Normalize)]
     rows = Rows(project.path/'.cache'/f'features-{signature(name, norm, dl is learn.dls.train, views, [[str(f), f.stat().st_mtime_ns] for f,_ in pairs])}', see(0, 1).shape[1:], torch.float16)
-    if not room_for(project, n*views*rows.width/1e6): return None
+    if not room_for(rows, n*views): return None
     number = {l: i for i,l in enumerate(learn.dls.vocab)}
     fill(rows, n*views, see, desc='looking', quiet=quiet)
     return rows_loader(dl, rows, [number[l] for _,l in pairs], wrap=torch.Tensor.float, after_batch=[])
@@ -72,7 +72,7 @@ def body_looks_once(
     if not head or not views: yield; return
     name = [_weights(model, head), settings.train.augmentation, settings.image_size, settings.seed, precision]
     model.to(dls.device).eval()
-    loaders = [_look(project, learn, dl, pairs, k, name, settings.seed, quiet) for dl,pairs,k in zip(dls.loaders, dls.sides, (views, 1))]
+    loaders = [_look(project, learn, dl, pairs, k, name, settings, quiet) for dl,pairs,k in zip(dls.loaders, dls.sides, (views, 1))]
     tidy(project.path/'.cache')
     if None in loaders: yield; return
     learn.dls = DataLoaders(*loaders, path=dls.path, device=dls.device)

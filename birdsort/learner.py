@@ -25,6 +25,7 @@ from .body import architecture
 from .data import dataloaders
 from .project import Project
 from .settings import Settings
+from .sides import Sides
 
 # %% ../nbs/45_learner.ipynb #6d5d5141
 _OPTIMIZERS = dict(adam=Adam, sgd=SGD, rmsprop=RMSProp, radam=RAdam, ranger=ranger, lamb=Lamb)
@@ -88,12 +89,13 @@ def make_learner(
     settings:Settings=None, # Of an earlier run; None takes the project's
     pretrained:bool=None, # Begin from pretrained weights; None takes the setting
     model:nn.Module=None, # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture; it is not frozen
+    sides:Sides=None, # What is shown; None asks `read_sides`
 ) -> Learner: # fastai's, frozen when pretrained, with `dls`
     "A fastai learner for a project's pictures and architecture; `RuntimeError` when weights cannot be had, `ValueError` for a size that the network refuses."
     s = settings or project.settings
     how, pretrained = s.train, s.pretrained if pretrained is None else pretrained
     arch, stats = (None, ()) if model else architecture(s.architecture)
-    dls = dataloaders(project, *filter(None, [stats]), settings=s)
+    dls = dataloaders(project, *filter(None, [stats]), settings=s, sides=sides)
     rest = how.rest_batch_norm and not model
     args = dict(metrics=accuracy, path=path, model_dir='.', train_bn=not rest, lr=how.lr if isinstance(how.lr, (int, float)) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
                 loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer], cbs=[*([RestBatchNorm() if pretrained else BnFreeze()] if rest else []), *([MixUp(how.mixup)] if how.mixup else []), *([CutMix(how.cutmix)] if how.cutmix else [])])

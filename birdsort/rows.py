@@ -69,11 +69,14 @@ def _fill(rows, n, make, step, desc, quiet):
     os.replace(part.file, rows.file)
 
 def room_for(
-    project:Project, # On whose disk
-    megabytes:float, # What is to be written
+    rows:Rows, # A file that is to be made, or continued
+    n:int, # How many rows it shall have
 ) -> bool: # Whether as much again would stay free
-    "Is there room for a cache?"
-    return num_distrib() > 1 or shutil.disk_usage(project.path).free > 2e6*megabytes # Several processes must not differ
+    "Is there room for a cache? Where it is there already, there is."
+    part = Path(f'{rows.file}.part')
+    rest = n*rows.width - (part.stat().st_size if part.is_file() else 0)
+    rows.file.parent.mkdir(exist_ok=True)
+    return len(rows) == n or num_distrib() > 1 or shutil.disk_usage(rows.file.parent).free > 2*rest # Several processes must not differ
 
 # %% ../nbs/42_rows.ipynb #99fd7a69
 class RowsDL(TfmdDL):
@@ -115,11 +118,13 @@ def batch_of(
     return dl.batch(ids) if isinstance(dl, RowsDL) else dl.do_batch([dl.do_item(i) for i in ids])
 
 # %% ../nbs/42_rows.ipynb #6e20e00d
-def _pixels(project, dl, pairs, quiet):
+def _pixels(project, dl, pairs):
     side = dl.do_item(0)[0].shape
-    rows = Rows(project.path/'.cache'/f'pictures-{signature([[str(f), (s := f.stat()).st_size, s.st_mtime_ns] for f,_ in pairs], list(side))}', side, torch.uint8)
+    return Rows(project.path/'.cache'/f'pictures-{signature([[str(f), (s := f.stat()).st_size, s.st_mtime_ns] for f,_ in pairs], list(side))}', side, torch.uint8)
+
+def _decode(rows, dl, n, quiet):
     with ThreadPoolExecutor() as pool:
-        return fill(rows, len(pairs), lambda i, j: torch.stack([im.as_subclass(torch.Tensor) for im,_ in pool.map(dl.do_item, range(i, j))]), desc='decoding', quiet=quiet)
+        return fill(rows, n, lambda i, j: torch.stack([im.as_subclass(torch.Tensor) for im,_ in pool.map(dl.do_item, range(i, j))]), desc='decoding', quiet=quiet)
 
 def cached(
     project:Project, # Gets files in `.cache/`; only the newest of them stay
@@ -127,10 +132,10 @@ def cached(
     quiet:bool=False, # No progress bar
 ) -> DataLoaders: # The same batches, faster; `dls` itself where the disk has no room
     "Decode every picture once."
-    size = sum(map(len, dls.sides[:2]))*dls.valid.do_item(0)[0].nbytes/1e6
-    if not room_for(project, size): return dls
+    files = [_pixels(project, dl, pairs) for dl,pairs in zip(dls.loaders, dls.sides)]
+    if not all(room_for(rows, len(pairs)) for rows,pairs in zip(files, dls.sides)): return dls
     number = {l: i for i,l in enumerate(dls.vocab)}
-    new = [rows_loader(dl, _pixels(project, dl, pairs, quiet), [number[l] for _,l in pairs]) for dl,pairs in zip(dls.loaders, dls.sides)]
+    new = [rows_loader(dl, _decode(rows, dl, len(pairs), quiet), [number[l] for _,l in pairs]) for dl,rows,pairs in zip(dls.loaders, files, dls.sides)]
     tidy(project.path/'.cache')
     (both := DataLoaders(*new, path=dls.path, device=dls.device)).sides = dls.sides
     return both

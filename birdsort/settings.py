@@ -64,7 +64,7 @@ class Training:
     weight_decay:float = .01 # Of the optimizer
     patience:int = 3 # Epochs without improvement before a stage is ended
     unfreeze:str|int = 'all' # What learns in stage two besides the head: all, the last so many layers (3), or the last so many of fastai's groups ("1 group")
-    head:tuple = (512,) # Widths of the head's hidden layers; [] is a single linear layer
+    head:tuple = (512,) # Widths of the head's hidden layers; [] is a single linear layer; networks that bring their own head, such as most transformers of torchvision, keep it
     dropout:float = .5 # In the head, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
@@ -72,16 +72,18 @@ class Training:
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder
     compile:bool = False # Let torch.compile work on the network first; pays in long trainings
-    views:int = 4 # While the body is frozen, see each picture so many times, once for all epochs; 0 runs the body in every epoch
+    views:int = 4 # While the body is frozen, see each picture so many times, once for all epochs; 0, mixup and cutmix run the body in every epoch
     rest_batch_norm:bool = True # Leave the statistics of a pretrained body's batch norm as they are; few pictures only spoil them
-    precision:str = 'auto' # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16
+    precision:str = 'auto' # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16 (on a GPU)
     keep_memory:bool = True # On a CPU, keep freed memory for the next batch; half the time, some more memory
     cache:bool = True # Decode each picture once, into a file of the training size
-    small_first:bool = True # While all of the network learns, see smaller pictures at first: 5/7 of image_size for two thirds of the epochs
+    small_first:bool = True # While all of the network learns, see smaller pictures at first: 4/7 of image_size for two fifths of the epochs, 5/7 for two
 
-    def __post_init__(self): _check(self, _TRAINING_CHECKS)
+    def __post_init__(self):
+        _check(self, _TRAINING_CHECKS)
+        if self.mixup and self.cutmix: raise ValueError(f'mixup = {self.mixup} and cutmix = {self.cutmix}: choose one of them, and set the other to 0')
 
-SHORTCUTS_OFF = dict(views=0, rest_batch_norm=False, precision='fp32', keep_memory=False, cache=False, small_first=False)
+SHORTCUTS_OFF = dict(views=0, rest_batch_norm=False, precision='fp32', keep_memory=False, cache=False, small_first=False, compile=False)
 
 # %% ../nbs/00_settings.ipynb #f53c99ad
 STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black kite'], 'periquito': ['budgerigar'],
@@ -99,7 +101,7 @@ class Settings:
     allow:tuple = () # Hosts of your own network that may be asked for pictures, as "HOST" or "HOST:PORT"
     ratio:tuple = (.7, .15, .15) # Shares of train, val and test, summing to 1
     seed:int = 42 # Makes the split and the training repeatable
-    architecture:str = 'resnext50_32x4d' # A torchvision or timm name, or local-dir:FOLDER
+    architecture:str = 'resnext50_32x4d' # A torchvision or timm name, local-dir:FOLDER, or hf-hub:OWNER/NAME
     pretrained:bool = True # Begin from downloaded weights; false begins from random ones
     image_size:int = 224 # Side of the square that the network sees, pixels
     batch_size:int = 32 # Pictures per training step

@@ -41,7 +41,7 @@ def _own_split(project):
     again = f'run `birdsort split --again --project {project.path}`'
     found = {d: {l: fs for l,fs in list_pictures(project.split/d).items() if l in project.settings.labels} for d in SIDES}
     _check(sides := Sides(*([(f, l) for l,fs in found[d].items() for f in fs] for d in SIDES)), project.split, again, project.settings.labels)
-    known = {f'{r["split"]}/{r["label"]}/{r["name"]}' for r in project.catalogue.rows(state='kept') if r['split']}
+    known = {f'{r["split"]}/{r["label"]}/{r["name"]}' for r in project.catalogue.rows(state='kept') if r['split'] and r['label'] in project.settings.labels}
     gone = sorted(known - {f'{d}/{l}/{f.name}' for d in SIDES for l,fs in found[d].items() for f in fs})
     if gone: raise ValueError(f'{project.split/gone[0]} has vanished since the split{f", and {len(gone)-1} more" if gone[1:] else ""}: {again}')
     return sides
@@ -71,8 +71,9 @@ def _deal(project, s, pairs):
 # %% ../nbs/35_sides.ipynb #206d3033
 def _from_csv(project, s, file):
     with open(file, newline='', encoding='utf-8-sig') as f: rows = list(csv.DictReader(f))
-    if not rows or not {'file', 'label'} <= set(rows[0]): raise ValueError(f"{file} needs a first line with the columns file and label, perhaps side; it has {', '.join(rows[0]) if rows else 'no rows'}")
-    pairs = [((file.parent/r['file']).resolve() if r['file'] else None, (r['label'] or '').strip()) for r in rows]
+    if not rows or not {'file', 'label'} <= set(rows[0]): raise ValueError(f"{file} needs a first line with the columns file and label, perhaps side; it has {', '.join(map(str, rows[0])) if rows else 'no rows'}")
+    rows = [{k: (r.get(k) or '').strip() for k in ('file', 'label', 'side') if k in rows[0]} for r in rows]
+    pairs = [((file.parent/r['file']).resolve() if r['file'] else None, r['label']) for r in rows]
     bad = [f'line {i}: no file {r["file"]!r}' if not p or not p.is_file() else f'line {i}: no label' for i,(r,(p,l)) in enumerate(zip(rows, pairs), 2) if not (p and p.is_file() and l)]
     if bad: raise ValueError(f'{file}, {bad[0]}{f", and {len(bad)-1} more rows like it" if bad[1:] else ""}: mend or remove them')
     if twice := [p for p,n in Counter(p for p,_ in pairs).items() if n > 1]: raise ValueError(f'{file} names {twice[0]} twice: each picture once, with one label')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'rng_state', 'set_rng_state', 'own_rng', 'forwarding', 'in_precision', 'measure_precision',
-           'kept_memory', 'small_size', 'SmallFirst']
+           'kept_memory', 'batch_that_fits', 'small_sizes', 'SmallFirst']
 
 # %% ../nbs/46_speed.ipynb #7b38cfd7
 import ctypes, random, sys, time
@@ -118,19 +118,45 @@ def kept_memory(
     finally: set_all(1), libc.malloc_trim(0)
 
 # %% ../nbs/46_speed.ipynb #1b0e8bff
-def small_size(
+def batch_that_fits(
+    model:nn.Module, # (b, 3, size, size) float32 -> (b, c)
+    batch:int, # Pictures at a time that did not fit
+    size:int, # Pixels
+    device:torch.device, # Where it learns
+) -> int: # Half as many, or half of that, …; 0 where not even two fit
+    "Try smaller batches, forwards and backwards."
+    while batch > 3:
+        batch //= 2
+        try:
+            with own_rng(0): model.train()(torch.rand(batch, 3, size, size, device=device)).float().sum().backward()
+            return batch
+        except (RuntimeError, MemoryError): pass
+        finally: model.zero_grad()
+    return 0
+
+# %% ../nbs/46_speed.ipynb #df48fbb9
+def small_sizes(
     size:int, # Of the pictures, pixels
-) -> int: # A multiple of 32, about 5/7 of it; the size itself where that would be under 96
+) -> tuple: # Multiples of 32, about 4/7 and 5/7 of it; the size itself where that would be under 96
     "What small pictures are."
-    return s if (s := round(size*5/7/32)*32) >= 96 else size
+    return tuple(n if (n := round(size*k/7/32)*32) >= 96 else size for k in (4, 5))
 
 class SmallFirst(Callback):
-    "Two thirds of the epochs on smaller pictures; for networks that refuse them, none."
+    "Two fifths of the epochs on small pictures, two on larger ones, the rest at full size; sizes that a network refuses are left out."
     order = 60 # After mixup
-    def __init__(self, size:int): self.size, self.small = size, small_size(size) # Of the pictures, pixels
-    def before_fit(self):
-        try: check_size(self.model, self.small, device=self.dls.device)
-        except ValueError: self.small = self.size
+    def __init__(self, size:int): self.size, self.sizes = size, small_sizes(size) # Of the pictures, pixels
+
+    def before_fit(self): self.sizes = tuple(n if self._takes(n) else self.size for n in small_sizes(self.size))
+
+    def _takes(self, n):
+        try: check_size(self.model, n, device=self.dls.device)
+        except ValueError: return False
+        return True
+
+    def before_epoch(self):
+        fifth = 4 if self.epoch+1 == self.n_epoch else self.epoch*5//self.n_epoch
+        self.now = (*self.sizes[:1]*2, *self.sizes[1:]*2, self.size)[fifth]
+        for cb in (cb for cb in self.learn.cbs if 'wait' in cb.__dict__ and self.now < self.size): cb.wait = -1
+
     def before_batch(self):
-        if self.training and self.epoch < self.n_epoch*2//3 and self.small < self.size:
-            self.learn.xb = (F.interpolate(self.xb[0], (self.small, self.small), mode='bilinear', antialias=True),)
+        if self.training and self.now < self.size: self.learn.xb = (F.interpolate(self.xb[0], (self.now, self.now), mode='bilinear', antialias=True),)

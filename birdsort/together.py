@@ -7,6 +7,7 @@ __all__ = ['first_process', 'processes', 'deal_batches', 'together']
 
 # %% ../nbs/43_together.ipynb #c92969b9
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from fastai.learner import Learner
@@ -23,7 +24,7 @@ def processes():
     if num_distrib() < 2: yield; return
     try: from accelerate import PartialState
     except ImportError: raise ValueError('training in several processes needs Accelerate: pip install accelerate') from None
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7)) # While one process decodes pictures, the others wait
     yield
     distrib_barrier()
     state.destroy_process_group()

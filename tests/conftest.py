@@ -1,17 +1,46 @@
-"What the tests share: the command line as a subprocess, a project of drawn birds, and quiet threads."
-import json, os, subprocess, sys
+"What the tests share: the command line as a process of its own, a project of drawn birds, and quiet threads."
+import json, multiprocessing, os, subprocess, sys, tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 CLI = [sys.executable, '-c', 'import sys; from birdsort.cli import main; sys.exit(main())']
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+os.environ['OMP_NUM_THREADS'] = '1'
+ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
+
+# Loading torch takes longer than most tests: one process loads it, and others are forked from it, each for one call.
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload([f'birdsort.{m}' for m in 'cli scrape clean train evaluate export predict'.split()])
+
+
+def alone(func, args, cwd, environ, said):
+    os.chdir(cwd)
+    os.environ.clear(), os.environ.update(environ)
+    for fd,file in zip((1, 2), said): os.dup2(os.open(file, os.O_WRONLY), fd)
+    sys.exit(func(*args))
+
+
+def forked(func, *args, cwd=None, timeout=300):
+    "Call a function of a test module in a process of its own -> the finished process; its exit code is what the function returns."
+    with tempfile.TemporaryDirectory() as folder:
+        for f in (said := [Path(folder)/'out', Path(folder)/'err']): f.touch()
+        process = SERVER.Process(target=alone, args=(func, args, cwd or os.getcwd(), dict(os.environ), said))
+        process.start(), process.join(timeout)
+        if process.exitcode is None: process.kill(), process.join(); raise subprocess.TimeoutExpired(args, timeout, *(f.read_text() for f in said))
+        return subprocess.CompletedProcess(args, process.exitcode, *(f.read_text(errors='replace') for f in said))
+
+
+def verb(argv):
+    from birdsort.cli import main
+    return main(argv)
 
 
 def birdsort(*args, cwd=None, env=None, timeout=300):
-    "Run a verb in a process of its own -> the finished process."
-    return subprocess.run([*CLI, *map(str, args)], capture_output=True, text=True, cwd=cwd, env={**ENV, **(env or {})}, timeout=timeout)
+    "Run a verb in a process of its own, a wholly new one where the environment is another -> the finished process."
+    argv = list(map(str, args))
+    if env is None: return forked(verb, argv, cwd=cwd, timeout=timeout)
+    return subprocess.run([*CLI, *argv], capture_output=True, text=True, cwd=cwd, env=ENV | env, timeout=timeout)
 
 
 def as_json(*args, **kw):

@@ -1,16 +1,16 @@
 "Cleaning: what is found, that nothing is lost at any kill, that undo brings every byte back, and that copies never stand on two sides."
-import csv, random, shutil, signal, subprocess, sys, time
+import csv, os, random, shutil, signal, subprocess, time
 from pathlib import Path
 
 import pytest
-from conftest import CLI, ENV, as_json, birdsort, files, one_line
+from conftest import CLI, ENV, as_json, birdsort, files, forked, one_line
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from birdsort.browser import browser
 from birdsort.clean import clean, find_issues, set_aside
-from birdsort.cleaning.decisions import Choice, Decisions, apply
+from birdsort.cleaning.decisions import Choice, Decisions, apply, proposals
 from birdsort.journal import sync, undo
 from birdsort.lesson import lesson_project
 from birdsort.project import Project
@@ -77,31 +77,26 @@ def dirty(birds):
     return birds
 
 
-APPLY = '''
-import os, sys
-import birdsort.journal as journal
-from birdsort.cleaning.decisions import apply, proposals
-from birdsort.cleaning.issues import find_issues
-from birdsort.project import Project
-project, at, after = Project(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == 'after'
-renames, replace = [], os.replace
-def counted(a, b):
-    if '/.' in str(a): return replace(a, b)
-    renames.append(a)
-    if len(renames) == at and not after: os.kill(os.getpid(), 9)
-    replace(a, b)
-    if len(renames) == at: os.kill(os.getpid(), 9)
-sure = proposals(project, find_issues(project, quiet=True))
-journal.os.replace = counted
-apply(project, also=sure)
-print(len(renames))
-'''
+def apply_until(folder, at, when):
+    "Apply what is certain and decided, killed before or after move number `at`; at the end, say how many moves there were."
+    import birdsort.journal as journal
+    project, moved, replace = Project(folder), [], os.replace
+    def counted(a, b):
+        if '/.' in str(a): return replace(a, b)
+        moved.append(a)
+        if (len(moved), when) == (at, 'before'): os.kill(os.getpid(), signal.SIGKILL)
+        replace(a, b)
+        if (len(moved), when) == (at, 'after'): os.kill(os.getpid(), signal.SIGKILL)
+    sure = proposals(project, find_issues(project, quiet=True))
+    journal.os.replace = counted
+    apply(project, also=sure)
+    print(len(moved))
 
 
 def test_apply_is_killed_at_every_move_and_ends_the_same(dirty, tmp_path):
     find_issues(dirty, quiet=True)
     dirty.catalogue.db.close()
-    def run(project, at, when): return subprocess.run([sys.executable, '-c', APPLY, project.path, str(at), when], env=ENV, capture_output=True, text=True)
+    def run(project, at, when): return forked(apply_until, project.path, at, when)
     def fresh(name):
         shutil.copytree(dirty.path, tmp_path/name)
         return Project(tmp_path/name)

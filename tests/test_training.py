@@ -1,14 +1,19 @@
 "Training as a whole: stopped and resumed, plain and fast, on several processes, and on data that makes no sense."
-import csv, json, os, subprocess, sys
-from dataclasses import replace
+import csv, json, os, signal, subprocess, sys
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest, timm, torch
-from conftest import ENV, ROOT, as_json, birdsort, one_line
+from conftest import ENV, as_json, birdsort, forked, one_line
+from fastai.callback.core import Callback
 from safetensors.torch import save_file
 from torch import nn
 
 from birdsort.body import IMAGENET
 from birdsort.lesson import lesson_project
+from birdsort.project import Project
 from birdsort.runs import last_run, load_run, run_note
 from birdsort.settings import SHORTCUTS_OFF, change
 from birdsort.split import split
@@ -37,20 +42,18 @@ def history(project, run=None):
 def weights(project): return torch.load(last_run(project)/'best.pth', weights_only=True)
 
 
-KILLED = """
-import os, signal, sys
-import birdsort.train as t
-from fastai.callback.core import Callback
-from birdsort.project import Project
-from birdsort.settings import change
 class Kill(Callback):
+    "As if someone had pulled the plug, in the second batch of epoch six of a stage."
+    def __init__(self, stage): self.stage = stage
     def after_pred(self):
-        if (self.history.stage, self.epoch, self.iter, self.training) == (sys.argv[3], 5, 1, True): os.kill(os.getpid(), signal.SIGKILL)
-watchers = t.watchers
-t.watchers = lambda *a: [*watchers(*a), Kill()]
-p = Project(sys.argv[1])
-t.train(p, quiet=True, settings=change(p.settings, epochs=eval(sys.argv[2]), patience=100))
-"""
+        if (self.history.stage, self.epoch, self.iter, self.training) == (self.stage, 5, 1, True): os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_until_killed(folder, epochs, stage):
+    import birdsort.train as module
+    watchers, project = module.watchers, Project(folder)
+    module.watchers = lambda *args: [*watchers(*args), Kill(stage)]
+    train(project, quiet=True, settings=change(project.settings, epochs=epochs, patience=100))
 
 
 @pytest.mark.parametrize('stage, epochs', [('one-cycle', (7, 1)), ('fine-tune', (1, 7))], ids=['frozen', 'all'])
@@ -58,14 +61,16 @@ def test_killed_in_the_middle_of_epoch_six_and_resumed(pretrained, stage, epochs
     "The same numbers, to the last bit, as without the kill."
     project, s = pretrained, change(pretrained.settings, epochs=epochs, patience=100)
     torch.set_num_threads(1)
-    killed = subprocess.run([sys.executable, '-c', KILLED, str(project.path), str(epochs), stage], env=ENV, capture_output=True, text=True)
-    assert killed.returncode == -9, killed.stderr
-    assert not list(project.models.glob('[0-9]*')) and (project.models/'.run.part/checkpoint.pth').is_file()
+    killed = forked(train_until_killed, project.path, epochs, stage)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list(project.models.glob('[0-9]*')) and list(project.models.glob('.*.part/checkpoint.pth'))
+    one_line(birdsort('train', '--project', project.path, '--resume', '--epochs', '9,9'), 'without --resume')
+    if stage == 'one-cycle': as_json('train', '--project', project.path, '--epochs', '1,1') # Another training takes nothing from this one
     as_json('train', '--project', project.path, '--resume', '--epochs', '{},{}'.format(*epochs), '--patience', 100)
-    resumed, found = history(project), weights(project)
-    assert len(resumed) == sum(epochs)+1
+    resumed, found, before = history(project), weights(project), last_run(project).name
+    assert len(resumed) == sum(epochs)+1 and not list(project.models.glob('.*'))
     as_json('train', '--project', project.path, '--again', '--epochs', '{},{}'.format(*epochs), '--patience', 100)
-    assert history(project) == resumed and last_run(project).name.startswith('002')
+    assert history(project) == resumed and last_run(project).name > before
     assert all(torch.equal(v, found[k]) for k,v in weights(project).items())
 
 
@@ -99,6 +104,36 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
     for a,b in zip(one, two): assert [float(x) for x in a[1:3]] == pytest.approx([float(x) for x in b[1:3]], abs=2e-3)
 
 
+class Hub(BaseHTTPRequestHandler):
+    "What the Hugging Face hub answers about the model birds/tiny."
+    def do_GET(self):
+        file = self.server.folder/Path(self.path).name
+        there = self.path.startswith('/birds/tiny/resolve/main/') and file.is_file()
+        data = file.read_bytes() if there else b''
+        self.send_response(200 if there else 404)
+        told = {'X-Error-Code': 'EntryNotFound' if '/birds/tiny/' in self.path else 'RepoNotFound'} if not there else {'ETag': f'"{sha256(data).hexdigest()}"', 'X-Repo-Commit': 'a'*40}
+        for k,v in {**told, 'Content-Length': len(data)}.items(): self.send_header(k, str(v))
+        self.end_headers()
+        if self.command == 'GET': self.wfile.write(data)
+    do_HEAD = do_GET
+    def log_message(self, *args): pass
+
+
+def test_weights_from_a_hub(pretrained, tmp_path):
+    "Fetched once; afterwards the hub is not needed."
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
+    server.folder = Path(pretrained.settings.architecture.removeprefix('local-dir:'))
+    Thread(target=server.serve_forever, daemon=True).start()
+    env = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HOME=str(tmp_path/'hub'))
+    p = ('--project', pretrained.path)
+    one_line(birdsort('train', *p, '--arch', 'hf-hub:birds/none', env=env), 'hf-hub:birds/none', 'local-dir:')
+    assert as_json('train', *p, '--arch', 'hf-hub:birds/tiny', '--epochs', '2,1', env=env)['run'] == '001_tiny'
+    ours, found = history(pretrained), as_json('train', *p, '--epochs', '2,1')
+    assert history(pretrained, '001_tiny') == ours and found['run'] == '002_weights'
+    server.shutdown(); server.server_close()
+    assert as_json('evaluate', *p, '--run', '001_tiny', env=env)['n'] == 9
+
+
 class Small(nn.Module):
     "A network for which four pictures are too many."
     def __init__(self): super().__init__(); self.net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
@@ -117,7 +152,11 @@ def test_data_from_elsewhere(birds, tmp_path):
     split(birds, quiet=True)
     table = tmp_path/'birds.csv'
     table.write_text('file,label,side\n' + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in birds.split.glob('*/*/*.jpg')))
-    runs = [as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.images, birds.split, table)]
+    toml = birds.path/'birdsort.toml'
+    toml.write_text(toml.read_text().replace('data = ""', 'data = "images"')) # Seen from the project, wherever one stands
+    whole = as_json('run', '--project', birds.path, cwd=tmp_path)
+    assert list(whole) == ['train', 'evaluate', 'export', 'predict', 'seconds'] and as_json('status', '--project', birds.path)['next'] == 'predict'
+    runs = [whole['train']['run'], *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table))]
     assert runs == ['001_resnet18', '002_resnet18', '003_resnet18']
     assert run_note(last_run(birds))['vocab'] == ['bui', 'cac', 'gar']
     assert as_json('evaluate', '--project', birds.path)['n'] == 9
@@ -142,6 +181,8 @@ def test_bad_input_is_one_line_before_the_first_epoch(birds, tmp_path):
     one_line(go('--lr', 'fast'), '"auto"')
     one_line(go('--head', 'wide'), '--head')
     one_line(go('--resume'), 'without --resume')
+    one_line(go('--mixup', .4, '--cutmix', 1), 'choose one')
+    one_line(go('--precision', 'fp16'), 'GPU')
     one_line(go('--augmentation', 'wild'), 'none, light, standard, strong')
     gone = next(birds.split.glob('val/garza/*'))
     gone.unlink()
