@@ -6,8 +6,9 @@ import pytest
 from conftest import CLI, ENV, as_json, birdsort, files, one_line
 
 from birdsort.lesson import lesson_project
+from birdsort.settings import Training
 
-TINY = dict(n=14, architecture='resnet18', pretrained=False, image_size=64, epochs=(2, 1))
+TINY = dict(n=14, architecture='resnet18', pretrained=False, image_size=64, epochs=(2, 1), train=Training(precision='fp32')) # Which is fastest is measured, and may differ from project to project
 STAGES = ['scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict']
 
 
