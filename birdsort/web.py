@@ -155,7 +155,6 @@ def _wait(nth, asked, first): # Seconds before the try after the `nth`: what the
     return first*2**nth*random.uniform(.5, 1) if asked is None else asked
 
 async def _try(web, url, accept, left): # -> an Answer, or the _Later that came instead; Refused
-    await asyncio.sleep(web.paused[url.host]-time.monotonic())
     try: return await asyncio.wait_for(_once(web, url, accept), left)
     except _Later as e: return e
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, UnicodeError) as e:
@@ -168,8 +167,11 @@ async def _answer(web, url, accept): # -> an Answer, its place in `room` taken; 
         async with web.slots[url.host]:
             if (failed := web.failed[url.host])[0] >= 2*web.per_host: raise _GaveUp(failed[1])
             await web.room.acquire()
-            start, answer = time.monotonic(), None
-            try: answer = await _try(web, url, accept, left)
+            answer = None
+            try:
+                await asyncio.sleep(web.paused[url.host]-time.monotonic()) # What another address was told is not on this one's account
+                start = time.monotonic()
+                answer = await _try(web, url, accept, left)
             finally:
                 if not isinstance(answer, Answer): web.room.release()
         if isinstance(answer, Answer): return answer
