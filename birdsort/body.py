@@ -8,6 +8,7 @@ __all__ = ['IMAGENET', 'architecture', 'NoWeights', 'body', 'embed']
 # %% ../nbs/12_body.ipynb #7f64f2ae
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def architecture(
 
 class NoWeights(RuntimeError): "The pretrained weights of an architecture cannot be had."
 
-def _hub(name): # hf-hub:OWNER/NAME -> timm's configuration of it, fetched once
+@cache
+def _hub(name): # hf-hub:OWNER/NAME -> timm's configuration of it; the hub is asked once
     try: return timm.models.load_model_config_from_hf(name.removeprefix('hf-hub:'))[0]
     except Exception as e: raise NoWeights(f"{name} cannot be fetched: {' '.join(str(e).split())[:200]}; check the name on the hub, or download it and use local-dir:FOLDER") from e
 

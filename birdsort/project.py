@@ -101,7 +101,7 @@ class Project:
         try: text = file.read_text(encoding='utf-8-sig')
         except UnicodeDecodeError: raise ValueError(f'{file} is not UTF-8: save it as UTF-8 in your editor') from None
         s = parse_settings(text, str(file)) # Folders in it are seen from the project
-        return replace(s, **{k: v for k,v in absolute(dict(architecture=s.architecture, source=s.source), self.path).items()}, train=replace(s.train, **absolute(dict(data=s.train.data), self.path)))
+        return replace(s, **absolute(dict(architecture=s.architecture, source=s.source), self.path), train=replace(s.train, **absolute(dict(data=s.train.data), self.path)))
 
     @property
     def catalogue(self) -> Catalogue: # Opened when first asked for
