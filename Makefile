@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 DEMO ?= data/demo
 # What waits for servers and browsers, apart from what trains.
 WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py
-# What trains, stops and resumes; a part of its own, so that the parts take as long as each other.
-TRAINING := tests/test_train.py tests/test_training.py
+# What trains, stops, resumes and judges; a part of its own, so that the parts take as long as each other.
+TRAINING := tests/test_train.py tests/test_training.py tests/test_evaluate.py
 # Tests share the processor: one thread each is faster than two that fight.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 

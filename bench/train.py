@@ -56,8 +56,7 @@ def ours(project, args):
 
 
 def scores(project, learn):
-    from birdsort.data import test_loader
-    with learn.no_bar(), learn.no_logging(): return dict(validation=learn.validate()[1], test=learn.validate(dl=test_loader(project, learn.dls))[1])
+    with learn.no_bar(), learn.no_logging(): return dict(validation=learn.validate()[1], test=learn.validate(dl=learn.dls.test_dl(sorted(project.split.glob('test/*/*')), with_labels=True))[1])
 
 
 def random_weights(arch, folder):

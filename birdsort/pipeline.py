@@ -16,6 +16,7 @@ from .export import export
 from .journal import images_signature
 from .predict import predict
 from .project import Project, absolute, finish, finished, list_pictures, new_project, signature
+from .report import report
 from .scrape import scrape
 from .sides import read_sides
 from .split import NOTE, split
@@ -57,7 +58,8 @@ def _split_again(
     "Split; replaces a stale split that birdsort has made, and no other."
     return split(project, again=(project.split/NOTE).is_file())
 
-STAGES = dict(scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project)),
+STAGES = dict(scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project), quiet=quiet),
+              report=lambda project, quiet=False: report(project, _last_trained(project), quiet=quiet),
               export=lambda project, quiet=False: export(project, _last_trained(project)), predict=_try_out)
 
 GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other pictures

@@ -74,12 +74,16 @@ def plot_history(
     "Loss and accuracy per epoch, both stages, as a matplotlib figure."
     import pandas as pd
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
     h = pd.read_csv(Path(folder)/'history.csv')
+    h.index += 1
     fig = Figure(figsize=(9, 3), layout='constrained')
     loss, acc = fig.subplots(1, 2)
-    h.plot(y=['train_loss', 'valid_loss'], ax=loss, xlabel='epoch', title='loss')
-    h.plot(y='accuracy', ax=acc, xlabel='epoch', title='validation accuracy', legend=False, color='C2', ylim=(0, 1.02))
-    for a in (loss, acc): a.axvline(h.stage.eq('one-cycle').sum()-.5, color='.7', ls=':')
+    h.plot(y=['train_loss', 'valid_loss'], ax=loss, xlabel='epoch', title='loss', marker='.', ylim=(0, None))
+    h.plot(y='accuracy', ax=acc, xlabel='epoch', title='validation accuracy', marker='.', legend=False, color='C2', ylim=(min(.5, h.accuracy.min()), 1.01))
+    for a in (loss, acc):
+        a.axvline(h.stage.eq('one-cycle').sum()+.5, color='.7', ls=':')
+        a.xaxis.set_major_locator(MaxNLocator(integer=True))
     return fig
 
 def plot_lr_find(

@@ -55,12 +55,19 @@ def _say_split(r):
     return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
 def _say_train(r): return (table(r['stages']) + f"\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all" +
                            (f"; {r['precision']}, learning rate {r['lr']:.2g}, {r['waiting']:.0%} of the time waiting for pictures" if 'precision' in r else ''))
-def _say_evaluate(r): return (table([dict(label=l, **v) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} on {r['n']} test pictures (after stage one {r['stage_one']['accuracy']:.3f}), "
-                              f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\npictures in {r['reports']}")
+def _say_evaluate(r):
+    if 'rows' in r: return (table(r['rows']) + f"\naccuracy {r['accuracy']['mean']:.3f} ± {r['accuracy']['sd']:.3f}, macro F1 {r['f1_macro']['mean']:.3f} ± {r['f1_macro']['sd']:.3f} (mean ± standard deviation"
+                            + ('' if r['whole'] else ', of stage one, the body frozen') + f"), {r['seconds']:.0f} s in all")
+    (low, high), t = r['intervals']['accuracy'], r['threshold']
+    return (table([dict(label=l, **{k: v[k] for k in ('n', 'precision', 'recall', 'f1')}) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test pictures (after stage one {r['stage_one']['accuracy']:.3f}), "
+            f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\n" + ('no answer is sure enough to be trusted' if t['confidence'] > 1 else f"when at least {t['confidence']:.2f} sure, it answers {t['answered']:.0%} of them") + (f", {t['accuracy']:.1%} of those right" if t['accuracy'] is not None else '')
+            + f"\npictures in {r['reports']}; `birdsort report` tells the whole story on one page")
+def _say_compare(r): return table(r['rows']) + f"\non {r['n']} validation pictures:\n" + '\n'.join(p['words'] for p in r['pairs'])
+def _say_report(r): return f"{r['report']}\n{r['markdown']}"
 def _say_export(r): return f"{r['learner']} ({r['megabytes']} MB): {', '.join(r['labels'])}"
 def _say_predict(r): return table([dict(file=p['file'], label=p['label'] or f"({p['error']})", probability=p['probability']) for p in r['predictions']])
 def _say_status(r): return f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: birdsort {r['next']} --project {r['project']}"
-def _say_run(r): return f"{r['export']['learner']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nlook at {r['evaluate']['reports']}: answers.jpg, confusion_best.png, history.png"
+def _say_run(r): return f"{r['export']['learner']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"
 
 def say(
     verb:str, # Whose result

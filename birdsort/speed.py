@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'rng_state', 'set_rng_state', 'own_rng', 'forwarding', 'in_precision', 'measure_precision',
-           'kept_memory', 'batch_that_fits', 'small_sizes', 'SmallFirst']
+           'precision_of', 'kept_memory', 'batch_that_fits', 'small_sizes', 'SmallFirst']
 
 # %% ../nbs/46_speed.ipynb #7b38cfd7
-import ctypes, random, sys, time
+import ctypes, json, random, sys, time
 from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
@@ -15,10 +15,14 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.learner import Learner
+from fastai.torch_core import distrib_barrier
 from torch import nn
 from torch.nn import functional as F
 
 from .learner import check_size
+from .project import Project, write_whole
+from .settings import Settings
+from .together import first_process
 
 # %% ../nbs/46_speed.ipynb #6da8d3a5
 def rng_state(): # Of every generator that fastai draws from
@@ -101,6 +105,23 @@ def measure_precision(
     for p,g in zip(model.parameters(), grads): p.requires_grad_(g)
     model.train(training)
     return found or dict(fp32=0.)
+
+# %% ../nbs/46_speed.ipynb #17b8d49e
+def precision_of(
+    project:Project, # Gets `.precision.json`
+    settings:Settings, # Which name a precision, or "auto"
+    learn:Learner, # Its network and device
+) -> str: # One of `PRECISIONS`
+    "The precision of the settings; for auto the fastest, measured once for this network, size and machine."
+    if settings.train.precision != 'auto': return settings.train.precision
+    model, device = learn.model, torch.cuda.get_device_name() if torch.cuda.is_available() else learn.dls.device
+    file, key = project.path/'.precision.json', f'{settings.architecture} {type(model).__name__} {sum(p.numel() for p in model.parameters())} {settings.image_size} {device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}'
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    if first_process() and key not in known:
+        with own_rng(0): took = measure_precision(model, settings.image_size, learn.dls.device)
+        write_whole(file, json.dumps(known | {key: min(took, key=took.get)}, indent=1))
+    distrib_barrier()
+    return json.loads(file.read_text())[key]
 
 # %% ../nbs/46_speed.ipynb #11cc33cd
 _MALLOPT = {-4: (0, 65536), -1: (2**31-1, 128*1024), -2: (64*2**20, 128*1024)} # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD: (within, the default)

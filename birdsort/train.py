@@ -28,7 +28,7 @@ from .rows import cached
 from .runs import plot_history, plot_lr_find, run_note, runs
 from .settings import Settings
 from .sides import read_sides, sides_signature, train_signature
-from .speed import SmallFirst, batch_that_fits, in_precision, kept_memory, measure_precision, own_rng
+from .speed import SmallFirst, batch_that_fits, in_precision, kept_memory, own_rng, precision_of
 from .split import NOTE, current_split
 from .together import first_process, processes, together
 from .watch import History, StopOnNaN, keep_best, voice, watchers
@@ -81,17 +81,6 @@ class _Run(NamedTuple):
     mark:Checkpoint
     quiet:bool
 
-def _precision(run): # The fastest, measured once for this network, size and machine
-    how, dls = run.settings.train, run.learn.dls
-    if how.precision != 'auto': return how.precision
-    file, key = run.project.path/'.precision.json', f'{run.settings.architecture} {type(run.learn.model).__name__} {sum(p.numel() for p in run.learn.model.parameters())} {run.settings.image_size} {torch.cuda.get_device_name() if torch.cuda.is_available() else dls.device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}'
-    known = json.loads(file.read_text()) if file.is_file() else {}
-    if first_process() and key not in known:
-        with own_rng(0): took = measure_precision(run.learn.model, run.settings.image_size, dls.device)
-        write_whole(file, json.dumps(known | {key: min(took, key=took.get)}, indent=1))
-    distrib_barrier()
-    return json.loads(file.read_text())[key]
-
 @contextmanager
 def _shortcuts(run, fit): # Within, a fit is as fast as the settings allow
     s, extra = run.settings, []
@@ -143,7 +132,7 @@ def _find_lr(run): # fastai's lr_find, its plot kept
 
 def _fit_all(run):
     s, found, stages = run.settings, run.mark.extra, []
-    if 'precision' not in found: found['precision'] = _precision(run)
+    if 'precision' not in found: found['precision'] = precision_of(run.project, s, run.learn)
     if s.train.lr == 'auto' and 'lr' not in found: found['lr'] = _find_lr(run)
     for number,fit in enumerate(plan_fits(s, found.get('lr', run.learn.lr), s.train.lr != 'default')):
         start, before = time.monotonic(), sum(r['seconds'] for r in run.history.rows if r['stage'] == fit.stage)

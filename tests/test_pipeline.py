@@ -9,7 +9,7 @@ from birdsort.lesson import lesson_project
 from birdsort.settings import Training
 
 TINY = dict(n=14, architecture='resnet18', pretrained=False, image_size=64, epochs=(2, 1), train=Training(precision='fp32')) # Which is fastest is measured, and may differ from project to project
-STAGES = ['scrape', 'clean', 'split', 'train', 'evaluate', 'export', 'predict']
+STAGES = ['scrape', 'clean', 'split', 'train', 'evaluate', 'report', 'export', 'predict']
 
 
 @pytest.fixture(scope='module')

@@ -155,7 +155,7 @@ def test_data_from_elsewhere(birds, tmp_path):
     toml = birds.path/'birdsort.toml'
     toml.write_text(toml.read_text().replace('data = ""', 'data = "images"')) # Seen from the project, wherever one stands
     whole = as_json('run', '--project', birds.path, cwd=tmp_path)
-    assert list(whole) == ['train', 'evaluate', 'export', 'predict', 'seconds'] and as_json('status', '--project', birds.path)['next'] == 'predict'
+    assert list(whole) == ['train', 'evaluate', 'report', 'export', 'predict', 'seconds'] and as_json('status', '--project', birds.path)['next'] == 'predict'
     runs = [whole['train']['run'], *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table))]
     assert runs == ['001_resnet18', '002_resnet18', '003_resnet18']
     assert run_note(last_run(birds))['vocab'] == ['bui', 'cac', 'gar']
