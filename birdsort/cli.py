@@ -91,7 +91,7 @@ def evaluate(
     run:str=None, # A run's name in models/; the last by default
     folds:int=0, # Cross-validation instead: deal all pictures into so many parts, train and judge as often
     seeds:int=0, # The split that is there instead, trained and judged so often, each time from other random numbers
-    precision:float=.95, # Wanted share of right ones among the answers that are trusted; the threshold for it is chosen on the validation side
+    precision:float=None, # Wanted share of right ones among the answers that are trusted, 0.95 at first; the threshold for it is chosen on the validation side
 ) -> dict: # {n, loss, accuracy, f1_macro, intervals, per_label, …}; with folds or seeds {rows, accuracy: {mean, sd}, …}
     "Judge a run by the test side, or a recipe by training it several times."
     from birdsort.evaluate import evaluate

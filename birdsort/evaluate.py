@@ -91,11 +91,13 @@ def evaluate(
     run:str=None, # A run's name; None takes the last
     model:nn.Module=None, # The network, where it was one of one's own
     quiet:bool=False, # No progress bar
-    precision:float=.95, # Wanted share of right ones among the answers that are trusted, 0 to 1
+    precision:float=None, # Wanted share of right ones among the answers that are trusted, 0 to 1; None takes what was wanted last for this run, or 0.95
 ) -> dict: # {run, n, every number of `numbers`, intervals, per_label, stage_one: {…}, sides: {side: {n, accuracy, low, high, loss, f1_macro}}, temperature, threshold: {precision, confidence, answered, accuracy, unknown: share of the pictures in `unknown/` that it refuses}, reports}
     "Judge a run by the test side, after stage one and after stage two."
     folder = last_run(project, run)
     run, made, s = folder.name, run_note(folder)['signature'], run_settings(folder)
+    last = finished(project, 'evaluate') or {}
+    if precision is None: precision = last['threshold']['precision'] if last.get('run') == run and 'threshold' in last else .95
     if not 0 < precision < 1: raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
     strange = [[str(f), f.stat().st_mtime_ns] for f in strangers(project)]
     sign, reports = signature(run, made, sides_signature(project, s, test=True), strange, precision, 4), project.reports/run

@@ -102,6 +102,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
         with pytest.raises(ValueError, match='evaluate'): answers(project, side='test')
     finally:
         for f,data in kept.items(): f.write_bytes(data)
+    assert evaluate(project, precision=.8, quiet=True)['threshold']['confidence'] <= evaluate(project, precision=.95, quiet=True)['threshold']['confidence']
     for choose in (fit_temperature, threshold_for):
         with pytest.raises(ValueError, match='never by those to test'): choose(answers(project)._replace(side='test'))
 
@@ -137,7 +138,7 @@ def test_unknown_birds_are_refused(judged):
     assert judged[1]['accuracy'] > .75 and threshold['unknown'] >= .5 and threshold['accuracy'] > .85, threshold
 
 
-def test_the_report_in_a_browser(judged):
+def test_the_report_in_a_browser(judged, tmp_path):
     project, result = judged
     page = Path(report(project)['report'])
     assert page.stat().st_size < 5e6
@@ -149,6 +150,10 @@ def test_the_report_in_a_browser(judged):
             assert driver.execute_script('return [...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length') >= 8
             assert driver.execute_script("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
             assert [l for l in driver.get_log('browser') if l['level'] == 'SEVERE'] == []
+    (opener := tmp_path/'opener').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    opener.chmod(0o755)
+    assert birdsort('report', '--open', '--project', project.path, env=dict(BROWSER=f'{opener} %s')).stdout.splitlines()[0] == str(page)
+    assert (tmp_path/'opened').read_text().strip() == page.resolve().as_uri()
     text = (project.reports/'report.md').read_text()
     assert all((project.reports/line.split('](')[1].rstrip(')')).is_file() for line in text.splitlines() if line.startswith('!['))
     assert f"it refuses {100*result['threshold']['unknown']:.0f} %" in text and f"{100*result['accuracy']:.1f} % of {result['n']} test pictures" in text

@@ -18,7 +18,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         assert not any(c.get('outputs') for c in nb.cells) and not any('#|' in c.source for c in nb.cells)
         NotebookClient(nb, timeout=300, kernel_name='python3', resources={'metadata': {'path': str(file.parent)}}).execute()
         seen[file.stem] = [o for c in nb.cells if c.cell_type == 'code' for o in c.outputs]
-    assert list(seen) == ['10_scrape', '20_clean', '30_split', '40_data', '50_train', '60_evaluate', '70_export', '80_predict']
+    assert list(seen) == ['10_scrape', '20_clean', '30_split', '40_data', '50_train', '60_evaluate', '62_report', '70_export', '80_predict']
     shown = {name: {kind for o in outs for kind in o.get('data', {})} for name,outs in seen.items()}
     assert 'application/vnd.jupyter.widget-view+json' in shown['20_clean'], 'the Cleaner was not shown'
     assert all({'image/png', 'image/jpeg'} & shown[n] for n in ('10_scrape', '40_data', '50_train', '60_evaluate')), 'a picture is missing'
