@@ -63,5 +63,5 @@ def _answers(project, name, quiet):
 
 def _pair(a, b, only_a, only_b, p):
     better, worse = (a, b) if only_a > only_b else (b, a)
-    how = f'pictures on which it alone is right: {max(only_a, only_b)} against {min(only_a, only_b)}, p = {p:.2g}'
-    return dict(a=a, b=b, only_a=only_a, only_b=only_b, p=p, words=f'{better} is better than {worse}: {how}' if p < LEVEL else f'no difference between {a} and {b} that luck would not explain: pictures on which one alone is right: {only_a} against {only_b}, p = {p:.2g}')
+    how = f'(pictures on which one alone is right: {max(only_a, only_b)} against {min(only_a, only_b)}, p = {p:.2g})'
+    return dict(a=a, b=b, only_a=only_a, only_b=only_b, p=p, words=f'{better} is better than {worse} {how}' if p < LEVEL else f'no difference between {a} and {b} beyond luck {how}')

@@ -148,8 +148,9 @@ def hear(self, content:dict): # {click: id, shift: bool} or {key: name, columns:
 def draw(self):
     "Show what the view has come to."
     v, page = self.view, (self.view.label, self.view.shown, self.view.page, [t.id for t in self.view.tiles])
-    if page != self.drawn: self.drawn, self.grid.pictures = page, tile_pictures(v.tiles)
-    self.grid.marks, self.grid.cursor = tile_marks(v.tiles), v.cursor
+    with self.grid.hold_sync(): # In one message, so that no picture is seen with another one's mark
+        if page != self.drawn: self.drawn, self.grid.pictures = page, tile_pictures(v.tiles)
+        self.grid.marks, self.grid.cursor = tile_marks(v.tiles), v.cursor
     n = v.counts()
     self.where.value, self.back.disabled, self.next.disabled = f'page {v.page+1} of {len(v.pages)}', v.page == 0, v.page == len(v.pages)-1
     self.apply.description, self.apply.disabled = f"apply {n['pending']}" if n['pending'] else 'apply', not n['pending']
