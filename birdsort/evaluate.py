@@ -21,7 +21,7 @@ from .mistakes import find_mistakes, show_mistakes
 from .project import Project, finish, finished, signature, write_whole
 from .runs import last_run, load_run, plot_history, run_note, run_settings
 from .scores import numbers, plot_confusion, plot_per_label, score, wilson
-from .sides import Sides, read_sides, sides_signature
+from .sides import Sides, sides_signature
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
 def ask_all(

@@ -95,7 +95,6 @@ def cross_validate(
     "Train and judge several times: mean and standard deviation. A pretrained network as after stage one; one from random weights whole, at full size. `ValueError` for settings that fit no such training."
     start, s = time.monotonic(), project.settings
     if bool(folds) == bool(seeds): raise ValueError('choose folds, which deals anew, or seeds, which repeats the split')
-    if folds and not 3 <= folds <= 100: raise ValueError(f'folds = {folds}: must be 3 to 100, for train, val and test')
     if seeds and not 2 <= seeds <= 100: raise ValueError(f'seeds = {seeds}: must be 2 to 100')
     if s.train.lr == 'auto': raise ValueError('lr = "auto" is searched for in one training: train once, and write the rate that it found into birdsort.toml')
     sides, name = read_sides(project, s), 'fold' if folds else 'seed'
