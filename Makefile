@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 NEWEST := .venv-newest
+NODE := tests/node_modules
 BIN := $(VENV)/bin
 DEMO ?= data/demo
 # What waits for servers and browsers, apart from what trains.
-WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py
+WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py tests/test_serve.py tests/test_predict.py tests/test_javascript.py tests/test_hub.py
 # What trains, stops, resumes and judges; a part of its own, so that the parts take as long as each other.
 TRAINING := tests/test_train.py tests/test_training.py tests/test_evaluate.py
 # Tests share the processor: one thread each is faster than two that fight.
@@ -35,10 +36,16 @@ $(NEWEST)/.installed: $(VENV)/.installed
 	@$(NEWEST)/bin/pip install --disable-pip-version-check --quiet --upgrade fastai fastcore 2> $(NEWEST)/pip.log || { cat $(NEWEST)/pip.log; exit 1; }
 	@touch $@
 
+# ONNX Runtime in JavaScript, in which a test asks an exported model.
+$(NODE)/.installed: tests/package.json .ci/node
+	@bash .ci/node
+	@said=$$(npm install --ignore-scripts --no-audit --no-fund --no-package-lock --prefix tests 2>&1) || { echo "$$said"; exit 1; }
+	@touch $@
+
 demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
-test: install $(NEWEST)/.installed check-sync ## everything that CI checks
+test: install $(NEWEST)/.installed $(NODE)/.installed check-sync ## everything that CI checks
 	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web
 	@$(MAKE) --no-print-directory check-newest
 	@echo "all checks passed"
@@ -49,7 +56,7 @@ check-sync: $(VENV)/.installed
 check-notebooks: $(VENV)/.installed
 	@$(ONE) $(BIN)/nbdev_test --n_workers 1 && echo "nbdev_test: every notebook ran"
 
-check-web: $(VENV)/.installed
+check-web: $(VENV)/.installed $(NODE)/.installed
 	@$(ONE) $(BIN)/python -m pytest -q $(WEB) --durations=5
 
 check-tests: $(VENV)/.installed
@@ -68,4 +75,4 @@ lab: install ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab nbs
 
 clean: ## remove the environments; your projects in data/ stay
-	rm -rf $(VENV) $(NEWEST) build dist *.egg-info
+	rm -rf $(VENV) $(NEWEST) $(NODE) build dist *.egg-info

@@ -117,8 +117,9 @@ def answers(
     run:str=None, # Its folder's name; None takes the last
     side:str='val', # train or val
     weights:str='best', # best, stage_one, or random: what the network would say if it had learned nothing
+    learn:Learner=None, # The run's learner with these weights, where it is loaded already
     quiet:bool=False, # No progress bar
 ) -> Answers: # To all pictures of the side
     "What a run says of the pictures it learned from or was chosen by; `ValueError` for the test side, which `evaluate` alone reads."
     if side not in ('train', 'val'): raise ValueError(f'side {side!r}: only train and val can be asked for, so that nothing is chosen by the test side; `evaluate` judges by it')
-    return keep_answers(project, run, side, weights, quiet=quiet)
+    return keep_answers(project, run, side, weights, learn, quiet)

@@ -59,7 +59,7 @@ def _answers(project, name, quiet):
     if weights not in ('', 'best', 'stage_one', 'random'): raise ValueError(f'{name!r}: a run has the weights best and stage_one, for example {run}/stage_one; random are those of a network that has learned nothing')
     folder = last_run(project, run)
     if own := run_note(folder).get('own'): raise ValueError(f'{run} is of a network of your own, {own}, which cannot be compared by name')
-    return answers(project, folder.name, 'val', weights or 'best', quiet)
+    return answers(project, folder.name, 'val', weights or 'best', quiet=quiet)
 
 def _pair(a, b, only_a, only_b, p):
     better, worse = (a, b) if only_a > only_b else (b, a)

@@ -76,12 +76,12 @@ def _jpeg(image):
     image.save(out := io.BytesIO(), 'JPEG', quality=80)
     return out.getvalue()
 
-def _pictures(folder, learn, tables, found, temperature, threshold): # name -> bytes
+def _pictures(folder, learn, tables, calm, found, temperature, threshold): # name -> bytes
     test, first = tables['test'], tables['test, stage one']
     look = find_mistakes(test)
     plots = dict(history=plot_history(folder), sides=plot_sides(learn.dls.sides), per_label=plot_per_label(found),
                  confusion_stage_one=plot_confusion(first, f'after stage one: {first.right.mean():.3f} of {len(first.right)}'), confusion_best=plot_confusion(test, f'best: {test.right.mean():.3f} of {len(test.right)}'),
-                 reliability=plot_reliability(test, warmed(test, temperature), temperature), coverage=plot_coverage(test, threshold))
+                 reliability=plot_reliability(test, calm, temperature), coverage=plot_coverage(calm, threshold))
     pages = {name: show_mistakes(learn, test, getattr(look, name)) for name in ('sure_and_wrong', 'unsure', 'confused')}
     return {f'{k}.png': _png(f) for k,f in plots.items()} | {f'{k}.jpg': _jpeg(p) for k,p in pages.items() if p}
 
@@ -100,17 +100,18 @@ def evaluate(
     if precision is None: precision = last['threshold']['precision'] if last.get('run') == run and 'threshold' in last else .95
     if not 0 < precision < 1: raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
     strange = [[str(f), f.stat().st_mtime_ns] for f in strangers(project)]
-    sign, reports = signature(run, made, sides_signature(project, s, test=True), strange, precision, 4), project.reports/run
+    sign, reports = signature(run, made, sides_signature(project, s, test=True), strange, precision, 5), project.reports/run
     if (done := finished(project, 'evaluate', sign)) and all((reports/f).is_file() for f in done['pictures']): return done | dict(reports=str(reports))
     learn = load_run(project, run, model=model)
     tables = ask_all(project, run, model, learn, quiet)
     temperature = fit_temperature(tables['val'])
-    confidence = threshold_for(tables['val'], precision)
+    calm = {k: warmed(a, temperature) for k,a in tables.items()}
+    confidence = threshold_for(calm['val'], precision)
     test, found, one = tables['test'], score(tables['test']), numbers(tables['test, stage one'])
-    given = test.sure >= confidence
+    given = calm['test'].sure >= confidence
     threshold = dict(precision=precision, confidence=confidence, answered=float(given.mean()), accuracy=float(test.right[given].mean()) if given.any() else None,
-                     unknown=float((tables['unknown'].sure < confidence).mean()) if 'unknown' in tables else None)
-    pictures = _pictures(folder, learn, tables, found, temperature, confidence)
+                     unknown=float((calm['unknown'].sure < confidence).mean()) if 'unknown' in tables else None)
+    pictures = _pictures(folder, learn, tables, calm['test'], found, temperature, confidence)
     for name,data in pictures.items(): write_whole(reports/name, data)
-    result = dict(run=run, **found, stage_one=one, sides=compare_sides(tables).to_dict('index'), temperature=temperature, calibrated=dict(calibration_error=numbers(warmed(test, temperature))['calibration_error']), threshold=threshold, pictures=sorted(pictures))
+    result = dict(run=run, **found, stage_one=one, sides=compare_sides(tables).to_dict('index'), temperature=temperature, calibrated=dict(calibration_error=numbers(calm['test'])['calibration_error']), threshold=threshold, pictures=sorted(pictures))
     return finish(project, 'evaluate', sign, result | dict(reports=str(reports)))

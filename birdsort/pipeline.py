@@ -46,7 +46,7 @@ def _clean_once(
 def _try_out(
     project:Project, # Its exported learner is tried
     quiet:bool=False, # No progress bar
-) -> dict: # {"predictions": [{file, label, probability}]}
+) -> dict: # {"predictions": [{file, label, probability, best}]}
     "Label one validation picture of each label with the exported learner."
     first = {l: f for f,l in reversed(read_sides(project).val)}
     return dict(predictions=predict(project, [first[l] for l in sorted(first)], quiet=quiet))
@@ -60,7 +60,7 @@ def _split_again(
 
 STAGES = dict(scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project), quiet=quiet),
               report=lambda project, quiet=False: report(project, _last_trained(project), quiet=quiet),
-              export=lambda project, quiet=False: export(project, _last_trained(project)), predict=_try_out)
+              export=lambda project, quiet=False: export(project, _last_trained(project), quiet=quiet), predict=_try_out)
 
 GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other pictures
 

@@ -50,6 +50,23 @@ def _say_clean(r):
     return '\n'.join(filter(None, [worst, table(rows), r.get('note'), went, did, sure, look]))
 
 # %% ../nbs/94_say.ipynb #6b26495f
+def _say_export(r):
+    files = table([dict(file=f, megabytes=m) for f,m in r['megabytes'].items() if f[-4:] in ('.pkl', 'onnx', 'sors')])
+    out = [f'no {f}: {why}' for f,why in r['left_out'].items()]
+    same = f"the files give the same probabilities for 32 pictures, to {max(r['apart'].values()):.0e}" if r['apart'] else ''
+    return '\n'.join(filter(None, [files, *out, same, f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card", f"pushed to {r['pushed']['address']}" if 'pushed' in r else '']))
+
+def _say_predict(r):
+    rows = [dict(file=p['file'], label=p['label'], probability=p['probability'], error=p.get('error')) for p in r['predictions']]
+    if r.get('csv'):
+        import csv, io
+        writer = csv.DictWriter(out := io.StringIO(), rows[0], lineterminator='\n')
+        writer.writeheader(), writer.writerows(rows)
+        return out.getvalue().rstrip('\n')
+    if 'sorted' in r: return '\n'.join([*(f"{p['file']}: {p['error']}, not sorted" for p in rows if p['error']), table([dict(label=l, pictures=n) for l,n in sorted(r['sorted'].items())]), f"copied into {r['folder']}; the originals are where they were"])
+    return table([dict(file=p['file'], label=p['label'] or f"({p['error']})", probability=p['probability']) for p in rows])
+
+# %% ../nbs/94_say.ipynb #db833b7f
 def _say_split(r):
     if 'leaks' in r: return f"{table(r['leaks'])}\n{len(r['leaks'])} pairs are one picture on two sides: `birdsort split --again` deals anew, copies together" if r['leaks'] else ''
     return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
@@ -64,10 +81,9 @@ def _say_evaluate(r):
             + f"\npictures in {r['reports']}; `birdsort report` tells the whole story on one page")
 def _say_compare(r): return table(r['rows']) + f"\non {r['n']} validation pictures:\n" + '\n'.join(p['words'] for p in r['pairs'])
 def _say_report(r): return f"{r['report']}\n{r['markdown']}"
-def _say_export(r): return f"{r['learner']} ({r['megabytes']} MB): {', '.join(r['labels'])}"
-def _say_predict(r): return table([dict(file=p['file'], label=p['label'] or f"({p['error']})", probability=p['probability']) for p in r['predictions']])
+def _say_serve(r): return ''
 def _say_status(r): return f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: birdsort {r['next']} --project {r['project']}"
-def _say_run(r): return f"{r['export']['learner']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"
+def _say_run(r): return f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"
 
 def say(
     verb:str, # Whose result

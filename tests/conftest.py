@@ -11,7 +11,7 @@ ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 # Loading torch takes longer than most tests: one process loads it, and others are forked from it, each for one call.
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload([f'birdsort.{m}' for m in 'cli scrape clean train evaluate compare folds report export predict'.split()])
+SERVER.set_forkserver_preload(['onnxscript', 'torch.onnx._internal.exporter._compat', *(f'birdsort.{m}' for m in 'cli scrape clean train evaluate compare folds report export predict'.split())])
 
 
 def alone(func, args, cwd, environ, said):

@@ -50,7 +50,7 @@ def test_arrows_point_down():
 
 def test_modules_are_exported_from_the_notebooks(tmp_path):
     copy = tmp_path/'birdsort'
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.venv*', 'data', '.git', '*.egg-info', '__pycache__'))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.venv*', 'node_modules', 'data', '.git', '*.egg-info', '__pycache__'))
     for f in (copy/'birdsort').rglob('*.py'):
         if f.name != '__init__.py': f.unlink()
     subprocess.run([Path(sys.executable).parent/'nbdev_export'], cwd=copy, check=True, capture_output=True)
