@@ -40,27 +40,38 @@ def _limits(config, judged):
         '- Not for decisions about people, or where a wrong answer does harm.'])
 
 # %% ../nbs/68_card.ipynb #594f7e25
-_USE = '''On the command line, in the folder above:
+_USE = '''In this folder, on the command line and from Python:
 
 ```sh
 pip install birdsort
-birdsort predict --model {folder} photo.jpg
-birdsort serve --model {folder}
+birdsort predict photo.jpg --model .
+birdsort serve --model .
 ```
-
-From Python:
 
 ```python
 from birdsort.predict import Predictor
-predictor = Predictor('{folder}')
+predictor = Predictor('.')
 predictor('photo.jpg')
 ```
+'''
 
-With fastai alone (a pickle runs code when it is opened, so only if you trust who made it):
+_PICKLE = '''
+With fastai alone; a pickle runs code when it is opened, so only if you trust who made it:
 
 ```python
 from fastai.learner import load_learner
-load_learner('{folder}/learner.pkl').predict('photo.jpg')
+load_learner('learner.pkl').predict('photo.jpg')
+```
+'''
+
+_TORCH = '''
+As a PyTorch network, for (b, 3, {side}, {side}) float32, built by {library} and fastai from `config.json`:
+
+```python
+from birdsort.model import read_checked, read_config
+from birdsort.network import from_safetensors
+config = read_config('.')
+network = from_safetensors(read_checked('.', 'model.safetensors', config), config)
 ```
 '''
 
@@ -87,10 +98,12 @@ async function label(image) {{ // An <img>
 ```
 '''
 
-def _use(config, folder):
+def _use(config):
     import json
-    norm = config['normalisation']
-    return _USE.format(folder=folder) + _SCRIPT.format(labels=json.dumps(config['labels'], ensure_ascii=False), mean=norm['mean'], std=norm['std'], temperature=round(config['temperature'], 4), side=config['crop']['resize'])
+    norm, side, have = config['normalisation'], config['crop']['resize'], config.get('hashes', {})
+    script = _SCRIPT.format(labels=json.dumps(config['labels'], ensure_ascii=False), mean=norm['mean'], std=norm['std'], temperature=round(config['temperature'], 4), side=side)
+    torch = _TORCH.format(side=side, library=config['library']) if config['library'] != 'own' else ''
+    return _USE + ''.join(text for name,text in {'learner.pkl': _PICKLE, 'model.safetensors': torch, 'model.onnx': script}.items() if name in have)
 
 # %% ../nbs/68_card.ipynb #402820fb
 def model_card(
@@ -105,9 +118,9 @@ def model_card(
     name = project.path.resolve().name
     found = [EvalResult(task_type='image-classification', dataset_type='imagefolder', dataset_name=name, dataset_split='test', metric_type=t, metric_name=n, metric_value=round(judged[k], 4))
              for k,t,n in (('accuracy', 'accuracy', 'accuracy'), ('f1_macro', 'f1', 'macro F1'))] if judged else None
-    head = ModelCardData(library_name='birdsort', pipeline_tag='image-classification', tags=['image-classification', config['library'], 'fastai', 'onnx', 'birdsort'], model_name=name, eval_results=found)
+    head = ModelCardData(library_name='birdsort', pipeline_tag='image-classification', tags=['image-classification', config['library'], 'birdsort', *(t for t,f in (('fastai', 'learner.pkl'), ('onnx', 'model.onnx')) if f in config.get('hashes', {}))], model_name=name, eval_results=found)
     parts = {f'{name}: which of {len(config["labels"])} labels?': f"A {config['architecture']} ({config['library']}), {config['size']} pixels, trained with birdsort. {_quality(config, judged)}",
-             'Use': _use(config, 'export'), 'Data and licences': _data(project, settings), 'Limits': _limits(config, judged),
+             'Use': _use(config), 'Data and licences': _data(project, settings), 'Limits': _limits(config, judged),
              'Files': _table([dict(file=f"`{f}`", holds=what) for f,what in (files or {}).items()] or [dict(file='', holds='')]),
              'Made with': ', '.join(f'{k} {v}' for k,v in config.get('versions', {}).items())}
     first, *rest = parts.items()

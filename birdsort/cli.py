@@ -131,10 +131,11 @@ def export(
     "Write export/: learner.pkl, model.safetensors, model.onnx, config.json and a model card."
     from birdsort.export import FORMATS, export
     if to and to[0] != 'hub': raise ValueError(f'--to {to[0]}: must be hub, with a name after it, as in --to hub USER/NAME')
+    from birdsort.hub import check_name, push
+    if to: check_name(to[1])
+    if private and not to: raise ValueError('--private goes with --to hub USER/NAME')
     done = export(p := find_project(project), run, formats=formats or tuple(FORMATS))
-    if not to: return done
-    from birdsort.hub import push
-    return done | dict(pushed=push(p.export, to[1], private))
+    return done if not to else done | dict(pushed=push(p.export, to[1], private))
 
 # %% ../nbs/95_cli.ipynb #727b6deb
 def predict(
@@ -183,7 +184,7 @@ def status(
     labels = tally(p)
     trained = finished(p, 'train', train_signature(p))
     of_run = lambda stage: trained and (finished(p, stage) or {}).get('run') == trained['run']
-    there = lambda: all((p.export/n).is_file() for n in finished(p, 'export')['megabytes'])
+    there = lambda: isinstance(files := finished(p, 'export')['megabytes'], dict) and all((p.export/n).is_file() for n in files)
     elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
     have = dict(scrape=elsewhere or any(t['kept'] for t in labels.values()), clean=elsewhere or finished(p, 'clean', images_signature(p)), split=elsewhere or current_split(p), train=trained,
                 evaluate=of_run('evaluate'), export=of_run('export') and there())

@@ -6,14 +6,13 @@
 __all__ = ['FORMATS', 'bare', 'to_pickle', 'check_answers', 'export']
 
 # %% ../nbs/70_export.ipynb #f1fdc4c1
-import copyreg, hashlib, json, os, platform, shutil, time
+import copyreg, hashlib, json, os, shutil, time
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path, PosixPath, WindowsPath
 
 import numpy as np
-import torch
 from fastai.imports import noop
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
@@ -23,11 +22,11 @@ from tqdm.auto import tqdm
 from .answers import answers
 from .card import model_card
 from .doubt import fit_temperature, threshold_for, warmed
-from .model import ENGINES, Model, open_model, prepare, probabilities
+from .model import ENGINES, open_model, prepare, read_checked, read_config
 from .network import Sampled, describe, to_safetensors
 from .onnx import to_int8, to_onnx
 from .picture import decode
-from .project import Project, finish, finished, hold, signature, write_whole
+from .project import Project, finish, finished, hold, signature
 from .runs import last_run, load_run, run_note, run_settings
 from .sides import sides_signature
 
@@ -85,7 +84,7 @@ def _eight_bits(data, folder, config, learn, val): # -> (bytes or None, why)
     model = open_model(folder, 'int8', config=config | dict(hashes={ENGINES['int8']: _sha(small)}))
     said = np.concatenate([model.network(x).argmax(1) for x in _batches(val.files, config)])
     lost = val.right.mean() - (said == val.targets).mean()
-    return (small, None) if lost <= .005 else (None, f'labels {100*lost:.1f} points fewer of the validation side right')
+    return (small, None) if lost <= .005+1e-9 else (None, f'labels {100*lost:.1f} points fewer of the validation side right')
 
 def _sha(data): return hashlib.sha256(data).hexdigest()
 
@@ -118,9 +117,10 @@ def _write(project, run, model, formats, folder, judged, quiet): # All files int
     s, own, left_out = run_settings(last_run(project, run)), type(model).__name__ if model else None, {}
     with tqdm(total=len(formats)+1, desc='loading', disable=quiet, leave=False) as bar:
         def step(name): bar.update(), bar.set_description(name)
-        learn = bare(load_run(project, run, model=model))
+        learn = load_run(project, run, model=model)
         (config, val), data = _config(project, run, learn, s, own, judged, quiet), {}
-        network = Sampled(deepcopy(learn.model), s.image_size).cpu().eval()
+        learn.dls.cpu(), bare(learn).model.cpu() # Everything is compared on the CPU, where it has to work
+        network = Sampled(deepcopy(learn.model), s.image_size).eval()
         if 'safetensors' in formats: step('safetensors'), data.update(safetensors=to_safetensors(learn.model))
         if {'onnx', 'int8'} & {*formats}: step('onnx'), data.update(onnx=to_onnx(network, config))
         if 'int8' in formats:
@@ -133,17 +133,20 @@ def _write(project, run, model, formats, folder, judged, quiet): # All files int
         step('checking')
         for f in {*data} - {k for k,d in data.items() if d and k in formats}: (folder/_FILES[f]).unlink(missing_ok=True)
         config['hashes'] = {_FILES[f]: _sha((folder/_FILES[f]).read_bytes()) for f in FORMATS if (folder/_FILES[f]).is_file()}
-        apart, seconds = check_answers(folder, config, learn, _spread([*learn.dls.sides.val, *learn.dls.sides.train], 32))
-    return config, dict(left_out=left_out, apart=apart, seconds=seconds)
+        if not config['hashes']: raise RuntimeError(f"nothing was exported: no int8, since {left_out['int8']}; add another of --formats {','.join(FORMATS)}")
+        files = _spread([*learn.dls.sides.val, *learn.dls.sides.train], 32)
+        apart, seconds = check_answers(folder, config, learn, files)
+    return config, dict(left_out=left_out, apart=apart, seconds=seconds, pictures=len(files))
 
 # %% ../nbs/70_export.ipynb #332055b1
 def _explain_files(project, settings, config, judged, folder): # Words beside the numbers
     told = {_FILES[f]: what for f,what in FORMATS.items() if _FILES[f] in config['hashes']} | _WORDS
-    (folder/'config.json').write_text(json.dumps(config, indent=1, ensure_ascii=False)+'\n', encoding='utf-8')
-    (folder/'labels.txt').write_text('\n'.join(config['labels'])+'\n', encoding='utf-8')
-    (folder/'README.md').write_text(model_card(project, settings, config, judged, told), encoding='utf-8')
+    def write(name, text): (folder/name).write_bytes(text.encode()) # With the same line ends on every system
+    write('config.json', json.dumps(config, indent=1, ensure_ascii=False)+'\n')
+    write('labels.txt', '\n'.join(config['labels'])+'\n')
+    write('README.md', model_card(project, settings, config, judged, told))
     names = sorted(f.name for f in folder.iterdir())
-    (folder/'SHA256SUMS').write_text(''.join(f'{_sha((folder/n).read_bytes())}  {n}\n' for n in names))
+    write('SHA256SUMS', ''.join(f'{_sha((folder/n).read_bytes())}  {n}\n' for n in names))
     return [n for n in names if n != 'config.json'] + ['SHA256SUMS', 'config.json']
 
 def export(
@@ -152,15 +155,15 @@ def export(
     model:nn.Module=None, # The network, where it was one of one's own; whoever opens the pickle needs its class
     formats:tuple=tuple(FORMATS), # Which of pickle, safetensors, onnx, int8
     quiet:bool=False, # No progress bar
-) -> dict: # {"folder", "learner": path or None, "run", "labels", "megabytes": {file: float}, "left_out": {format: why}, "apart": {engine: largest difference of a probability}, "seconds": {engine: per picture}}
+) -> dict: # {"folder", "learner": path or None, "run", "labels", "megabytes": {file: float}, "left_out": {format: why}, "apart": {engine: largest difference of a probability}, "seconds": {engine: per picture}, "pictures": how many were asked about}
     "Write a run's best weights in every format that is wanted, checked against each other; `ValueError` for an unknown format."
     if bad := [f for f in formats if f not in FORMATS]: raise ValueError(f"format {bad[0]!r}: must be {', '.join(FORMATS)}")
     folder = last_run(project, run)
     run, made, s = folder.name, run_note(folder)['signature'], run_settings(folder)
     judged = finished(project, 'evaluate') or {}
     judged = judged if judged.get('run') == run and 'threshold' in judged else None
-    sign = signature(run, made, sides_signature(project, s), sorted(formats), judged, version('birdsort'), 1)
-    if (done := finished(project, 'export', sign)) and all((project.export/n).is_file() for n in done['megabytes']): return done | _where(project)
+    sign = signature(run, made, sides_signature(project, s), sorted(formats), judged, version('birdsort'), 2)
+    if (done := finished(project, 'export', sign)) and _whole(project.export, done['megabytes']): return done | _where(project)
     with hold(project):
         part = project.path/'.export.part'
         shutil.rmtree(part, ignore_errors=True)
@@ -173,5 +176,9 @@ def export(
             for n in names: os.replace(part/n, project.export/n)
         finally: shutil.rmtree(part, ignore_errors=True)
     return finish(project, 'export', sign, result | dict(run=run, labels=config['labels'], megabytes={n: round((project.export/n).stat().st_size/1e6, 2) for n in names})) | _where(project)
+
+def _whole(folder, names): # Is all of it there, as it was written?
+    try: return all((folder/n).is_file() for n in names) and all(read_checked(folder, n, config) for config in [read_config(folder)] for n in config['hashes'])
+    except (OSError, ValueError): return False
 
 def _where(project): return dict(folder=str(project.export), learner=str(file) if (file := project.export/'learner.pkl').is_file() else None)

@@ -19,6 +19,7 @@ _NEEDED = dict( # Key -> (is it right?, what is wanted)
     crop=(lambda v: isinstance(v, dict) and v.get('mode') == 'squish' and isinstance(v.get('resize'), int) and 8 <= v['resize'] <= 8192, '{"mode": "squish", "resize": pixels}'),
     normalisation=(lambda v: isinstance(v, dict) and all(isinstance(v.get(k), list) and len(v[k]) == 3 and all(isinstance(x, (int, float)) for x in v[k]) for k in ('mean', 'std')) and min(v['std']) > 0, 'mean and std, three numbers each'),
     temperature=(lambda v: isinstance(v, (int, float)) and v > 0, 'a number above 0'),
+    threshold=(lambda v: v is None or isinstance(v, dict) and isinstance(v.get('confidence'), (int, float)), 'null, or {"confidence": a number}'),
     hashes=(lambda v: isinstance(v, dict) and all(isinstance(h, str) for h in v.values()), 'file names and their SHA-256'))
 
 def read_config(
@@ -75,7 +76,7 @@ class Model:
     @property
     def labels(self): return self.config['labels']
     @property
-    def enough(self): return 4*self.config['crop']['resize'] # Large JPEGs may be decoded at a fraction of their size, not smaller than this; less would change answers, pixels
+    def enough(self): return self.config['crop']['resize']*3//2 # Large JPEGs may be decoded at a fraction of their size, not smaller than this, pixels
 
     def prepare(self, image): return prepare(image, self.config) # An RGB picture -> what `__call__` takes several of
     def __call__(self, prepared): return probabilities(self.network(np.stack(prepared)), self.config['temperature']) # -> (b, c), at the config's temperature
@@ -142,5 +143,7 @@ def open_model(
     if engine != 'auto' and engine not in there: raise FileNotFoundError(f'no {ENGINES[engine]} in {folder}: `birdsort export` writes it, where its --formats say so')
     safe = [e for e in ('onnx', 'torch', 'int8') if e in there and (engine == e or engine == 'auto')]
     if engine == 'pickle' or not safe: return _open_pickle(folder, trust_pickle, config)
-    config, opened = config or read_config(folder), _open_torch if safe[0] == 'torch' else _open_onnx
+    config = config or read_config(folder)
+    safe = [e for e in safe if ENGINES[e] in config['hashes']] or safe # What lies there of another export is not taken
+    opened = _open_torch if safe[0] == 'torch' else _open_onnx
     return Model(folder, config, safe[0], opened(folder, config, ENGINES[safe[0]], threads))

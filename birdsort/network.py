@@ -6,7 +6,7 @@
 __all__ = ['describe', 'Sampled', 'to_safetensors', 'from_safetensors']
 
 # %% ../nbs/65_network.ipynb #b512beb9
-import torch
+import timm, torchvision
 from fastai.learner import Learner
 from fastai.vision.data import Normalize
 from torch import nn
@@ -48,6 +48,10 @@ def to_safetensors(
     from safetensors.torch import save
     return save({k: v.detach().cpu().contiguous().clone() for k,v in model.state_dict().items()}, dict(format='pt'))
 
+def _known(library, name, args): # Only the networks of both libraries, and only how they are built: no weights from elsewhere, which may be pickles
+    if not isinstance(args, dict) or not isinstance(name, str) or any(k.startswith('pretrained') or k in ('checkpoint_path', 'cache_dir', 'features_only') for k in args): return False
+    return library == 'timm' and ':' not in name and timm.is_model(name) or library == 'torchvision' and not args and name in torchvision.models.list_models(torchvision.models)
+
 def from_safetensors(
     data:bytes, # A safetensors file
     config:dict, # From `describe`
@@ -55,8 +59,12 @@ def from_safetensors(
     "Build the network of a config and give it weights; `ValueError` where they do not belong together."
     from safetensors import SafetensorError
     from safetensors.torch import load
-    if config['library'] == 'own': raise ValueError(f"{config['architecture']} is a network of somebody's own, which only its maker can build: use model.onnx")
-    model = build_network(config['library'], config['architecture'], len(config['labels']), Training(head=tuple(config['head']), dropout=config['dropout']), **config.get('arguments', {}))
+    library, name, args = (config.get(k) for k in ('library', 'architecture', 'arguments'))
+    if library == 'own': raise ValueError(f"{name} is a network of somebody's own, which only its maker can build: use model.onnx")
+    if not _known(library, name, args): raise ValueError(f'config.json names no network of timm or torchvision: library {library!r}, architecture {name!r}, arguments {args!r}')
+    try: how = Training(head=tuple(config['head']), dropout=config['dropout'])
+    except (KeyError, TypeError, ValueError) as e: raise ValueError(f'config.json says nothing sensible of the head: {e}') from None
+    model = build_network(library, name, len(config['labels']), how, **args)
     try: model.load_state_dict(load(data))
-    except (SafetensorError, RuntimeError) as e: raise ValueError(f"the weights are not those of {config['architecture']} for {len(config['labels'])} labels: {str(e).splitlines()[-1].strip()}") from None
+    except (SafetensorError, RuntimeError) as e: raise ValueError(f"the weights are not those of {name} for {len(config['labels'])} labels: {str(e).splitlines()[-1].strip()}") from None
     return Sampled(model, config['size']).eval()

@@ -6,10 +6,12 @@
 __all__ = ['NONE', 'Predictor', 'fastest', 'predict', 'sort_into']
 
 # %% ../nbs/80_predict.ipynb #a1b539e0
-import filecmp, itertools, os, shutil
+import filecmp, itertools, math, os, re, shutil
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 
-from .inputs import expand, read, read_ahead
+from .inputs import expand, in_threads, read, read_each, web_for
 from .model import ENGINES, open_model
 from .project import Project, find_project, finished
 
@@ -28,10 +30,14 @@ def _where(model): # A project, its folder, an export folder or a file in it -> 
 
 def _least(threshold, config): # What the user gave -> a probability
     if threshold != 'auto':
-        try: return float(threshold)
-        except ValueError: raise ValueError(f"threshold {threshold!r}: a probability, such as 0.9, or auto") from None
+        try: least = float(threshold)
+        except ValueError: least = math.nan
+        if not 0 <= least < 2: raise ValueError(f"threshold {threshold!r}: a probability, such as 0.9, or auto")
+        return least
     if not config.get('threshold'): raise ValueError('the threshold of this model is not known: give a probability, such as 0.9, or run `birdsort export`, which chooses one')
     return config['threshold']['confidence']
+
+def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 class Predictor:
     "A model that is loaded once and answers often; in Jupyter it shows itself as a place to drop pictures."
@@ -40,11 +46,10 @@ class Predictor:
         engine:str='auto', # onnx, int8, torch or pickle; auto takes ONNX Runtime, else PyTorch
         threshold=0, # Answers less sure than this become `NONE`: a probability, or "auto" for the model's own
         trust_pickle:bool=False, # Open `learner.pkl`, which runs the code in it
-        batch:int=32, # Pictures that the network sees at a time
     ):
         folder, named = _where(model)
-        self.model, self.batch = open_model(folder, named or engine, trust_pickle), batch
-        self.threshold, self._looking = _least(threshold, self.config), None
+        self.model = open_model(folder, named or engine, trust_pickle)
+        self.threshold, self._many, self._looking, self._turn = _least(threshold, self.config), None, None, Lock()
 
     config, labels, folder, engine = (property(lambda self, name=name: getattr(self.model, name)) for name in ('config', 'labels', 'folder', 'engine'))
 
@@ -59,21 +64,31 @@ class Predictor:
     def _row(self, p): # (c,) -> what is said
         best = {self.labels[i]: round(float(p[i]), 4) for i in (-p).argsort(kind='stable')[:5]}
         label, probability = next(iter(best.items()))
-        return dict(label=label if probability >= self.threshold else NONE, probability=probability, best=best)
+        return dict(label=label if p.max() >= self.threshold else NONE, probability=probability, best=best)
+
+    def _team(self, n): # For n pictures -> (a model, how many may ask it at a time, pictures at a time, who may ask now)
+        if n < 2 or self.engine not in ('onnx', 'int8'): return self.model, 2, 16, self._turn
+        if self._many is None: self._many = open_model(self.folder, self.engine, threads=1, config=self.config)
+        return self._many, _cores(), 4, nullcontext()
 
     def rows(self, sources:list, allow:tuple=(), seen=lambda n: None): # Pictures -> yields {label, probability, best}, or {label: None, …, error}, in order
-        coming = read_ahead(sources, self._prepare, allow, ahead=2*self.batch)
-        while some := list(itertools.islice(coming, self.batch)):
-            fine = [x for x,why in some if why is None]
-            said = iter(self.model(fine) if fine else ())
-            for x,why in some: yield self._row(next(said)) if why is None else dict(label=None, probability=None, best={}, error=why)
-            seen(len(some))
+        model, workers, n, turn = self._team(len(sources))
+        with web_for(sources, allow) as web:
+            def work(some):
+                got = read_each(some, self._prepare, web)
+                with turn: said = iter(model(fine) if (fine := [x for x,why in got if why is None]) else ())
+                return [self._row(next(said)) if why is None else dict(label=None, probability=None, best={}, error=why) for _,why in got]
+            for rows in in_threads([sources[i:i+n] for i in range(0, len(sources), n)], work, workers):
+                yield from rows
+                seen(len(rows))
 
     def __call__(self, pictures, allow:tuple=()): # A path, address, bytes, image or array, or a list of them -> {label, probability, best: {label: probability} of the first five}, or a list of them
         if isinstance(pictures, (list, tuple)): return list(self.rows(list(pictures), allow))
         if isinstance(pictures, str) and '://' in pictures: return next(self.rows([pictures], allow))
-        try: return self._row(self.model([self._prepare(pictures)])[0])
-        except (ValueError, OSError) as e: return dict(label=None, probability=None, best={}, error=str(e))
+        try:
+            x = self._prepare(pictures)
+            with self._turn if self.engine in ('torch', 'pickle') else nullcontext(): return self._row(self.model([x])[0])
+        except (ValueError, OSError, MemoryError) as e: return dict(label=None, probability=None, best={}, error=str(e) or type(e).__name__)
 
 # %% ../nbs/80_predict.ipynb #ace4fa07
 from fastcore.basics import patch
@@ -84,14 +99,15 @@ def heat(self:Predictor,
     side:int=480, # Longest side of what is shown, pixels
 ): # A `PIL.Image`; None where there is no model.safetensors to ask, or no layer that knows places
     "A picture under a heat map of what spoke for its label (`grad_cam`); `ValueError` where it is no picture."
-    image = read(picture, max(side, self.model.enough))
+    image = read(picture, max(side, self.model.enough)).copy() # It is shrunk below
     if self._looking is None and (self.folder/ENGINES['torch']).is_file() and self.config.get('library') != 'own': self._looking = open_model(self.folder, 'torch', config=self.config)
     if self._looking is None: return None
     import torch
     from birdsort.cam import grad_cam, heat
     module = self._looking.network.module
     x = torch.from_numpy(self._looking.prepare(image))[None].to(next(module.parameters()).device)
-    try: cam = grad_cam(module, x)[0].cpu().numpy()
+    try:
+        with self._turn: cam = grad_cam(module, x)[0].cpu().numpy() # It listens in on the network
     except ValueError: return None
     image.thumbnail((side, side))
     return heat(image, cam)
@@ -104,7 +120,7 @@ def fastest(
 ) -> str: # onnx or torch; auto where it is not known
     "Which engine will have answered first on this machine."
     took = (finished(project, 'export') or {}).get('seconds', {})
-    if not {'onnx', 'torch'} <= took.keys(): return 'auto'
+    if not {'onnx', 'torch'} <= took.keys() or not all((project.export/ENGINES[e]).is_file() for e in ('onnx', 'torch')): return 'auto'
     return 'torch' if n*took['torch']+loading < n*took['onnx'] else 'onnx'
 
 def predict(
@@ -135,7 +151,7 @@ def sort_into(
     "Copy pictures into a folder per label; `ValueError` for what is no file, or a label that is no folder's name."
     for r in rows:
         if not Path(r['file']).is_file(): raise ValueError(f"{r['file']} is no file: --sort-into copies files, so download it first")
-        if r['label'] and (Path(r['label']).name != r['label'] or '\\' in r['label']): raise ValueError(f"label {r['label']!r} is no name for a folder")
+        if r['label'] and not re.fullmatch(r'(?!\.\.?$)[^\\/:*?"<>|\x00-\x1f]+(?<![. ])', r['label']): raise ValueError(f"label {r['label']!r} is no name for a folder")
     counts = {}
     for r in (r for r in rows if r['label']):
         name, file = 'none_of_these' if r['label'] == NONE else r['label'], Path(r['file'])
@@ -151,6 +167,8 @@ def _copy(file, folder): # Whole or not at all, and never over another file
             if filecmp.cmp(file, to, shallow=False): return
             continue
         part = folder/f'.{file.name}.{os.getpid()}.part'
-        try: os.replace(shutil.copy2(file, part), to)
+        try: os.link(shutil.copy2(file, part), to) # Fails where somebody was faster
+        except FileExistsError: continue
+        except OSError: os.replace(part, to) # No links on this disk
         finally: part.unlink(missing_ok=True)
         return

@@ -53,7 +53,7 @@ def _say_clean(r):
 def _say_export(r):
     files = table([dict(file=f, megabytes=m) for f,m in r['megabytes'].items() if f[-4:] in ('.pkl', 'onnx', 'sors')])
     out = [f'no {f}: {why}' for f,why in r['left_out'].items()]
-    same = f"the files give the same probabilities for 32 pictures, to {max(r['apart'].values()):.0e}" if r['apart'] else ''
+    same = f"the files give the same probabilities for {r['pictures']} pictures, to {max(r['apart'].values()):.0e}" if r['apart'] else ''
     return '\n'.join(filter(None, [files, *out, same, f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card", f"pushed to {r['pushed']['address']}" if 'pushed' in r else '']))
 
 def _say_predict(r):

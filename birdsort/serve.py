@@ -55,11 +55,12 @@ class Door:
 
     async def __call__(self, scope, receive, send): # As ASGI has it
         if scope['type'] != 'http': return await self.app(scope, receive, send)
+        end = time.monotonic()+6*self.patience # For all of it
         app, size, ended, most = self.app, 0, False, self.most if scope['path'] in ('/predict', '/photo') else 100_000
         async def more():
             nonlocal size, ended
             if ended: return await receive()
-            try: message = await asyncio.wait_for(receive(), self.patience)
+            try: message = await asyncio.wait_for(receive(), min(self.patience, end-time.monotonic()))
             except asyncio.TimeoutError: raise Refusal(408, 'the rest of the request did not come') from None
             size, ended = size+len(message.get('body', b'')), not message.get('more_body')
             if size > most: raise Refusal(413, f'larger than {most/1e6:g} MB')
@@ -100,7 +101,7 @@ class Desk:
         return name
 
     def heat(self, data:bytes): # -> PIL.Image or None; one at a time, as it listens in on the network
-        with self.lock: return self.predictor.heat(data)
+        with self.lock, suppress(ValueError): return self.predictor.heat(data) # Weights that were changed on their way: an answer without its heat map
 
 # %% ../nbs/82_serve.ipynb #31ff3911
 async def _read(request, desk): # -> [(name, what the reading of it gave)], for the length of the request
@@ -235,6 +236,7 @@ def listen(
     port:int=None, # None takes 7860 or the next that is free
 ) -> socket.socket: # `ValueError` where that cannot be had
     "A socket that is listening."
+    if port and not 0 < port < 65536: raise ValueError(f'port {port}: must be 1 to 65535')
     for p in [port] if port else range(7860, 7880):
         try:
             family, _, _, _, address = socket.getaddrinfo(host, p, type=socket.SOCK_STREAM)[0]

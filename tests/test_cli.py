@@ -144,7 +144,7 @@ def test_exactly_one_json_object(birds):
     assert Path(as_json('export', *p)['learner']).is_file()
     (birds.path/'note.txt').write_text('no picture')
     rows = as_json('predict', birds.images/'garza', birds.path/'note.txt', *p)['predictions']
-    assert len(rows) == 21 and set(rows[0]) == {'file', 'label', 'probability'} and 0 <= rows[0]['probability'] <= 1
+    assert len(rows) == 21 and set(rows[0]) == {'file', 'label', 'probability', 'best'} and 0 <= rows[0]['probability'] <= 1
     assert rows[-1]['label'] is None and rows[-1]['error'] == 'not a picture'
     status = as_json('status', *p)
     assert status['next'] == 'predict' and status['labels']['garza']['kept'] == 20

@@ -129,7 +129,7 @@ def test_eight_bits_only_where_the_validation_side_does_not_suffer(exported, tmp
     project = exported[0]
     learn, config, val = bare(load_run(project)), read_config(project.export), answers(project)
     data = to_onnx(Sampled(learn.model, 64), config)
-    assert _eight_bits(data, tmp_path, config, learn, val._replace(targets=val.said))[1] is None or project.export/'model.int8.onnx' # What it does to good answers is seen in `left_out`
+    assert _eight_bits(data, tmp_path, config, learn, val._replace(targets=(val.said+1)%3))[1] is None # Nothing to lose
     for p in (upset := from_safetensors(to_safetensors(learn.model), config)).parameters(): nn.init.zeros_(p) # Says the same of everything
     monkeypatch.setattr('birdsort.export.to_int8', lambda data, batches: to_onnx(upset, config))
     small, why = _eight_bits(data, tmp_path, config, learn, val._replace(targets=val.said))
@@ -210,6 +210,6 @@ def test_changed_files_are_refused(own, exported):
 
 def test_a_label_is_no_way_out_of_the_folder(own, exported, tmp_path):
     config = json.loads((own/'config.json').read_text())
-    (own/'config.json').write_text(json.dumps(config | dict(labels=['../../out', '../out', '/out'])))
+    (own/'config.json').write_text(json.dumps(config | dict(labels=['..', '../out', '/out'])))
     one_line(birdsort('predict', picture(exported[0]), '--model', own, '--sort-into', tmp_path/'in'), 'out', 'no name for a folder')
     assert not (tmp_path/'out').exists()

@@ -69,7 +69,8 @@ def test_standard_input(project, pile):
     assert one.stdout.decode().splitlines()[1].startswith('-,'), one.stderr
     two = ask(f"{pile/'garza-0.jpg'}\n{pile/'garza-0.png'}\n".encode()).stdout.decode().splitlines()
     assert two[1].split(',')[1:3] == one.stdout.decode().splitlines()[1].split(',')[1:3] and two[2].endswith('not a picture')
-    assert b"no file, folder or address 'holiday'" in ask(b'holiday').stderr
+    assert b'holiday,,,no such file' in ask(b'holiday\n').stdout # In a list, one that is gone stops nobody
+    assert b'nothing came on standard input' in ask(b'\n').stderr
 
 
 def test_addresses_by_the_downloaders_rules(project, pile, site):
