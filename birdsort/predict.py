@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 
 from .inputs import expand, in_threads, read, read_each, web_for
-from .model import ENGINES, open_model
+from .model import ENGINES, cores, open_model
 from .project import Project, find_project, finished
 
 # %% ../nbs/80_predict.ipynb #9ca4b584
@@ -36,8 +36,6 @@ def _least(threshold, config): # What the user gave -> a probability
         return least
     if not config.get('threshold'): raise ValueError('the threshold of this model is not known: give a probability, such as 0.9, or run `birdsort export`, which chooses one')
     return config['threshold']['confidence']
-
-def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 class Predictor:
     "A model that is loaded once and answers often; in Jupyter it shows itself as a place to drop pictures."
@@ -69,7 +67,7 @@ class Predictor:
     def _team(self, n): # For n pictures -> (a model, how many may ask it at a time, pictures at a time, who may ask now)
         if n < 2 or self.engine not in ('onnx', 'int8'): return self.model, 2, 16, self._turn
         if self._many is None: self._many = open_model(self.folder, self.engine, threads=1, config=self.config)
-        return self._many, _cores(), 4, nullcontext()
+        return self._many, cores(), 4, nullcontext()
 
     def rows(self, sources:list, allow:tuple=(), seen=lambda n: None): # Pictures -> yields {label, probability, best}, or {label: None, …, error}, in order
         model, workers, n, turn = self._team(len(sources))
