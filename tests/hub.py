@@ -22,8 +22,8 @@ class Refused(Exception):
 class Repo:
     def __init__(self, private, first): self.private, self.commits = private, [first]
 
-    def commit(self, title, changed):
-        files = self.commits[-1].files | changed
+    def commit(self, title, changed, gone=()):
+        files = {k: v for k,v in (self.commits[-1].files | changed).items() if k not in gone}
         self.commits.append(Commit(hashlib.sha1(repr((self.commits[-1].oid, title, files)).encode()).hexdigest(), title, files))
 
     def at(self, revision):
@@ -177,7 +177,8 @@ class Answer(BaseHTTPRequestHandler):
         for v in (l['value'] for l in lines if l['key'] == 'lfsFile'):
             if len(self.hub.blobs.get(v['oid'], b'')) != v['size']: raise Refused(400, f"Your push was rejected because an LFS pointer pointed to a file that does not exist. Offending file: - {v['path']}")
             changed[v['path']] = File(v['oid'], v['size'], True)
-        with self.hub.lock: repo.commit(lines[0]['value']['summary'], changed)
+        gone = [l['value']['path'] for l in lines if l['key'] == 'deletedFile']
+        with self.hub.lock: repo.commit(lines[0]['value']['summary'], changed, gone)
         self.say(200, dict(success=True, commitOid=(oid := repo.at(revision).oid), commitUrl=f'{self.hub.address}/{name}/commit/{oid}', hookOutput=''))
 
     def batch(self, name):

@@ -114,8 +114,8 @@ def test_only_the_judges_name_the_test_side():
         for node in ast.walk(ast.parse(file.read_text())):
             word = getattr(node, 'attr', getattr(node, 'id', getattr(node, 'value', None)))
             if isinstance(node, (ast.Attribute, ast.Name, ast.Constant)) and word in ('test', 'keep_answers', 'ask_all'): asks.setdefault(file.stem, set()).add(word)
-    dealers, judges = dict(split={'test'}, sides={'test'}), dict(evaluate={'keep_answers', 'ask_all', 'test'}, report={'ask_all', 'test'}, folds={'test'})
-    assert asks == dealers | judges | dict(answers={'keep_answers'}) # `answers` refuses the test side
+    dealers, judges = dict(split={'test'}, sides={'test'}, card={'test'}), dict(evaluate={'keep_answers', 'ask_all', 'test'}, report={'ask_all', 'test'}, folds={'test'})
+    assert asks == dealers | judges | dict(answers={'keep_answers'}) # `answers` refuses the test side; the card says which side its numbers are from
 
 
 def test_compare_says_what_luck_explains(judged):
@@ -132,7 +132,7 @@ def test_compare_says_what_luck_explains(judged):
 def test_unknown_birds_are_refused(judged):
     project, threshold = judged[0], judged[1]['threshold']
     one_line(birdsort('predict', project.path/'unknown', '--threshold', 'auto', '--project', project.path), 'birdsort export')
-    as_json('export', '--project', project.path)
+    as_json('export', '--formats', 'onnx', '--project', project.path)
     refused = [p['label'] == 'none of these' for p in as_json('predict', project.path/'unknown', '--threshold', 'auto', '--project', project.path)['predictions']]
     assert np.mean(refused) == pytest.approx(threshold['unknown'], abs=.1)
     assert judged[1]['accuracy'] > .75 and threshold['unknown'] >= .5 and threshold['accuracy'] > .85, threshold

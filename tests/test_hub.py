@@ -104,6 +104,9 @@ def test_the_second_push_sends_what_is_new(way, export):
         third = do('push', export, NAME)
         assert hub.came-changed < 10_000 and hub.content(NAME) == whole(export)
         assert do('push', export, NAME) == third and len(hub.repos[NAME].commits) == 4, 'where nothing is new, there is no new commit'
+        (left := whole(export)).pop('learner.pkl'), (export/'learner.pkl').unlink()
+        do('push', export, NAME)
+        assert hub.content(NAME) == left, 'a model of an earlier export is still there'
 
 
 def test_a_push_that_is_cut_off_goes_on(way, export):

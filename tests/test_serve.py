@@ -25,7 +25,7 @@ def jpeg(species, seed):
 def trained(tmp_path_factory):
     "A project with an exported model."
     project = lesson_project(12, tmp_path_factory.mktemp('serve')/'birds')
-    for verb in ('split', 'train', 'export'): as_json(verb, '--project', project.path)
+    for verb in (['split'], ['train'], ['export', '--formats', 'onnx,safetensors']): as_json(*verb, '--project', project.path)
     return project
 
 
