@@ -31,7 +31,9 @@ def decode(
             if im.width*im.height > MAX_PIXELS: raise ValueError(f'too many pixels: {im.width} x {im.height}')
             if side and im.mode == 'RGB': im.draft('RGB', (side, side))
             im.load()
-            return on_white(im.transpose(_TURN[t]) if (t := _turned(im)) else im)
+            im = on_white(im.transpose(_TURN[t]) if (t := _turned(im)) else im)
+            im.info.pop('exif', None) # It would tell the next reader to turn it again
+            return im
     except UnidentifiedImageError: raise ValueError('not a picture') from None
     except FileNotFoundError: raise ValueError('no such file') from None
     except Image.DecompressionBombError: raise ValueError('too many pixels') from None
