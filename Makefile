@@ -8,14 +8,16 @@ BIN := $(VENV)/bin
 DEMO ?= data/demo
 # What waits for servers and browsers, apart from what trains.
 WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py tests/test_serve.py tests/test_predict.py tests/test_javascript.py tests/test_hub.py
+# The recipes, each beside the others.
+RECIPES := tests/test_bow.py tests/test_sweep.py tests/test_gan.py
 # What trains, stops, resumes and judges; a part of its own, so that the parts take as long as each other.
 TRAINING := tests/test_train.py tests/test_training.py tests/test_evaluate.py
 # Tests share the processor: one thread each is faster than two that fight.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-SPECIAL := $(WEB) $(TRAINING)
+SPECIAL := $(WEB) $(TRAINING) $(RECIPES)
 
-.PHONY: help install demo test check-sync check-notebooks check-tests check-training check-web check-newest readme lab clean
+.PHONY: help install demo test check-sync check-notebooks check-tests check-training check-web check-recipes check-newest readme lab clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -46,7 +48,7 @@ demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
 test: install $(NEWEST)/.installed $(NODE)/.installed check-sync ## everything that CI checks
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web check-recipes
 	@$(MAKE) --no-print-directory check-newest
 	@echo "all checks passed"
 
@@ -64,6 +66,9 @@ check-tests: $(VENV)/.installed
 
 check-training: $(VENV)/.installed
 	@$(ONE) $(BIN)/python -m pytest -q $(TRAINING) --durations=5
+
+check-recipes: $(VENV)/.installed
+	@$(ONE) $(BIN)/python -m pytest -q $(RECIPES) --durations=5
 
 check-newest: $(NEWEST)/.installed
 	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/newest.py

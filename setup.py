@@ -17,6 +17,6 @@ setup(
     packages=[*find_packages(include=['birdsort', 'birdsort.*']), 'birdsort.notebooks'],
     package_dir={'birdsort': 'birdsort', 'birdsort.notebooks': 'nbs'},
     package_data={'birdsort.notebooks': ['*.ipynb']},
-    install_requires=cfg['requirements'].split(), extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'serve', 'distributed', 'tensorboard')},
+    install_requires=cfg['requirements'].split(), extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'serve', 'distributed', 'tensorboard', 'ray')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['birdsort=birdsort._modidx:d']},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Programming Language :: Python :: 3'])

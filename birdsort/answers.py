@@ -7,6 +7,7 @@ __all__ = ['Answers', 'ask', 'averaged', 'strangers', 'keep_answers', 'answers']
 
 # %% ../nbs/55_answers.ipynb #9e57f32c
 import io
+from contextlib import nullcontext
 from typing import NamedTuple
 from zipfile import BadZipFile
 
@@ -19,7 +20,7 @@ from .data import naming_broken
 from .picture import decode
 from .project import SUFFIXES, Project, signature, write_whole
 from .learner import make_learner
-from .runs import last_run, load_run, run_note, run_settings
+from .runs import last_run, load_run, open_recipe, run_note, run_settings
 from .sides import SIDES, Sides, read_sides
 from .speed import forwarding, in_precision, kept_memory, own_rng
 
@@ -48,7 +49,8 @@ def ask(
     pairs:list, # (file, label) pairs
     quiet:bool=False, # No progress bar
 ) -> Answers: # In the order of the pairs
-    "What a network says of pictures and of their mirror images."
+    "What a network says of pictures and of their mirror images; a recipe's run has its own way to say it."
+    if not hasattr(learn, 'model'): return learn.ask(pairs, quiet)
     vocab, inner, dl = list(learn.dls.vocab), learn.model.forward, learn.dls.test_dl([f for f,_ in pairs])
     def both(x):
         bar.update(len(x))
@@ -70,6 +72,7 @@ def _packed(**arrays):
 
 def _untrained(project, folder): # The learner of a run that has learned nothing
     s = run_settings(folder)
+    if run_note(folder).get('recipe'): return open_recipe(project, folder, 'random')
     if own := run_note(folder).get('own'): raise ValueError(f'{folder.name} is of a network of your own, {own}: its random weights are not known')
     with own_rng(s.seed): return make_learner(project, folder, s, pretrained=False)
 
@@ -107,7 +110,7 @@ def keep_answers(
     sign = signature(1, run_note(folder)['signature'], [[str(f), l, f.stat().st_mtime_ns] for f,l in pairs])
     if (kept := _read(file)) and kept['signature'] == sign: return Answers([f for f,_ in pairs], kept['probs'], kept['targets'], kept['vocab'].tolist(), side, kept['mirrored'])
     learn = learn or (_untrained(project, folder) if weights == 'random' else load_run(project, run, weights))
-    with kept_memory(not torch.cuda.is_available()), in_precision(learn, run_note(folder)['precision']), naming_broken(Sides(pairs, [], []), project): found = ask(learn, pairs, quiet)
+    with kept_memory(not torch.cuda.is_available()), naming_broken(Sides(pairs, [], []), project), in_precision(learn, run_note(folder)['precision']) if hasattr(learn, 'model') else nullcontext(): found = ask(learn, pairs, quiet)
     write_whole(file, _packed(files=np.array([str(f) for f,_ in pairs]), probs=found.probs, mirrored=found.mirrored, targets=found.targets, vocab=np.array(found.vocab), signature=np.array(sign)))
     return found._replace(side=side)
 

@@ -30,13 +30,13 @@ def ask_all(
     model:nn.Module=None, # The network, where it was one of one's own
     learn:Learner=None, # From `load_run`, where it is loaded already
     quiet:bool=False, # No progress bar
-) -> dict: # {train, val, test, "test, stage one", unknown where there is such a folder}: `Answers`
+) -> dict: # {train, val, test, "test, stage one" where there are stages, unknown where there is such a folder}: `Answers`
     "Every side through a run's network, and what lies in `unknown/`, which are pictures of none of the labels; `ValueError` where there is no test side."
     folder = last_run(project, run)
     learn = learn or load_run(project, folder.name, model=model)
     if not learn.dls.sides.test: raise ValueError('there is no test side to judge by: add a folder test, or rows whose side is test')
     found = {side: keep_answers(project, folder.name, side, learn=learn, quiet=quiet) for side in (*Sides._fields, 'unknown')}
-    found['test, stage one'] = keep_answers(project, folder.name, 'test', 'stage_one', learn=model and load_run(project, folder.name, 'stage_one', deepcopy(model)), quiet=quiet)
+    if not run_note(folder).get('recipe'): found['test, stage one'] = keep_answers(project, folder.name, 'test', 'stage_one', learn=model and load_run(project, folder.name, 'stage_one', deepcopy(model)), quiet=quiet)
     return {k: a for k,a in found.items() if a}
 
 # %% ../nbs/60_evaluate.ipynb #54260cbb
@@ -77,10 +77,10 @@ def _jpeg(image):
     return out.getvalue()
 
 def _pictures(folder, learn, tables, calm, found, temperature, threshold): # name -> bytes
-    test, first = tables['test'], tables['test, stage one']
+    test, first = tables['test'], tables.get('test, stage one')
     look = find_mistakes(test)
-    plots = dict(history=plot_history(folder), sides=plot_sides(learn.dls.sides), per_label=plot_per_label(found),
-                 confusion_stage_one=plot_confusion(first, f'after stage one: {first.right.mean():.3f} of {len(first.right)}'), confusion_best=plot_confusion(test, f'best: {test.right.mean():.3f} of {len(test.right)}'),
+    staged = dict(history=plot_history(folder), confusion_stage_one=plot_confusion(first, f'after stage one: {first.right.mean():.3f} of {len(first.right)}')) if first else {}
+    plots = dict(**staged, sides=plot_sides(learn.dls.sides), per_label=plot_per_label(found), confusion_best=plot_confusion(test, f'best: {test.right.mean():.3f} of {len(test.right)}'),
                  reliability=plot_reliability(test, calm, temperature), coverage=plot_coverage(calm, threshold))
     pages = {name: show_mistakes(learn, test, getattr(look, name)) for name in ('sure_and_wrong', 'unsure', 'confused')}
     return {f'{k}.png': _png(f) for k,f in plots.items()} | {f'{k}.jpg': _jpeg(p) for k,p in pages.items() if p}
@@ -92,7 +92,7 @@ def evaluate(
     model:nn.Module=None, # The network, where it was one of one's own
     quiet:bool=False, # No progress bar
     precision:float=None, # Wanted share of right ones among the answers that are trusted, 0 to 1; None takes what was wanted last for this run, or 0.95
-) -> dict: # {run, n, every number of `numbers`, intervals, per_label, stage_one: {…}, sides: {side: {n, accuracy, low, high, loss, f1_macro}}, temperature, threshold: {precision, confidence, answered, accuracy, unknown: share of the pictures in `unknown/` that it refuses}, reports}
+) -> dict: # {run, n, every number of `numbers`, intervals, per_label, stage_one: {…} or None for a recipe, sides: {side: {n, accuracy, low, high, loss, f1_macro}}, temperature, threshold: {precision, confidence, answered, accuracy, unknown: share of the pictures in `unknown/` that it refuses}, reports}
     "Judge a run by the test side, after stage one and after stage two."
     folder = last_run(project, run)
     run, made, s = folder.name, run_note(folder)['signature'], run_settings(folder)
@@ -107,7 +107,7 @@ def evaluate(
     temperature = fit_temperature(tables['val'])
     calm = {k: warmed(a, temperature) for k,a in tables.items()}
     confidence = threshold_for(calm['val'], precision)
-    test, found, one = tables['test'], score(tables['test']), numbers(tables['test, stage one'])
+    test, found, one = tables['test'], score(tables['test']), numbers(tables['test, stage one']) if 'test, stage one' in tables else None
     given = calm['test'].sure >= confidence
     threshold = dict(precision=precision, confidence=confidence, answered=float(given.mean()), accuracy=float(test.right[given].mean()) if given.any() else None,
                      unknown=float((calm['unknown'].sure < confidence).mean()) if 'unknown' in tables else None)

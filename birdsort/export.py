@@ -159,6 +159,7 @@ def export(
     "Write a run's best weights in every format that is wanted, checked against each other; `ValueError` for an unknown format."
     if bad := [f for f in formats if f not in FORMATS]: raise ValueError(f"format {bad[0]!r}: must be {', '.join(FORMATS)}")
     folder = last_run(project, run)
+    if recipe := run_note(folder).get('recipe'): raise ValueError(f'{folder.name} is of the recipe {recipe}, and no network: export writes networks, so name the run of one with --run, or run `birdsort train` first')
     run, made, s = folder.name, run_note(folder)['signature'], run_settings(folder)
     judged = finished(project, 'evaluate') or {}
     judged = judged if judged.get('run') == run and 'threshold' in judged else None

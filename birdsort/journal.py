@@ -149,7 +149,7 @@ def _tally(counts): # {(state, reason): n} -> {found, kept, waiting, removed, re
     reasons = {}
     for (s, r),n in counts.items():
         if s == 'rejected': reasons[(r or '?').split(':')[0]] = reasons.get((r or '?').split(':')[0], 0) + n
-    return dict(found=sum(counts.values()), kept=of('kept'), waiting=of('asked'), removed=of('removed'), rejected=dict(sorted(reasons.items(), key=lambda x: -x[1])))
+    return dict(found=sum(counts.values())-of('generated'), kept=of('kept'), waiting=of('asked'), removed=of('removed'), rejected=dict(sorted(reasons.items(), key=lambda x: -x[1])))
 
 def tally(
     project:Project, # Its catalogue is counted

@@ -60,8 +60,9 @@ def seen(
     side:int=224, # Longest side of the pictures, pixels
 ) -> list: # (picture, the same under a heat map of the label that was said), PIL images; the picture twice where the network cannot tell
     "Pictures, and what spoke for the answer in each."
-    if not which: return []
     files, pictures = [answers.files[i] for i in which], []
+    if not hasattr(learn, 'model'): return [learn.look(f, side, int(answers.said[i])) for f,i in zip(files, which)]
+    if not which: return []
     dl = learn.dls.test_dl(files, bs=min(16, len(files)))
     try: cams = [c for (x, *_),at in zip(dl, range(0, len(files), dl.bs)) for c in grad_cam(learn.model, x.as_subclass(torch.Tensor), torch.from_numpy(answers.said[which[at:at+len(x)]]))]
     except ValueError: cams = [] # No layer knows places

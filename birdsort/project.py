@@ -25,7 +25,7 @@ COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'li
 _SCHEMA = """
 create table if not exists picture (id integer primary key, label text not null, source text, query text, address text,
   page text, title text, author text, licence text,
-  state text not null check (state in ('asked', 'kept', 'removed', 'rejected')), reason text,
+  state text not null check (state in ('asked', 'kept', 'removed', 'rejected', 'generated')), reason text,
   name text, sha256 text, bytes integer, width integer, height integer, split text, added text, unique (label, address));
 create index if not exists picture_file on picture (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);

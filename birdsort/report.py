@@ -6,7 +6,7 @@
 __all__ = ['Heading', 'Text', 'Table', 'Plots', 'Gallery', 'to_html', 'to_markdown', 'report']
 
 # %% ../nbs/62_report.ipynb #c40b3932
-import base64, html, io, time
+import base64, hashlib, html, io, time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -40,12 +40,24 @@ def _jpeg(image):
     image.convert('RGB').save(out := io.BytesIO(), 'JPEG', quality=75)
     return out.getvalue()
 
+_SORT = """for (const head of document.querySelectorAll('thead th')) {
+  head.tabIndex = 0; head.style.cursor = 'pointer'; head.title = 'sort by this'
+  const sort = () => {
+    const at = head.cellIndex, body = head.closest('table').tBodies[0], up = head.ariaSort !== 'ascending', text = row => row.cells[at].textContent.trim()
+    const by = (a, b) => (a === '') - (b === '') || (up ? 1 : -1) * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b)
+    for (const other of head.parentNode.cells) other.ariaSort = 'none'
+    head.ariaSort = up ? 'ascending' : 'descending'
+    body.append(...[...body.rows].sort((a, b) => by(text(a), text(b))))
+  }
+  head.onclick = sort; head.onkeydown = e => { if (e.key === 'Enter') sort() }
+}"""
+
 def _html(block):
     esc = lambda t: html.escape(str(t))
     if isinstance(block, Heading): return f'<h2>{esc(block.text)}</h2>'
     if isinstance(block, Text): return f'<p>{esc(block.text)}</p>'
     if isinstance(block, Table): return f'<div class="wide">{block.rows.to_html(border=0, na_rep="", index_names=False)}</div>'
-    if isinstance(block, Plots): return f'<figure><div class="p">{"".join(_img(f.read_bytes(), "png", block.says) for f in block.files)}</div><figcaption>{esc(block.says)}</figcaption></figure>'
+    if isinstance(block, Plots): return f'<figure><div class="p">{"".join(_img(f.read_bytes(), "jpeg" if f.suffix == ".jpg" else "png", block.says) for f in block.files)}</div><figcaption>{esc(block.says)}</figcaption></figure>'
     figures = ''.join(f'<figure>{_img(_jpeg(im), "jpeg", t)} {_img(_jpeg(hot), "jpeg", "what spoke for the answer")}<figcaption>{esc(t)}<br><small>{esc(name)}</small></figcaption></figure>' for im,hot,t,name in block.pictures)
     return f'<p>{esc(block.says)}</p><div class="g">{figures}</div>'
 
@@ -53,11 +65,13 @@ def _html(block):
 def to_html(
     title:str, # Of the page
     blocks:list, # Of the above
+    sortable:bool=False, # A click on a column's name sorts its table
 ) -> str: # A page that needs nothing else
     "Blocks as one HTML file."
-    csp = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    script = _SORT if sortable else ''
+    csp = "default-src 'none'; img-src data:; style-src 'unsafe-inline'" + (f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else '')
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{csp}"><link rel="icon" href="data:,">'
-    return f'{head}<title>{html.escape(title)}</title><style>{_STYLE}</style><h1>{html.escape(title)}</h1>\n' + '\n'.join(map(_html, blocks)) + '</html>\n'
+    return f'{head}<title>{html.escape(title)}</title><style>{_STYLE}</style><h1>{html.escape(title)}</h1>\n' + '\n'.join(map(_html, blocks)) + (f'<script>{script}</script>' if script else '') + '</html>\n'
 
 # %% ../nbs/62_report.ipynb #61cf9ae1
 def _plain(text): return html.escape(str(text), quote=False)
@@ -107,6 +121,10 @@ def _training(project, folder, reports):
     yield Heading('How the pictures were dealt')
     yield Plots([reports/'sides.png'], 'Pictures per label on each side' + ('.' if s.train.data else '; copies of one picture stand on one side.'))
     yield Heading('How it was trained')
+    if recipe := note.get('recipe'):
+        yield Text(f"By the recipe {recipe}, in {note['seconds']:.0f} seconds: {', '.join(f'{k} {v}' for k,v in note[recipe].items())}.")
+        if (words := folder/'words.jpg').is_file(): yield Plots([write_whole(reports/words.name, words.read_bytes())], 'Visual words, each as the patches that are nearest to it.')
+        return
     yield Text(f"{note.get('own') or s.architecture.replace(chr(92), '/').rpartition('/')[2]}, {'pretrained' if s.pretrained else 'from random weights'}, {s.image_size} pixels, batches of {s.batch_size}, seed {s.seed}, {note['precision']}, {note['seconds']:.0f} seconds.")
     yield Table(pd.DataFrame(note['stages']).set_index('name').round(3).rename(columns=_words))
     yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; the dotted line is where stage two begins.')
@@ -121,7 +139,8 @@ def _quality(result, reports):
     yield Text('From and to are the 95 % interval: of a hundred such intervals, each from other test pictures of the same kind, about 95 would hold the true number.')
     yield Table(pd.DataFrame(result['sides']).T.astype(dict(n=int)).round(3).rename(columns=_words))
     yield Text('Averaged is the mean of what is said of a picture and of its mirror image (test-time augmentation).')
-    yield Plots([reports/'confusion_best.png', reports/'confusion_stage_one.png'], 'Rows are what it is, columns what the network says; beside it the same after stage one, to see what fine-tuning has bought.')
+    staged = result['stage_one'] is not None
+    yield Plots([reports/f'confusion_{k}.png' for k in ('best', 'stage_one')[:1+staged]], f"Rows are what it is, columns what {'the network says; beside it the same after stage one, to see what fine-tuning has bought' if staged else 'is said'}.")
     yield Plots([reports/'per_label.png'], 'Precision and recall per label, with 95 % intervals; in brackets the number of test pictures.')
 
 def _repeated(project, folder): # What `evaluate --folds` or `--seeds` gave for these settings, where that was done

@@ -6,11 +6,12 @@
 __all__ = ['Rows', 'fill', 'room_for', 'RowsDL', 'rows_loader', 'subset', 'batch_of', 'cached', 'tidy']
 
 # %% ../nbs/42_rows.ipynb #42c71280
-import os, shutil
+import os, shutil, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.torch_core import TensorCategory, TensorImage, distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import chunked
@@ -57,9 +58,13 @@ def fill(
     return rows
 
 def _fill(rows, n, make, step, desc, quiet):
-    if len(rows) == n: return os.utime(rows.file) # In use: `tidy` keeps what is newest
+    rows.file.parent.mkdir(exist_ok=True)
+    with FileLock(f'{rows.file}.lock'): # Of several trainings that want the same, the first makes it
+        if len(rows) < n: _make(rows, n, make, step, desc, quiet)
+    os.utime(rows.file)
+
+def _make(rows, n, make, step, desc, quiet):
     part = Rows(f'{rows.file}.part', rows.shape, rows.dtype)
-    part.file.parent.mkdir(exist_ok=True)
     done = min(len(part), n)//step*step
     if part.file.is_file(): os.truncate(part.file, done*rows.width)
     with tqdm(total=n, initial=done, desc=desc, unit='picture', disable=quiet, leave=False) as bar:
@@ -82,6 +87,7 @@ def room_for(
 class RowsDL(TfmdDL):
     "A fastai loader whose batches come from `Rows`; made by `rows_loader`."
     def create_batches(self, samps):
+        os.utime(self.rows.file) # In use: `tidy` leaves it
         with ThreadPoolExecutor(1) as ahead:
             last = None
             for ids in chunked(samps, self.bs, self.drop_last):
@@ -156,6 +162,8 @@ def tidy(
     folder:Path, # Of caches
     keep:int=8, # Files; a run uses up to six
 ):
-    "Remove all but the newest files of a cache."
+    "Remove all but the newest files of a cache, and those that were in use within the last hour."
     if rank_distrib(): return
-    for f in sorted(folder.glob('*'), key=lambda f: f.stat().st_mtime)[:-keep]: f.unlink(missing_ok=True)
+    used = lambda f: f.stat().st_mtime if f.exists() else 0 # Others tidy, too
+    for f in (f for f in sorted((f for f in folder.glob('*') if f.is_file() and f.suffix != '.lock'), key=used)[:-keep] if used(f) < time.time()-3600):
+        for g in (f, f.with_name(f'{f.name}.lock')): g.unlink(missing_ok=True)

@@ -76,12 +76,29 @@ def _say_evaluate(r):
     if 'rows' in r: return (table(r['rows']) + f"\naccuracy {r['accuracy']['mean']:.3f} ± {r['accuracy']['sd']:.3f}, macro F1 {r['f1_macro']['mean']:.3f} ± {r['f1_macro']['sd']:.3f} (mean ± standard deviation"
                             + ('' if r['whole'] else ', of stage one, the body frozen') + f"), {r['seconds']:.0f} s in all")
     (low, high), t = r['intervals']['accuracy'], r['threshold']
-    return (table([dict(label=l, **{k: v[k] for k in ('n', 'precision', 'recall', 'f1')}) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test pictures (after stage one {r['stage_one']['accuracy']:.3f}), "
+    one = f" (after stage one {r['stage_one']['accuracy']:.3f})" if r['stage_one'] else ''
+    return (table([dict(label=l, **{k: v[k] for k in ('n', 'precision', 'recall', 'f1')}) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test pictures{one}, "
             f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\n" + ('no answer is sure enough to be trusted' if t['confidence'] > 1 else f"when at least {t['confidence']:.2f} sure, it answers {t['answered']:.0%} of them") + (f", {t['accuracy']:.1%} of those right" if t['accuracy'] is not None else '')
             + f"\npictures in {r['reports']}; `birdsort report` tells the whole story on one page")
 def _say_compare(r): return table(r['rows']) + f"\non {r['n']} validation pictures:\n" + '\n'.join(p['words'] for p in r['pairs'])
 def _say_report(r): return f"{r['report']}\n{r['markdown']}"
 def _say_serve(r): return ''
+
+def _say_bow(r):
+    tried = table([{k: v for k,v in t.items() if k in ('train', 'validation', 'seconds') or len({str(o[k]) for o in r['tried']}) > 1} for t in r['tried']])
+    return f"{tried}\n{', '.join(f'{k} {v}' for k,v in r['options'].items())}\naccuracy {r['train']:.3f} on train, {r['validation']:.3f} on validation, {r['seconds']:.0f} s in all; the words: {r['words']}\nnext: birdsort report --run {r['run']}"
+def _say_sweep(r):
+    rows = [{k: v for k,v in t.items() if k not in ('error', 'run')} | dict(parameters=f"{t['parameters']/1e6:.1f} M" if t['parameters'] else None) for t in r['rows']]
+    failed = [f"{t['arch']}: {t['error']}" for t in r['rows'] if t['error']]
+    best = f"best by validation: {r['best']['arch']}, {r['best']['validation_accuracy']:.3f}, run {r['best']['run']}; `birdsort evaluate` judges it by the test side" if r['best'] else 'none was trained'
+    return '\n'.join([table(rows), *failed, best, f"{r['tables']['html']}, {r['seconds']:.0f} s in all"])
+def _say_gan(r):
+    if 'files' in r: return f"{len(r['files'])} pictures: {r['files'][0]} and on"
+    if 'picture' in r: return r['picture']
+    if 'added' in r: return f"{r['label']}: {r['added']} added to the train side, {r['removed']} taken out, {len(r['names'])} there now\nnext: birdsort train, then birdsort compare"
+    judged = '' if r['frechet_last'] is None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now (real pictures: {r['frechet_real']:.1f})" if r['frechet_real'] is not None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"
+    sure = f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real ones {r['sure_real']:.0%})" if r.get('sure') is not None and r.get('sure_real') is not None else ''
+    return '\n'.join([f"{r['epochs']} epochs, {r['seconds']:.0f} s{judged}{sure}", *r['warnings'], f"{r['grid']}, the film: {r['film']}"])
 def _say_status(r): return f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: birdsort {r['next']} --project {r['project']}"
 def _say_run(r): return f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"
 

@@ -105,7 +105,7 @@ class Settings:
     pretrained:bool = True # Begin from downloaded weights; false begins from random ones
     image_size:int = 224 # Side of the square that the network sees, pixels
     batch_size:int = 32 # Pictures per training step
-    epochs:tuple = (10, 10) # Epochs of stage one (one-cycle) and stage two (fine-tune)
+    epochs:tuple = (10, 10) # Epochs of stage one (one-cycle) and stage two (fine-tune, 0 leaves it out)
     train:Training = field(default_factory=Training) # How to train
     labels:dict = field(default_factory=lambda: dict(STUDY)) # Label -> what to search for, one query or several
 
@@ -148,7 +148,7 @@ _CHECKS = dict(n=_whole(1, 100_000), ratio=_check_ratio, seed=_whole(0, 2**32-1)
     source=lambda v: 'needs at least one source, such as ["google"]' if v == () else _texts(_check_source)(v), licence=_texts(lambda v: None if v in LICENCES else unknown('licence', v, LICENCES)),
     allow=_texts(lambda v: None), noai=_yes, pretrained=_yes, min_side=_whole(1, 10_000), max_side=lambda v: None if v == 0 and type(v) is int else _whole(64, 100_000)(v),
     image_size=_whole(32, 1024), batch_size=_whole(2, 4096),
-    epochs=lambda v: None if _numbers(v, 2) and all(type(e) is int and 1 <= e <= 1000 for e in v) else 'must be two whole numbers from 1 to 1000')
+    epochs=lambda v: None if _numbers(v, 2) and all(type(e) is int and low <= e <= 1000 for e,low in zip(v, (1, 0))) else 'must be two whole numbers to 1000, the first at least 1')
 
 # %% ../nbs/00_settings.ipynb #a0e9e2a0
 def _among(*allowed): return lambda v: None if v in allowed else unknown('word', v, allowed)

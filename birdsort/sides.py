@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .project import Project, list_pictures, listing, signature
 from .settings import Settings
-from .split import SIDES, find_copies, group_files, plan_split
+from .split import GENERATED, SIDES, find_copies, group_files, plan_split
 
 # %% ../nbs/35_sides.ipynb #de839f0e
 class Sides(NamedTuple):
@@ -100,7 +100,7 @@ def sides_signature(
 ) -> str: # Changes when a picture of theirs does
     "A short hash of the pictures that a run learns from and is chosen by."
     s = settings or project.settings
-    if not s.train.data: return signature(*(listing(project.split/side) for side in SIDES[:3 if test else 2]))
+    if not s.train.data: return signature(*([f for f in listing(project.split/side) if not f[1].startswith(GENERATED)] for side in SIDES[:3 if test else 2]))
     path = Path(s.train.data)
     if path.is_dir(): return signature(str(path), s.ratio, s.seed, listing(path), *(listing(path/d) for d in ('train', *_VAL, *(['test'] if test else []))))
     return signature(str(path), s.ratio, s.seed, path.read_text(encoding='utf-8-sig'), _stats(path)) if path.is_file() else signature(str(path))
@@ -117,4 +117,5 @@ def train_signature(
     s = settings or project.settings
     weights = Path(s.architecture.removeprefix('local-dir:')) if s.architecture.startswith('local-dir:') else None
     made = sorted([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in weights.iterdir()) if weights and weights.is_dir() else []
-    return signature(sides_signature(project, s), made, s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed, asdict(s.train))
+    drawn = [] if s.train.data else [f for f in listing(project.split/'train') if f[1].startswith(GENERATED)]
+    return signature(sides_signature(project, s), made + drawn, s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed, asdict(s.train))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-FOLDERS = {'aviary': 5, 'sources': 9, 'cleaning': 19} # The floor of each folder of notebooks
+FOLDERS = {'aviary': 5, 'sources': 9, 'cleaning': 19, 'words': 91, 'dcgan': 91, 'commands': 2000} # The floor of each folder of notebooks
 NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
 
 
@@ -16,7 +16,7 @@ def exports(notebook):
 
 
 def floor(notebook):
-    "Where a notebook stands: by its number; a folder's notebooks side by side on its floor; recipes above every stage, the command line above all."
+    "Where a notebook stands: by its number; a folder's notebooks side by side on its floor; their parts and the recipes above every stage, the command line above all."
     number = int((re.match(r'\d+', notebook.name) or ['1000'])[0])
     if exports(notebook) == 'cli': return 10_000
     return FOLDERS[notebook.parent.name]+number/100 if notebook.parent.name in FOLDERS else number
