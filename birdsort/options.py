@@ -20,7 +20,7 @@ class pair(tuple): "The annotation of an option that takes two words."
 
 class _Several(argparse.Action): # --licence cc0,cc-by, or --licence cc0 --licence cc-by; commas within an address stay
     def __call__(self, parser, namespace, text, option=None):
-        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *re.split(r'\s*,\s*(?=[\w.-]+(?:[=:,]|\s|$))', text.strip())))
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *re.split(r'\s*,\s*(?![^\[]*\])(?=[\w.-]+(?:[=:,]|\s|$))', text.strip())))
 
 def _value(default): # The type of an option, by the setting's default
     def read(text):

@@ -59,7 +59,7 @@ def keep_run(
     note:dict, # See `run_note`; run is added
 ) -> Path: # The run's folder, `models/<number>_<what>/`
     "Give a run its number, its note and its place."
-    with FileLock(project.models/'.lock'):
+    with FileLock(project.path/'.runs.lock'):
         run = f"{max((int(d.name.split('_')[0]) for d in runs(project)), default=0)+1:03d}_{what}"
         write_whole(part/'run.json', json.dumps(dict(run=run) | note, indent=1))
         return part.replace(project.models/run)
@@ -75,7 +75,7 @@ def open_recipe(
     if weights != 'best': raise ValueError(f'{folder.name} is of the recipe {recipe}, which has no stages: name it without /{weights}')
     if not str(recipe).isidentifier(): raise ValueError(f'{folder/"run.json"}: {recipe!r} is no recipe')
     try: opening = import_module(f'birdsort.recipes.{recipe}').open_run
-    except ModuleNotFoundError as e: raise ValueError(f'{folder.name} is of the recipe {recipe!r}, which this birdsort does not have ({e})') from None
+    except (ModuleNotFoundError, AttributeError) as e: raise ValueError(f'{folder.name} is of the recipe {recipe!r}, which this birdsort does not have ({e})') from None
     return opening(project, folder)
 
 def load_run(

@@ -88,16 +88,19 @@ def _say_bow(r):
     tried = table([{k: v for k,v in t.items() if k in ('train', 'validation', 'seconds') or len({str(o[k]) for o in r['tried']}) > 1} for t in r['tried']])
     return f"{tried}\n{', '.join(f'{k} {v}' for k,v in r['options'].items())}\naccuracy {r['train']:.3f} on train, {r['validation']:.3f} on validation, {r['seconds']:.0f} s in all; the words: {r['words']}\nnext: birdsort report --run {r['run']}"
 def _say_sweep(r):
-    rows = [{k: v for k,v in t.items() if k not in ('error', 'run')} | dict(parameters=f"{t['parameters']/1e6:.1f} M" if t['parameters'] else None) for t in r['rows']]
-    failed = [f"{t['arch']}: {t['error']}" for t in r['rows'] if t['error']]
-    best = f"best by validation: {r['best']['arch']}, {r['best']['validation_accuracy']:.3f}, run {r['best']['run']}; `birdsort evaluate` judges it by the test side" if r['best'] else 'none was trained'
+    short, own = dict(train_accuracy='train', validation_accuracy='validation', early_stop='early stop', memory='MB'), ('train_accuracy', 'validation_accuracy', 'gap', 'loss', 'seconds')
+    tried = [k for k in r['rows'][0] if k not in (*own, 'arch', 'run', 'parameters', 'epochs', 'early_stop', 'memory', 'error')]
+    rows = [{short.get(k, k): f'{v:g}' if k in tried and isinstance(v, float) else v for k,v in t.items() if k != 'error'} | dict(parameters=f"{t['parameters']/1e6:.1f} M" if t['parameters'] else None) for t in sorted(r['rows'], key=lambda t: -(t['validation_accuracy'] or 0))]
+    name = lambda t: ' '.join([t['arch'], *(f'{k}={t[k]}' for k in tried)])
+    failed = [f"{name(t)}: {t['error']}" for t in r['rows'] if t['error']]
+    best = f"best by validation: {name(r['best'])}, {r['best']['validation_accuracy']:.3f}, run {r['best']['run']}; `birdsort evaluate` judges it by the test side" if r['best'] else 'none was trained'
     return '\n'.join([table(rows), *failed, best, f"{r['tables']['html']}, {r['seconds']:.0f} s in all"])
 def _say_gan(r):
     if 'files' in r: return f"{len(r['files'])} pictures: {r['files'][0]} and on"
     if 'picture' in r: return r['picture']
     if 'added' in r: return f"{r['label']}: {r['added']} added to the train side, {r['removed']} taken out, {len(r['names'])} there now\nnext: birdsort train, then birdsort compare"
-    judged = '' if r['frechet_last'] is None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now (real pictures: {r['frechet_real']:.1f})" if r['frechet_real'] is not None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"
-    sure = f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real ones {r['sure_real']:.0%})" if r.get('sure') is not None and r.get('sure_real') is not None else ''
+    judged = '' if None in (r['frechet_first'], r['frechet_last']) else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now (real pictures: {r['frechet_real']:.1f})" if r['frechet_real'] is not None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"
+    sure = '' if r.get('of_label') else f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real ones {r['sure_real']:.0%})" if r.get('sure') is not None and r.get('sure_real') is not None else ''
     return '\n'.join([f"{r['epochs']} epochs, {r['seconds']:.0f} s{judged}{sure}", *r['warnings'], f"{r['grid']}, the film: {r['film']}"])
 def _say_status(r): return f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: birdsort {r['next']} --project {r['project']}"
 def _say_run(r): return f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"

@@ -7,7 +7,7 @@ __all__ = ['SIDES', 'NOTE', 'GENERATED', 'plan_split', 'count_labels', 'split_si
            'current_split', 'split', 'find_leaks']
 
 # %% ../nbs/30_split.ipynb #16a9657c
-import json, shutil
+import json, re, shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +84,7 @@ def group_files(
 
 # %% ../nbs/30_split.ipynb #2c811d23
 NOTE = '.split.json' # In `split/`: the signature and the counts
-GENERATED = 'generated_' # So begin the names of pictures in `split/train` that a network has drawn; a new split is without them
+GENERATED = re.compile(r'generated_[0-9a-f]{12}\.png') # So are pictures in `split/train` named that a network has drawn; a new split is without them
 
 def _note(project):
     try: return json.loads((project.split/NOTE).read_text(encoding='utf-8'))
@@ -92,7 +92,7 @@ def _note(project):
 
 def _count(folder, labels): # Pictures of each label on each side
     found = {d: list_pictures(folder/d) for d in SIDES}
-    return {d: {l: sum(not f.name.startswith(GENERATED) for f in found[d].get(l, [])) for l in labels} for d in SIDES}
+    return {d: {l: sum(not GENERATED.fullmatch(f.name) for f in found[d].get(l, [])) for l in labels} for d in SIDES}
 
 def current_split(
     project:Project, # Its `split/` is looked at

@@ -107,8 +107,10 @@ def _label(project, label):
 def _trained(project, data, label): # The folder of the GAN that is meant
     if data: return Path(_home(data))
     if label: return find_project(project).models/f'gan_{label}'
-    try: here = find_project(project).models
-    except FileNotFoundError: here = Path('models')
-    found = [f.parent for d in (here, Path('data')) for f in sorted(d.glob('gan_*/gan.json'))]
+    try: places = [find_project(project).models]
+    except FileNotFoundError:
+        if project: raise
+        places = []
+    found = [f.parent for d in places + ([] if project else [Path('data')]) for f in sorted(d.glob('gan_*/gan.json'))]
     if len(found) != 1: raise ValueError(f"which GAN? {len(found)} are trained here: name one with --gan FOLDER{': ' if found else ''}{', '.join(map(str, found))}")
     return found[0]

@@ -48,12 +48,12 @@ class Gan:
         s, self.device, self.history, self.seconds = settings, torch.device(device), [], 0.
         self.settings, self.size, self.channels = s, size, channels
         with own_rng(s.seed):
-            self.precision = s.precision if s.precision != 'auto' else min(took := measure_precision(make_discriminator(size, 3, s.width), size, self.device, 32), key=took.get)
+            self.precision = s.precision if s.precision != 'auto' else min((took := measure_precision(make_discriminator(size, 3, s.width), size, self.device, 32)).keys() & {*PRECISIONS[:3]}, key=took.get)
             torch.manual_seed(s.seed)
             nets = make_generator(size, channels, s.width, s.latent), make_discriminator(size, channels, s.width, s.spectral)
         layout = torch.contiguous_format if self.precision == 'fp32' else torch.channels_last
         self.generator, self.discriminator = (n.to(self.device, memory_format=layout) for n in nets)
-        self.optimizers = [torch.optim.Adam(n.parameters(), s.lr, (s.beta1, .999), fused=True) for n in (self.generator, self.discriminator)]
+        self.optimizers = [torch.optim.Adam(n.parameters(), s.lr, (s.beta1, .999), foreach=True) for n in (self.generator, self.discriminator)]
         self.dice = torch.Generator().manual_seed(s.seed)
         self.fixed = torch.randn(64, s.latent, 1, 1, generator=self.dice)
 
@@ -116,8 +116,8 @@ def open_gan(
 ) -> Gan: # As it was
     "A GAN from its checkpoint; `FileNotFoundError` where there is none."
     file = Path(folder)/'checkpoint.pth'
-    if not file.is_file(): raise FileNotFoundError(f'no GAN in {folder}: train one with `birdsort gan DATA --out {folder}`')
-    s = torch.load(file, weights_only=True)
+    if not file.is_file(): raise FileNotFoundError(f'no GAN in {folder}: train one with `birdsort gan --data FOLDER --out {folder}`, or with --label LABEL for one of the project')
+    s = torch.load(file, map_location='cpu', weights_only=True)
     return Gan(s['size'], s['channels'], GanSettings(**s['settings'] | dict(precision=s['precision'])), device).set_state(s)
 
 # %% ../../nbs/dcgan/05_fit.ipynb #d7568ebf

@@ -96,12 +96,12 @@ def _labelled(file, size): # -> (n, 1, s, s), (n,) int64 or None
     return _resized(x, size, file), y
 
 def _from_idx(data, files, size, seed):
-    test = [f for f in files if re.search('t10k|test', f.name, re.I)] if len(files) > 1 else []
-    train = [f for f in files if f not in test]
-    if len(train) != 1 or len(test) > 1: raise ValueError(f"{data} holds several idx files with pictures: {', '.join(f.name for f in files)}: name one of them")
+    aside = [f for f in files if re.search('t10k|test', f.name, re.I)] if len(files) > 1 else []
+    train = [f for f in files if f not in aside]
+    if len(train) != 1 or len(aside) > 1: raise ValueError(f"{data} holds several idx files with pictures: {', '.join(f.name for f in files)}: name one of them")
     x, y = _labelled(train[0], size)
     _enough(len(x), train[0])
-    hx, hy = _labelled(test[0], size or x.shape[-1]) if test else (None, None)
+    hx, hy = _labelled(aside[0], size or x.shape[-1]) if aside else (None, None)
     if hx is None or (hy is None) != (y is None) or not len(hx): x, y, hx, hy = _dealt(x, y, seed)
     names = sorted({*y.tolist(), *hy.tolist()}) if y is not None else []
     known = (x, torch.searchsorted(torch.tensor(names), y), hx, torch.searchsorted(torch.tensor(names), hy)) if len(names) > 1 else None
@@ -143,7 +143,7 @@ def _from_folder(folder, size, seed, quiet):
 def _from_label(project, label, size, quiet):
     if label not in project.settings.labels: raise ValueError(unknown('label', label, project.settings.labels))
     sides, vocab = read_sides(project), list(project.settings.labels)
-    train, val = ([(f, l) for f,l in side if not f.name.startswith(GENERATED) and l in vocab] for side in (sides.train, sides.val))
+    train, val = ([(f, l) for f,l in side if not GENERATED.fullmatch(f.name) and l in vocab] for side in (sides.train, sides.val))
     _enough(sum(l == label for _,l in train), f'the train side of {label!r}')
     size, of = check_sides(size or 64), dict([*train, *val])
     x, fine, broken = _decoded([f for f,_ in train+val], size, quiet)

@@ -24,13 +24,23 @@ from ..project import Project, hold, signature
 from ..rows import tidy
 from ..runs import keep_run, run_note, run_settings, runs
 from ..settings import unknown
-from ..sides import Sides, read_sides, sides_signature
+from ..sides import Sides, generated, read_sides, sides_signature
 from ..words.descriptors import Descriptors, check_extractor
 from ..words.kernels import make_classifier
 from ..words.looking import draw_words, nearest_patches, word_worth, words_sheet
 from ..words.vocabulary import Words
 
 # %% ../../nbs/recipes/bow.ipynb #3a994edb
+_whole = lambda low, high: (lambda v: type(v) is int and low <= v <= high, f'a whole number from {low} to {high}')
+_RULES = dict(step=_whole(0, 256), words=_whole(2, 10_000_000), pca=_whole(0, 512), soft=_whole(1, 100), side=_whole(32, 4096), C=(lambda v: type(v) in (int, float) and 0 < v < 1e9, 'a number above 0'),
+              pyramid=(lambda v: isinstance(v, (tuple, list)) and v and all(type(c) is int and 1 <= c <= 16 for c in v), 'cells a side, level by level, such as [1, 2, 4]'),
+              assign=(lambda v: v in ('brute', 'flann'), 'brute or flann'), kmeans=(lambda v: v in ('mini-batch', 'full'), 'mini-batch or full'))
+
+def _check(**options):
+    for k,v in options.items():
+        right, wanted = _RULES[k]
+        if not right(v): raise ValueError(f'{k} = {v!r}: must be {wanted}')
+
 def make_bow(
     extractor:str='sift', # sift, kaze, orb, or freak, which takes its key points from FAST
     step:int=8, # From patch to patch on a grid, pixels; 0 takes key points
@@ -48,7 +58,8 @@ def make_bow(
     cache:Path=None, # A folder in which descriptors are kept
     quiet:bool=True, # No progress bar
 ) -> Pipeline: # Picture files -> labels; its steps are descriptors, words, classifier
-    "The visual bag of words, not fitted yet; `ValueError` for a name that there is not."
+    "The visual bag of words, not fitted yet; `ValueError` for a name that there is not, or a value that makes no sense."
+    _check(step=step, words=words, C=C, pyramid=pyramid, pca=pca, soft=soft, side=side, assign=assign, kmeans=kmeans)
     norm = 'root' if classifier in ('linear', 'rbf') else 'sum'
     return Pipeline([('descriptors', Descriptors(check_extractor(extractor), step, side=side, root=root, cache=cache, quiet=quiet)),
                      ('words', Words(words, pca, kmeans, assign, soft, tuple(pyramid), norm, seed=seed)), ('classifier', make_classifier(classifier, C, seed))])
@@ -82,7 +93,8 @@ def open_run(
 ) -> BagOfWords: # As it was trained
     "A bag of words as it was kept; only runs of one's own, for a pickle can run code; `ValueError` for a damaged one."
     try: pipe = joblib.load(Path(folder)/'bow.pkl')
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, ImportError) as e: raise ValueError(f'{Path(folder)/"bow.pkl"} cannot be read ({type(e).__name__}): train it anew with `birdsort bow --again`') from None
+    except Exception as e: # Damaged pickles raise all sorts of things
+        raise ValueError(f'{Path(folder)/"bow.pkl"} cannot be read ({type(e).__name__}): train it anew with `birdsort bow --again`') from None
     return BagOfWords(pipe.set_params(descriptors__cache=project.path/'.cache'), read_sides(project, run_settings(Path(folder))))
 
 # %% ../../nbs/recipes/bow.ipynb #41106e6b
@@ -126,7 +138,7 @@ def bow(
     made, s = _combinations(options, grid or {}), project.settings
     for o in made: make_bow(**o) # A word that makes no sense is refused before anything is read
     with hold(project):
-        sides, sign = read_sides(project, s), signature('bow', 1, sides_signature(project, s), made, s.seed)
+        sides, sign = read_sides(project, s), signature('bow', 1, sides_signature(project, s), generated(project, s), made, s.seed)
         if not again and (done := [d for d in runs(project) if run_note(d)['signature'] == sign]): return _result(done[-1])
         start = time.perf_counter()
         (pipe, row, seen), rows = _fit_best(sides, made, s.seed, project.path/'.cache', quiet)

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from filelock import FileLock, Timeout
 from safetensors.torch import save
 
 from ..dcgan.film import as_png, make_film, picture_grid, plot_losses, signs_of_failure
 from ..dcgan.fit import Gan, GanSettings, fit, open_gan, paint
 from ..dcgan.pictures import Pictures, read_pictures
 from ..dcgan.quality import make_judge, quality
-from ..project import Project, hold, signature, write_whole
+from ..project import Busy, Project, hold, signature, write_whole
 from ..settings import unknown
 from ..speed import kept_memory
+from ..sides import sides_signature
 from ..split import GENERATED, current_split
 
 # %% ../../nbs/recipes/gan.ipynb #47b28b59
@@ -50,22 +52,23 @@ def _place(folder, sign, again): # Made ready: empty, or holding this very GAN
 # %% ../../nbs/recipes/gan.ipynb #a6016c75
 def _judge(pictures, folder, seed, device, quiet):
     file = folder/'classifier.pth'
-    kept = torch.load(file, weights_only=True) if file.is_file() else None
+    kept = torch.load(file, map_location='cpu', weights_only=True) if file.is_file() else None
     judge = make_judge(pictures, seed, device, kept, quiet)
     if not kept:
         torch.save(judge.net.state_dict(), out := io.BytesIO())
         write_whole(file, out.getvalue())
     return judge
 
-_MANY, _SOME = 5_000, 1_000
+_MANY = 2_500 # Pictures for a figure; always as many, since the distance depends on that
 
-def _measured(gan, judge, n=_MANY): # Always the same points
-    return quality(judge, paint(gan, torch.randn(n, gan.settings.latent, 1, 1, generator=torch.Generator().manual_seed(0))))
+def _measured(gan, judge): # Always the same points
+    return quality(judge, paint(gan, torch.randn(_MANY, gan.settings.latent, 1, 1, generator=torch.Generator().manual_seed(0))))
 
 def _verdict(gan, judge, pictures): # -> the figures of a result
     if not judge: return dict.fromkeys(('classes', 'sure', 'frechet_first', 'frechet_last', 'frechet_real', 'classifier_accuracy', 'features'))
     real = quality(judge, pictures.held[:_MANY]) if len(pictures.held) > 1 else dict(frechet=None, sure=None)
-    found, (first, *_) = _measured(gan, judge), [h['frechet'] for h in gan.history]
+    if len(pictures.held) < 200: real['frechet'] = None # Too few for a floor
+    found, (first, *_) = _measured(gan, judge), [h['frechet'] for h in gan.history if h.get('frechet') is not None] or [None]
     return dict(classes=found['classes'], of_classes=len(judge.vocab), sure=found['sure'], sure_real=real['sure'], frechet_first=first, frechet_last=found['frechet'], frechet_real=real['frechet'],
                 classifier_accuracy=None if judge.accuracy is None else round(judge.accuracy, 4), features='a classifier of the labels' if judge.vocab else 'random weights')
 
@@ -110,8 +113,12 @@ def gan(
     _place(folder, sign, again)
     if (note := _note(folder)).get('wanted') == wanted and 'result' in note: return _result(folder, note['result'])
     torch.set_flush_denormal(True) # Adam's small numbers would be slow
-    with kept_memory(not torch.cuda.is_available()): found = _train(pictures, folder, how, sign, wanted, start, quiet)
-    write_whole(folder/'gan.json', json.dumps(dict(sign=sign, wanted=wanted, data=pictures.name, size=pictures.size, channels=pictures.train.shape[1], vocab=pictures.vocab, settings=asdict(how), result=found), indent=1))
+    try:
+        with FileLock(folder.with_name(f'.{folder.name}.lock'), timeout=0), kept_memory(not torch.cuda.is_available()): found = _train(pictures, folder, how, sign, wanted, start, quiet)
+    except Timeout: raise Busy(f'another birdsort trains in {folder}: wait for it, or stop it') from None
+    if isinstance(data, tuple): found['of_label'] = data[1]
+    of = [data[1], sides_signature(data[0])] if isinstance(data, tuple) else None
+    write_whole(folder/'gan.json', json.dumps(dict(sign=sign, of=of, wanted=wanted, data=pictures.name, size=pictures.size, channels=pictures.train.shape[1], vocab=pictures.vocab, settings=asdict(how), result=found), indent=1))
     return _result(folder, found)
 
 # %% ../../nbs/recipes/gan.ipynb #f538f0eb
@@ -127,7 +134,7 @@ def _train(pictures, folder, how, sign, wanted, start, quiet): # -> the result, 
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     judge = _judge(pictures, folder, how.seed, device, quiet) if wanted['judge'] else None
     g = open_gan(folder, device) if (folder/'checkpoint.pth').is_file() else Gan(pictures.size, pictures.train.shape[1], how, device)
-    asked = (lambda g, epoch: _measured(g, judge, _MANY if epoch == 1 else _SOME)['frechet']) if judge else None
+    asked = (lambda g, epoch: _measured(g, judge)['frechet']) if judge else None
     before, g.seconds = g.seconds, g.seconds+time.perf_counter()-start # Reading and the judge count
     limit = max(.01, wanted['minutes']*.97-.1) if wanted['minutes'] else 0 # The rest is for the verdict
     fit(g, pictures, folder, wanted['epochs'], limit, asked, sign, quiet=quiet)
@@ -173,12 +180,17 @@ def interpolate(
 def _state(project): # Catalogues from before there were generated pictures know no such state
     return 'generated' if "'generated'" in project.catalogue.execute("select sql from sqlite_master where name = 'picture'")[0]['sql'] else 'rejected'
 
+def _fitting(project, folder, label): # A GAN that has seen nothing but this label's train side
+    g, note = open_gan(folder), _note(folder)
+    if note.get('of') != [label, sides_signature(project)]: raise ValueError(f'{folder} has learned from other pictures than the train side of {label} as it is now, and could carry some of val or test into it: train it anew with `birdsort gan --label {label} --again --project {project.path}`')
+    return g
+
 def _make(g, n, seed): # -> {name: bytes}, n different ones
     dice, made = torch.Generator().manual_seed(seed), {}
     for _ in range(3):
         for x in paint(g, torch.randn(n, g.settings.latent, 1, 1, generator=dice)):
             data = as_png(picture_grid(x[None], 1, 0))
-            if len(made) < n: made[f'{GENERATED}{hashlib.sha256(data).hexdigest()[:12]}.png'] = data
+            if len(made) < n: made[f'generated_{hashlib.sha256(data).hexdigest()[:12]}.png'] = data
     return made
 
 # %% ../../nbs/recipes/gan.ipynb #17b86b2a
@@ -192,21 +204,23 @@ def augment(
     "Put generated pictures into a label's train side, or take them out; `FileNotFoundError` where there is no split."
     if label not in project.settings.labels: raise ValueError(unknown('label', label, project.settings.labels))
     if n < 0: raise ValueError(f'n = {n}: must be 0, which takes them out, or more')
+    if project.settings.train.data: raise ValueError(f'data = {project.settings.train.data}: pictures are added to the split of a project, and this one learns from others; take data out of birdsort.toml')
     if not current_split(project): raise FileNotFoundError(f'no split of these pictures in {project.path}: run `birdsort split --project {project.path}` first')
     folder = Path(folder or project.models/f'gan_{label}')
-    made = _make(open_gan(folder), n, seed) if n else {}
+    made = _make(_fitting(project, folder, label), n, seed) if n else {}
     with hold(project): return _put(project, label, made, folder.name)
 
 # %% ../../nbs/recipes/gan.ipynb #7418331c
 def _put(project, label, made, name): # Files first: a row speaks of what is there
     to, cat = project.split/'train'/label, project.catalogue
-    there = {f.name for f in to.glob(f'{GENERATED}*.png')}
+    here = lambda: {f.name for f in to.glob('*.png') if GENERATED.fullmatch(f.name)}
+    there = here()
     for k,data in made.items(): k in there or write_whole(to/k, data)
     known = {r['name'] for r in cat.rows(label=label, source='gan')}
     cat.add([dict(label=label, name=k, source='gan', state=_state(project), split='train', reason=f'generated by {name}', sha256=hashlib.sha256(d).hexdigest(), bytes=len(d), licence=None) for k,d in made.items() if k not in known])
     if not made:
         cat.execute("delete from picture where label = ? and source = 'gan'", (label,))
         for k in there: (to/k).unlink(missing_ok=True)
-    now = {f.name for f in to.glob(f'{GENERATED}*.png')}
+    now = here()
     cat.execute(f"delete from picture where label = ? and source = 'gan' and name not in ({', '.join('?'*len(now))})", (label, *now)) # A new split has swept their files away
     return dict(label=label, added=len(now-there), removed=len(there-now), names=sorted(now))

@@ -6,7 +6,7 @@
 __all__ = ['read_grid', 'Plan', 'plan_sweep', 'train_one', 'in_process', 'plot_sweep', 'plot_curves', 'write_tables', 'sweep']
 
 # %% ../../nbs/recipes/sweep.ipynb #6844b015
-import io, json, os, shutil, sys, tempfile, threading, time
+import io, json, os, re, shutil, sys, tempfile, threading, time
 from contextlib import redirect_stdout
 from importlib import import_module
 from itertools import product
@@ -92,7 +92,7 @@ def train_one(
     done = train(project, quiet=True, settings=plan.settings, beside=True)
     memory, learn = _memory(), load_run(project, done['run'])
     pairs, best = learn.dls.sides.train, min(done['stages'], key=lambda s: s['valid_loss'])
-    some = pairs[::max(1, len(pairs)//sample)][:sample]
+    some = pairs[::-(-len(pairs)//sample)] # From all labels: pairs are sorted by them
     with learn.no_bar(), learn.no_logging(): said = learn.get_preds(dl=learn.dls.test_dl([f for f,_ in some]))[0].argmax(1).tolist()
     knows = sum(learn.dls.vocab[k] == l for k,(_, l) in zip(said, some))/len(some)
     epochs = sum(s['epochs'] for s in done['stages'])
@@ -187,14 +187,15 @@ def write_tables(
     files = {k: folder/f'sweep.{k}' for k in ('csv', 'xlsx', 'html')}
     write_whole(files['csv'], table.to_csv(index=False))
     shown = table.assign(parameters=table.parameters/1e6).round(dict(parameters=2)).rename(columns=_NAMES) if 'parameters' in table else table
+    shown = shown.dropna(axis=1, how='all')
     shown = shown.sort_values('validation', ascending=False, kind='stable') if 'validation' in shown else shown
     (part := folder/'.sweep.part.xlsx').unlink(missing_ok=True)
-    shown.map(lambda v: str(v) if isinstance(v, tuple) else v).to_excel(part, index=False, sheet_name='sweep', freeze_panes=(1, 1))
+    shown.apply(lambda c: c.map(lambda v: str(v) if isinstance(v, tuple) else v)).to_excel(part, index=False, sheet_name='sweep', freeze_panes=(1, 1))
     os.replace(part, files['xlsx'])
     pictures = [folder/'accuracy_time.png', folder/'curves.png']
     for file,fig in zip(pictures, (plot_sweep(rows), plot_curves(project, rows))): fig.savefig(file, dpi=100)
     good = [r for r in rows if not r.get('error')]
-    blocks = [Text(f'{len(good)} of {len(rows)} trainings, judged by the validation side. A click on a column sorts by it; the gap is accuracy on train less accuracy on validation.'), Table(shown.round(3).set_index('arch')),
+    blocks = [Text(f'{len(good)} of {len(rows)} trainings, judged by the validation side. A click on a column sorts by it; the gap is accuracy on train less accuracy on validation.'), Table(shown.round({v: 3 for v in (*_NAMES.values(), 'gap', 'loss')}).set_index('arch')),
               Plots(pictures[:1], 'Accuracy against time: up and left is better; the larger the dot, the larger the network.'), Plots(pictures[1:], 'The course of each run, the best first.')]
     write_whole(files['html'], to_html(f'{project.path.resolve().name}: which network?', blocks if good else blocks[:2], sortable=True))
     return {k: str(f) for k,f in files.items()}
@@ -211,24 +212,34 @@ def sweep(
     quiet:bool=False, # No progress bar
 ) -> dict: # {rows: [{arch, …grid, run, train_accuracy, validation_accuracy, gap, loss, parameters, seconds, epochs, early_stop, memory, error}], best: {arch, validation_accuracy, run, …grid} or None, seconds, tables: {csv, xlsx, html}}
     "Train every combination, and put them into one table; goes on where it was stopped."
-    start, plans, found = time.monotonic(), plan_sweep(settings or project.settings, archs, grid), {}
+    start, plans, found = time.monotonic(), _different(project, plan_sweep(settings or project.settings, archs, grid)), {}
+    if sample < 1: raise ValueError(f'sample = {sample}: must be 1 or more')
     if asha and not ray: raise ValueError('asha stops runs that fall behind others of the same time: it goes with --ray, such as --ray local')
     with hold(project), tqdm(total=len(plans), unit='run', disable=quiet) as bar:
         def note(i, row):
             found[i] = row
             bar.update()
-            write_tables(project, [_row(plans[k], found[k]) for k in sorted(found)])
-        for i,plan in enumerate(plans):
-            if done := _kept(project, plan): note(i, done)
+            try: write_tables(project, [_row(plans[k], found[k]) for k in sorted(found)])
+            except OSError as e: tqdm.write(f'the table could not be written: {e}', file=sys.stderr) # It is open in an office, perhaps; the training is kept
+        found |= {i: done for i,plan in enumerate(plans) if (done := _kept(project, plan))}
+        bar.update(len(found))
         todo = [i for i in range(len(plans)) if i not in found]
         if ray and todo: _by_ray(project, plans, todo, sample, note, ray, asha)
         else: _by_turns(project, plans, todo, sample, note, bar)
+    if stopped := len(plans)-len(found): raise KeyboardInterrupt(f'{stopped} trainings were not done')
     best = _crown(project, plans, found)
     rows = [_row(plans[i], found[i]) for i in sorted(found)]
     return dict(rows=rows, best=best, seconds=round(time.monotonic()-start, 2), tables=write_tables(project, rows))
 
+def _different(project, plans): # Two that would be the same training are no comparison
+    signs = [train_signature(project, p.settings) for p in plans]
+    if same := next(((a, b) for i,(a, s) in enumerate(zip(plans, signs)) for b,t in zip(plans[:i], signs) if s == t), None): raise ValueError(f'{same[1]} and {same[0]} would be one and the same training: leave one out, or vary a setting of training')
+    return plans
+
 def _row(plan, row):
-    return dict(arch=plan.arch, **plan.grid, **{k: row.get(k) for k in ('run', 'train_accuracy', 'validation_accuracy', 'gap', 'loss', 'parameters', 'seconds', 'epochs', 'early_stop', 'memory', 'error')})
+    return dict(arch=plan.arch, **plan.grid, **{k: row.get(k) for k in ('run', 'train_accuracy', 'validation_accuracy', 'gap', 'loss', 'parameters', 'seconds', 'epochs', 'early_stop', 'memory')}, error=_CONTROL.sub('', row['error']) if row.get('error') else None)
+
+_CONTROL = re.compile(r'\x1b\[[0-9;]*m|[\x00-\x1f]') # Colours and the like, which a spreadsheet refuses
 
 # %% ../../nbs/recipes/sweep.ipynb #215ef83a
 def _by_turns(project, plans, todo, sample, note, bar):
@@ -247,7 +258,7 @@ def _crown(project, plans, found): # The winner becomes the project's last run
 
 # %% ../../nbs/recipes/sweep.ipynb #20146381
 def _by_ray(project, plans, todo, sample, note, address, asha):
-    for name,value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='120').items(): os.environ.setdefault(name, value) # It would tell its makers, and give up on a busy machine
+    for name,value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='120', TUNE_DISABLE_SIGINT_HANDLER='1').items(): os.environ.setdefault(name, value) # It would tell its makers, give up on a busy machine, and take Ctrl-C for itself
     try: import ray; from ray import tune
     except ImportError: raise ValueError("--ray needs Ray: pip install 'birdsort[ray]'") from None
     from ray.tune.schedulers import ASHAScheduler

@@ -127,6 +127,7 @@ class Store:
         self.file, self.lock = Path(file), threading.Lock()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         try: self._open()
+        except sqlite3.OperationalError: self.db = sqlite3.connect(':memory:', check_same_thread=False) # No room, or not allowed: every question is answered by `make`
         except sqlite3.DatabaseError:
             self.db.close(), self.file.unlink()
             self._open()
@@ -164,12 +165,12 @@ class Bags:
         ids, bad, threads = range(len(self)) if ids is None else ids, [], cv2.getNumThreads()
         def one(i):
             try: return func(*self[i])
-            except ValueError as e: bad.append(f'{self.files[i]}: {e}')
+            except (ValueError, cv2.error) as e: bad.append(f"{self.files[i]}: {' '.join(str(e).split())}")
         cv2.setNumThreads(1)
         try:
             with ThreadPoolExecutor(cores()) as pool: out = list(tqdm(pool.map(one, ids), total=len(ids), desc=self.desc, unit='picture', disable=self.quiet, leave=False))
         finally: cv2.setNumThreads(threads)
-        if bad: raise ValueError(f"{sorted(bad)[0]}{f', and {len(bad)-1} more like it' if bad[1:] else ''}: remove it, or run `birdsort split --again`")
+        if bad: raise ValueError(f"{sorted(bad)[0]}{f', and {len(bad)-1} more like it' if bad[1:] else ''}: remove it; after that a project needs `birdsort split --again`")
         return out
 
 def cores() -> int: # At least 1
