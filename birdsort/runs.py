@@ -59,7 +59,8 @@ def keep_run(
     note:dict, # See `run_note`; run is added
 ) -> Path: # The run's folder, `models/<number>_<what>/`
     "Give a run its number, its note and its place."
-    with FileLock(project.path/'.runs.lock'):
+    (cache := project.path/'.cache').mkdir(exist_ok=True)
+    with FileLock(cache/'runs.lock'):
         run = f"{max((int(d.name.split('_')[0]) for d in runs(project)), default=0)+1:03d}_{what}"
         write_whole(part/'run.json', json.dumps(dict(run=run) | note, indent=1))
         return part.replace(project.models/run)
