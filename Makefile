@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 DEMO ?= data/demo
 # What waits for servers and browsers, apart from what trains.
 WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py tests/test_serve.py tests/test_predict.py tests/test_javascript.py tests/test_hub.py
-# The recipes, each beside the others.
-RECIPES := tests/test_bow.py tests/test_sweep.py tests/test_gan.py
+# The recipes and the studies, each beside the others.
+RECIPES := tests/test_bow.py tests/test_sweep.py tests/test_gan.py tests/test_studies.py
 # What trains, stops, resumes and judges; a part of its own, so that the parts take as long as each other.
 TRAINING := tests/test_train.py tests/test_training.py tests/test_evaluate.py
 # Tests share the processor: one thread each is faster than two that fight.
@@ -48,8 +48,7 @@ demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
 test: install $(NEWEST)/.installed $(NODE)/.installed check-sync ## everything that CI checks
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web check-recipes
-	@$(MAKE) --no-print-directory check-newest
+	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web check-recipes && $(MAKE) --no-print-directory check-newest
 	@echo "all checks passed"
 
 check-sync: $(VENV)/.installed

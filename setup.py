@@ -13,10 +13,10 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], license='Apache-2.0', url=cfg['git_url'],
     long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
     python_requires=f">={cfg['min_python']}", zip_safe=False,
-    # `birdsort new` copies the stage notebooks, so nbs/ travels in the wheel as birdsort/notebooks
-    packages=[*find_packages(include=['birdsort', 'birdsort.*']), 'birdsort.notebooks'],
-    package_dir={'birdsort': 'birdsort', 'birdsort.notebooks': 'nbs'},
-    package_data={'birdsort.notebooks': ['*.ipynb']},
+    # `birdsort new` copies the stage notebooks and `birdsort study` runs the studies, so nbs/ travels in the wheel as birdsort/notebooks
+    packages=[*find_packages(include=['birdsort', 'birdsort.*']), 'birdsort.notebooks', 'birdsort.notebooks.studies'],
+    package_dir={'birdsort': 'birdsort', 'birdsort.notebooks': 'nbs', 'birdsort.notebooks.studies': 'nbs/studies'},
+    package_data={'birdsort.notebooks': ['*.ipynb'], 'birdsort.notebooks.studies': ['*.ipynb']},
     install_requires=cfg['requirements'].split(), extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'serve', 'distributed', 'tensorboard', 'ray')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['birdsort=birdsort._modidx:d']},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Programming Language :: Python :: 3'])

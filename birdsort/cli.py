@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 
 from . import __version__
 from .commands.recipes import bow, gan, sweep
+from .commands.studies import study
 from .options import Parser, add_verb, pair
 from .project import find_project
 from .say import explain, say
@@ -208,7 +209,7 @@ def demo(
     return demo(out, gallery, arch, tell=_tell)
 
 # %% ../nbs/95_cli.ipynb #46e03dce
-VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, compare, report, export, predict, serve, bow, sweep, gan, status, run, demo)}
+VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, compare, report, export, predict, serve, bow, sweep, gan, study, status, run, demo)}
 
 def _tell(stage, result):
     print(f'== {stage}' if result is None else say(stage, result)+'\n', file=sys.stderr, flush=True)

@@ -6,14 +6,17 @@
 __all__ = ['pressed_size', 'augmentation', 'dataloaders', 'show_augmentation', 'broken_picture', 'naming_broken']
 
 # %% ../nbs/40_data.ipynb #960fe04d
+import math
 from contextlib import contextmanager
 
+import torch
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import IndexSplitter, parent_label
 from fastai.torch_core import num_distrib
-from fastai.vision.core import PILImage
-from fastai.vision.augment import RandomErasing, Resize, ResizeMethod, aug_transforms
+from torchvision.transforms.v2.functional import gaussian_blur
+from fastai.vision.core import PILImage, TensorImage
+from fastai.vision.augment import AffineCoordTfm, RandomErasing, RandTransform, Resize, ResizeMethod, affine_mat, aug_transforms
 from fastai.vision.data import ImageBlock, Normalize
 
 from .body import IMAGENET
@@ -24,23 +27,36 @@ from .sides import Sides, read_sides
 
 # %% ../nbs/40_data.ipynb #14aa536f
 _VARY = dict(light=dict(max_rotate=5., max_zoom=1.15, max_warp=0., max_lighting=.1), standard=dict(max_rotate=10., max_zoom=1.3, max_warp=.2, max_lighting=.2),
-             strong=dict(max_rotate=25., max_zoom=1.6, max_warp=.3, max_lighting=.4, p_affine=.9, p_lighting=.9))
+             strong=dict(max_rotate=25., max_zoom=1.6, max_warp=.3, max_lighting=.4, p_affine=.9, p_lighting=.9), camera=dict(max_rotate=15., max_zoom=1., max_warp=0., max_lighting=0.))
 
 def pressed_size(
-    name:str, # none, light, standard, strong
+    name:str, # none, light, standard, strong, camera
     size:int, # Side of the square that the network sees, pixels
 ) -> int: # Side of the square that a picture is pressed into, pixels
     "Pictures that vary are pressed into a square a little larger; it is sampled down to `size` with the variations, or without any."
     return size if name == 'none' else round(size*1.15)
 
 def augmentation(
-    name:str, # none, light, standard, strong
+    name:str, # none, light, standard, strong, camera
     size:int, # Side of the square that the network sees, pixels
 ) -> tuple: # (fastai transforms of one picture, of a batch)
     "How pictures are brought to size and varied; `ValueError` for another name."
     if name == 'none': return [Resize(size, ResizeMethod.Squish)], []
     if name not in _VARY: raise ValueError(unknown('augmentation', name, ['none', *_VARY]))
-    return [Resize(pressed_size(name, size), ResizeMethod.Squish)], [*aug_transforms(size=size, **_VARY[name]), *([RandomErasing(p=.5, max_count=2)] if name == 'strong' else [])]
+    more = dict(xtra_tfms=[AffineCoordTfm(aff_fs=_shift, size=size)]) if name == 'camera' else {}
+    return [Resize(pressed_size(name, size), ResizeMethod.Squish)], [*aug_transforms(size=size, **_VARY[name], **more), *dict(strong=[RandomErasing(p=.5, max_count=2)], camera=[_Blur()]).get(name, [])]
+
+def _shift(x): # Each picture by up to a tenth of its side; an affine matrix each, for `AffineCoordTfm`
+    one, zero = torch.ones(len(x), device=x.device), torch.zeros(len(x), device=x.device)
+    across, down = (torch.empty_like(one).uniform_(-.2, .2) for _ in range(2)) # Coordinates run from -1 to 1
+    return affine_mat(one, zero, across, zero, one, down)
+
+class _Blur(RandTransform): # Half of the pictures, by a Gaussian of up to a hundredth of their side
+    order, split_idx = 35, 0
+    def __init__(self): super().__init__(p=1.)
+    def encodes(self, x:TensorImage):
+        some, sigma = torch.rand(len(x), device=x.device) < .5, x.shape[-1]*float(torch.empty(1).uniform_(.002, .01))
+        return torch.where(some[:, None, None, None], gaussian_blur(x, 2*math.ceil(2*sigma)+1, sigma), x)
 
 # %% ../nbs/40_data.ipynb #0cf6bf55
 def _getters(sides): # Pictures from elsewhere may lie on their side, and their labels need not be their folders' names

@@ -40,6 +40,10 @@ def bare(
     if learn.splitter.__module__.startswith('birdsort'): learn.splitter = trainable_params
     for fs in (tl.tfms.fs for dl in learn.dls.loaders for tl in dl.dataset.tls):
         if str(fs[0]).startswith('_getters'): fs[0] = type(fs[0])(noop) # Of `birdsort.data`
+    ours = lambda o: str(getattr(o, '__module__', '')).startswith('birdsort')
+    for dl in learn.dls.loaders: # Ways to vary pictures, which matter in training only
+        dl.after_batch.fs = dl.after_batch.fs.filter(lambda t: not ours(type(t)))
+        for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')): t.aff_fs = [f for f in t.aff_fs if not ours(f)]
     learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
     if kept := getattr(learn, '__stored_args__', None): kept['path'] = None # What it was made with, where fastcore keeps that
     return learn

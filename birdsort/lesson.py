@@ -6,7 +6,7 @@
 __all__ = ['stock', 'lesson_project']
 
 # %% ../nbs/07_lesson.ipynb #09bdffd2
-import io, tempfile
+import atexit, io, os, shutil, tempfile
 from pathlib import Path
 
 from .aviary.pencil import draw_bird
@@ -36,11 +36,16 @@ def stock(
 # %% ../nbs/07_lesson.ipynb #d8fcd9e7
 def lesson_project(
     drawn:int=12, # Pictures per label; 0 draws none
-    path:Path=None, # The project's folder; None makes a temporary one
+    path:Path=None, # The project's folder; None makes one that is gone when Python ends
     **settings, # What differs from the lesson's settings
 ) -> Project: # A project with drawn birds
     "A new project of three labels, small enough to be trained in seconds."
     small = dict(labels={'cacatua': ['cockatoo'], 'garza': ['grey heron'], 'buitre': ['griffon vulture', 'Egyptian vulture']},
                  n=max(drawn, 1), source=('aviary',), architecture='resnet18', pretrained=False, image_size=64, batch_size=16, epochs=(1, 1))
-    path = Path(path) if path else Path(tempfile.mkdtemp(prefix='birdsort-lesson-'))/'birds'
+    path = Path(path) if path else _for_now()/'birds'
     return stock(new_project(path, **{**small, **settings}), drawn)
+
+def _for_now(): # A folder that goes with the process that made it
+    folder, mine = Path(tempfile.mkdtemp(prefix='birdsort-lesson-')), os.getpid()
+    atexit.register(lambda: os.getpid() == mine and shutil.rmtree(folder, ignore_errors=True))
+    return folder

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'SUFFIXES', 'OPENING', 'now', 'Catalogue', 'absolute', 'Project', 'find_project', 'write_whole',
            'free_path', 'Busy', 'hold', 'list_pictures', 'listing', 'signature', 'finish', 'finished', 'step_notebook',
-           'new_project']
+           'notebooks', 'new_project']
 
 # %% ../nbs/01_project.ipynb #8022534a
 import hashlib, json, os, sqlite3, threading
@@ -208,9 +208,12 @@ def step_notebook(
     return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
 # %% ../nbs/01_project.ipynb #73a2c5a3
-def _notebooks():
+def notebooks(
+    pattern:str='[0-9]*.ipynb', # Those of the stages; studies/*.ipynb for the studies
+) -> list: # Paths
+    "The notebooks that birdsort is made of, as they were installed, or as they stand beside the package."
     here = Path(find_spec('birdsort').submodule_search_locations[0])
-    return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob('[0-9]*.ipynb'))
+    return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob(pattern))
 
 def new_project(
     path:Path, # The project's folder; made when missing
@@ -219,7 +222,7 @@ def new_project(
     "Write `birdsort.toml` and the stage notebooks; `FileExistsError` where there is a project already."
     path, made = Path(path), Settings(**absolute(settings))
     if (path/'birdsort.toml').exists(): raise FileExistsError(f"{path} is a project already: edit {path/'birdsort.toml'}, or choose another folder")
-    for f in _notebooks():
+    for f in notebooks():
         nb = step_notebook(json.loads(f.read_text(encoding='utf-8')))
         if nb and not (path/'notebooks'/f.name).exists(): write_whole(path/'notebooks'/f.name, json.dumps(nb, indent=1, ensure_ascii=False))
     write_whole(path/'birdsort.toml', to_toml(made))

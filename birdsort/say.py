@@ -102,6 +102,9 @@ def _say_gan(r):
     judged = '' if None in (r['frechet_first'], r['frechet_last']) else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now (real pictures: {r['frechet_real']:.1f})" if r['frechet_real'] is not None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"
     sure = '' if r.get('of_label') else f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real ones {r['sure_real']:.0%})" if r.get('sure') is not None and r.get('sure_real') is not None else ''
     return '\n'.join([f"{r['epochs']} epochs, {r['seconds']:.0f} s{judged}{sure}", *r['warnings'], f"{r['grid']}, the film: {r['film']}"])
+def _say_study(r):
+    if 'studies' in r: return table([dict(study=k, question=v) for k,v in r['studies'].items()])
+    return f"{table([{k: v for k,v in t.items() if k != 'intervals'} for t in r['table']])}\n{r['notebook']}, {r['seconds']:.0f} s in all"
 def _say_status(r): return f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: birdsort {r['next']} --project {r['project']}"
 def _say_run(r): return f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test pictures, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"
 

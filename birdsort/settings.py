@@ -57,9 +57,10 @@ def parse_source(
 class Training:
     "How a network is trained: the table `[train]` of `birdsort.toml`, checked (`ValueError`)."
     data:str = '' # Other pictures than the project's split: a folder per label, a folder with train, val and test, or a CSV file with the columns file, label and perhaps side
-    augmentation:str = 'standard' # How pictures are varied: none, light, standard, strong
+    augmentation:str = 'standard' # How pictures are varied: none, light, standard, strong, or camera (mirrored, turned, shifted and blurred as by an unsteady hand)
     lr:str|float = 'default' # Highest learning rate of stage one; "default" is 0.001, or 0.004 from random weights; "auto" asks fastai's lr_find
-    schedule:str = 'one-cycle' # Of the learning rate: one-cycle, step (a tenth after each third), flat (then a cosine down)
+    lr_mult:float = 0. # In stage two, how many times smaller the body's learning rate is than the head's (discriminative rates, Howard and Ruder 2018); 0 is 100, or 20 from random weights
+    schedule:str = 'one-cycle' # Of the learning rate: one-cycle, step (a tenth after each third), halve (a half after each third), flat (then a cosine down)
     optimizer:str = 'adam' # adam, sgd, rmsprop, radam, ranger, lamb
     weight_decay:float = .01 # Of the optimizer
     patience:int = 3 # Epochs without improvement before a stage is ended
@@ -72,7 +73,7 @@ class Training:
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder
     compile:bool = False # Let torch.compile work on the network first; pays in long trainings
-    views:int = 4 # While the body is frozen, see each picture so many times, once for all epochs; 0, mixup and cutmix run the body in every epoch
+    views:int = 4 # What is frozen sees each picture so many times, once for all epochs; 0, mixup and cutmix run it in every epoch
     rest_batch_norm:bool = True # Leave the statistics of a pretrained body's batch norm as they are; few pictures only spoil them
     precision:str = 'auto' # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16 (on a GPU)
     keep_memory:bool = True # On a CPU, keep freed memory for the next batch; half the time, some more memory
@@ -157,12 +158,12 @@ def _number(low, high): return lambda v: None if type(v) in (int, float) and low
 def _check_unfreeze(v):
     if v != 'all' and not re.fullmatch(r'\d+( groups?)?', str(v)): return 'must be "all", a number of layers such as 3, or a number of groups such as "1 group"'
 
-_TRAINING_CHECKS = dict(augmentation=_among('none', 'light', 'standard', 'strong'), schedule=_among('one-cycle', 'step', 'flat'), unfreeze=_check_unfreeze,
+_TRAINING_CHECKS = dict(augmentation=_among('none', 'light', 'standard', 'strong', 'camera'), schedule=_among('one-cycle', 'step', 'halve', 'flat'), unfreeze=_check_unfreeze,
     optimizer=_among('adam', 'sgd', 'rmsprop', 'radam', 'ranger', 'lamb'), precision=_among('auto', 'fp32', 'channels-last', 'bf16', 'fp16'),
     lr=lambda v: None if v in ('default', 'auto') else _number(1e-8, 10)(v) and 'must be "default", "auto", or a number from 1e-08 to 10',
     data=lambda v: None if isinstance(v, str) else 'must be a folder or a CSV file', weight_decay=_number(0, 10), patience=_whole(1, 1000), dropout=_number(0, .95),
     head=lambda v: None if isinstance(v, (tuple, list)) and all(type(w) is int and 1 <= w <= 65536 for w in v) else 'must be a list of widths, such as [512], or []',
-    label_smoothing=_number(0, .9), mixup=_number(0, 10), cutmix=_number(0, 10), views=_whole(0, 1000),
+    label_smoothing=_number(0, .9), lr_mult=lambda v: None if v == 0 else _number(1, 10_000)(v), mixup=_number(0, 10), cutmix=_number(0, 10), views=_whole(0, 1000),
     **dict.fromkeys(('class_weights', 'tensorboard', 'compile', 'rest_batch_norm', 'keep_memory', 'cache', 'small_first'), _yes))
 
 # %% ../nbs/00_settings.ipynb #602754c5

@@ -36,6 +36,19 @@ def verb(argv):
     return main(argv)
 
 
+def started(argv, said):
+    "A verb in a process and a session of its own, as from a terminal, that writes into two files -> the process, under way."
+    for f in said: f.write_text('')
+    process = SERVER.Process(target=alone, args=(own_session, (list(map(str, argv)),), os.getcwd(), dict(os.environ), said))
+    process.start()
+    return process
+
+
+def own_session(argv):
+    os.setsid()
+    return verb(argv)
+
+
 def birdsort(*args, cwd=None, env=None, timeout=300):
     "Run a verb in a process of its own, a wholly new one where the environment is another -> the finished process."
     argv = list(map(str, args))

@@ -13,10 +13,10 @@ def test_help_is_light():
     loaded = {l.rsplit('|', 1)[-1].strip().split('.')[0] for l in done.stderr.splitlines() if l.startswith('import time:')}
     assert {'birdsort', 'argparse'} <= loaded
     assert not loaded & {'torch', 'fastai', 'numpy', 'PIL', 'selenium', 'ipywidgets', 'requests'}
-    for verb in 'new scrape clean split train evaluate compare report export predict serve bow sweep gan status run demo'.split(): assert f'\n    {verb} ' in done.stdout
+    for verb in 'new scrape clean split train evaluate compare report export predict serve bow sweep gan study status run demo'.split(): assert f'\n    {verb} ' in done.stdout
 
 
-@pytest.mark.parametrize('verb', 'new scrape clean split train evaluate compare report export predict serve bow sweep gan status run demo'.split())
+@pytest.mark.parametrize('verb', 'new scrape clean split train evaluate compare report export predict serve bow sweep gan study status run demo'.split())
 def test_every_verb_explains_itself(verb):
     done = birdsort(verb, '--help')
     assert done.returncode == 0 and '--json' in done.stdout and '--debug' in done.stdout

@@ -1,9 +1,10 @@
 "From names to learner.pkl in one go, and in many goes with Ctrl-C in each stage."
 import json, os, signal, subprocess, sys, time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import CLI, ENV, as_json, birdsort, files, one_line
+from conftest import CLI, ENV, as_json, birdsort, files, one_line, started
 
 from birdsort.lesson import lesson_project
 from birdsort.settings import Training
@@ -54,16 +55,15 @@ assert not [m for m in sys.modules if m.startswith('birdsort') and sys.modules[m
 def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
     project = lesson_project(0, tmp_path/'birds', **TINY)
     stopped = []
+    said = [tmp_path/'out', tmp_path/'err']
     for stage in STAGES:
-        run = subprocess.Popen([*CLI, 'run', '--project', str(project.path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True)
-        seen = []
-        for line in run.stderr:
-            seen.append(line)
-            if line.strip() == f'== {stage}': break
+        run = started(['run', '--project', project.path], said)
+        while f'== {stage}\n' not in said[1].read_text(errors='replace') and run.is_alive(): time.sleep(.02)
         time.sleep({'scrape': 1.2, 'train': 1.0}.get(stage, .05))
-        os.killpg(run.pid, signal.SIGINT) # as the terminal does: the whole group gets it
-        out, err = run.communicate(timeout=60)
-        if run.returncode == 130:
+        with suppress(ProcessLookupError): os.killpg(run.pid, signal.SIGINT) # as the terminal does: the whole group gets it
+        run.join(60)
+        out, err = (f.read_text(errors='replace') for f in said)
+        if run.exitcode == 130:
             stopped.append(stage)
             assert out == '' and err.strip().splitlines()[-1].startswith('birdsort: stopped') and 'Traceback' not in err, err
     assert {'scrape', 'train'} <= set(stopped) and len(stopped) >= 4, stopped

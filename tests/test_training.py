@@ -43,35 +43,36 @@ def weights(project): return torch.load(last_run(project)/'best.pth', weights_on
 
 
 class Kill(Callback):
-    "As if someone had pulled the plug, in the second batch of epoch six of a stage."
-    def __init__(self, stage): self.stage = stage
+    "As if someone had pulled the plug, in the second batch of an epoch of a stage."
+    def __init__(self, stage, number): self.where = (stage, number-1, 1, True)
     def after_pred(self):
-        if (self.history.stage, self.epoch, self.iter, self.training) == (self.stage, 5, 1, True): os.kill(os.getpid(), signal.SIGKILL)
+        if (self.history.stage, self.epoch, self.iter, self.training) == self.where: os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train_until_killed(folder, epochs, stage):
+def train_until_killed(folder, epochs, stage, number, unfreeze):
     import birdsort.train as module
     watchers, project = module.watchers, Project(folder)
-    module.watchers = lambda *args: [*watchers(*args), Kill(stage)]
-    train(project, quiet=True, settings=change(project.settings, epochs=epochs, patience=100))
+    module.watchers = lambda *args: [*watchers(*args), Kill(stage, number)]
+    train(project, quiet=True, settings=change(project.settings, epochs=epochs, patience=100, unfreeze=unfreeze))
 
 
-@pytest.mark.parametrize('stage, epochs', [('one-cycle', (7, 1)), ('fine-tune', (1, 7))], ids=['frozen', 'all'])
-def test_killed_in_the_middle_of_epoch_six_and_resumed(pretrained, stage, epochs):
+@pytest.mark.parametrize('stage, epochs, number, unfreeze', [('one-cycle', (7, 1), 6, 'all'), ('fine-tune', (1, 7), 6, 'all'), ('fine-tune', (1, 7), 6, 3), ('fine-tune', (1, 1), 1, 3)], ids=['frozen', 'all', 'partly', 'partly, between two fits'])
+def test_killed_in_the_middle_of_an_epoch_and_resumed(pretrained, stage, epochs, number, unfreeze):
     "The same numbers, to the last bit, as without the kill."
-    project, s = pretrained, change(pretrained.settings, epochs=epochs, patience=100)
+    project, given = pretrained, ('--epochs', '{},{}'.format(*epochs), '--patience', 100, '--unfreeze', unfreeze)
     torch.set_num_threads(1)
-    killed = forked(train_until_killed, project.path, epochs, stage)
+    killed = forked(train_until_killed, project.path, epochs, stage, number, unfreeze)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list(project.models.glob('[0-9]*')) and list(project.models.glob('.*.part/checkpoint.pth'))
     one_line(birdsort('train', '--project', project.path, '--resume', '--epochs', '9,9'), 'without --resume')
     if stage == 'one-cycle': as_json('train', '--project', project.path, '--epochs', '1,1') # Another training takes nothing from this one
-    as_json('train', '--project', project.path, '--resume', '--epochs', '{},{}'.format(*epochs), '--patience', 100)
+    as_json('train', '--project', project.path, '--resume', *given)
     resumed, found, before = history(project), weights(project), last_run(project).name
     assert len(resumed) == sum(epochs)+1 and not list(project.models.glob('.*'))
-    as_json('train', '--project', project.path, '--again', '--epochs', '{},{}'.format(*epochs), '--patience', 100)
+    as_json('train', '--project', project.path, '--again', *given)
     assert history(project) == resumed and last_run(project).name > before
     assert all(torch.equal(v, found[k]) for k,v in weights(project).items())
+    assert len([f for f in (project.path/'.cache').glob('features-*') if f.suffix != '.lock']) == (4 if unfreeze == 3 else 2), 'what is frozen looked once at each side'
 
 
 def test_shortcuts_off_are_plain_fastai(pretrained):
@@ -199,7 +200,7 @@ def test_weights_of_another_network_are_named(birds):
     one_line(birdsort('evaluate', '--project', birds.path), 'another network than resnet34')
 
 
-@pytest.mark.parametrize('given', [dict(mixup=.4, label_smoothing=.1), dict(cutmix=1., optimizer='ranger'), dict(schedule='step', unfreeze='1 group', class_weights=True), dict(views=2, schedule='flat', unfreeze=2, head=())], ids=str)
+@pytest.mark.parametrize('given', [dict(mixup=.4, label_smoothing=.1), dict(cutmix=1., optimizer='ranger'), dict(schedule='step', unfreeze='1 group', class_weights=True), dict(views=2, schedule='flat', unfreeze=2, head=()), dict(unfreeze=0, augmentation='none')], ids=str)
 def test_what_can_be_chosen_trains_and_comes_back(pretrained, given):
     result = train(pretrained, quiet=True, settings=change(pretrained.settings, **given))
     assert [s['name'] for s in result['stages']] == ['one-cycle', 'fine-tune']

@@ -6,7 +6,7 @@
 __all__ = ['read_grid', 'Plan', 'plan_sweep', 'train_one', 'in_process', 'plot_sweep', 'plot_curves', 'write_tables', 'sweep']
 
 # %% ../../nbs/recipes/sweep.ipynb #6844b015
-import io, json, os, re, shutil, sys, tempfile, threading, time
+import io, json, os, re, shutil, sys, tempfile, threading, time, warnings
 from contextlib import redirect_stdout
 from importlib import import_module
 from itertools import product
@@ -107,8 +107,8 @@ def _end_with_parent():
     os._exit(1)
 
 def _work(path, plan, sample, out): # plan: the parts of a `Plan`
-    import warnings
     warnings.filterwarnings('ignore')
+    sys.stdout = sys.stderr # What torch says of downloads is no part of the answer
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try: row = train_one(Project(path), Plan(*plan), sample)
     except KeyboardInterrupt: os._exit(130)
