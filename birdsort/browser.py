@@ -32,8 +32,12 @@ def end_browser(
         if str(profile) in args or pid == driver and 'chromedriver' in args:
             with suppress(ProcessLookupError): os.kill(int(pid), signal.SIGKILL) # A browser's children go with it, perhaps before their turn here
 
+def _folder(): # Chromium binds a socket in TMPDIR, and the path of a socket has room for a hundred letters
+    room = 104 - len('/org.chromium.Chromium.XXXXXX/SingletonSocket') - 1
+    return tempfile.gettempdir() if os.name != 'posix' or len(os.fsencode(tempfile.gettempdir())) <= room else '/tmp'
+
 def _sweep(): # Browsers of runs that were killed
-    for owner in Path(tempfile.gettempdir()).glob('birdsort-browser-*/owner'):
+    for owner in Path(_folder()).glob('birdsort-browser-*/owner'):
         try: os.kill(int(owner.read_text()), 0)
         except ProcessLookupError: end_browser(owner.parent); shutil.rmtree(owner.parent, ignore_errors=True)
         except (OSError, ValueError): pass # Not ours to end
@@ -45,14 +49,15 @@ def browser(
 ):
     "A Selenium driver for Chromium or Chrome; `NoBrowser` where none starts."
     if os.name == 'posix': _sweep()
-    profile, options = Path(tempfile.mkdtemp(prefix='birdsort-browser-')), webdriver.ChromeOptions()
+    profile, options = Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_folder())), webdriver.ChromeOptions()
     (profile/'owner').write_text(str(os.getpid()))
     for f in (*FLAGS, f'--user-data-dir={profile}', *(() if headed else ('--headless=new',))): options.add_argument(f)
     found = os.environ.get('BIRDSORT_BROWSER') or next(filter(None, map(shutil.which, BROWSERS)), None)
     if found: options.binary_location = found
     driver = None
     try:
-        try: driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which('chromedriver'), popen_kw=dict(start_new_session=True))) # Ctrl-C is ours to handle
+        service = webdriver.ChromeService(shutil.which('chromedriver'), env=os.environ | dict(TMPDIR=_folder()), popen_kw=dict(start_new_session=True)) # Ctrl-C is ours to handle
+        try: driver = webdriver.Chrome(options=options, service=service)
         except (WebDriverException, OSError) as e: raise NoBrowser(_no_browser(found, e)) from e
         (profile/'driver').write_text(str(driver.service.process.pid))
         driver.profile = profile

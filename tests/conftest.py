@@ -79,6 +79,12 @@ def files(folder):
 
 
 @pytest.fixture
+def short():
+    "A temporary folder whose path leaves Chromium room for a socket, wherever the tests run."
+    with tempfile.TemporaryDirectory(prefix='b-', dir='/tmp') as folder: yield Path(folder)
+
+
+@pytest.fixture
 def birds(tmp_path):
     "A project of three labels with twenty drawn birds each."
     from birdsort.lesson import lesson_project

@@ -115,17 +115,17 @@ def test_ctrl_c_while_the_page_never_ends(tmp_path):
     assert process.returncode == 130 and 'stopped' in err and time.monotonic()-start < 8
 
 
-def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path):
+def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
     def running(): return subprocess.run(['ps', '-eww', '-o', 'args='], capture_output=True, text=True).stdout
     with Hostile({'search': good(stall)}) as server:
         project = lesson_project(0, tmp_path/'birds', n=4)
-        process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV | {'TMPDIR': str(tmp_path)})
+        process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV | {'TMPDIR': str(short)})
         while not server.open: time.sleep(.02)
         process.kill()
         process.wait()
-        left, = tmp_path.glob('birdsort-browser-*')
+        left, = short.glob('birdsort-browser-*')
         assert str(left) in running()
-        subprocess.run([*CLI[:2], 'from birdsort.browser import browser\nwith browser() as driver: pass'], env=ENV | {'TMPDIR': str(tmp_path)}, check=True)
+        subprocess.run([*CLI[:2], 'from birdsort.browser import browser\nwith browser() as driver: pass'], env=ENV | {'TMPDIR': str(short)}, check=True)
     assert not left.exists() and str(left) not in running()
 
 

@@ -98,16 +98,16 @@ def test_edited_notebooks_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGHUP'])
-def test_a_closed_terminal_leaves_no_browser(tmp_path, how):
+def test_a_closed_terminal_leaves_no_browser(tmp_path, short, how):
     project = lesson_project(0, tmp_path/'birds', n=400)
-    run = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**ENV, 'TMPDIR': str(tmp_path)})
-    while not list(tmp_path.glob('birdsort-browser-*/*')): time.sleep(.05); assert run.poll() is None
+    run = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**ENV, 'TMPDIR': str(short)})
+    while not list(short.glob('birdsort-browser-*/*')): time.sleep(.05); assert run.poll() is None
     time.sleep(1)
     run.send_signal(getattr(signal, how))
     said = run.communicate(timeout=60)[1]
     assert run.returncode == 130, said
-    assert not list(tmp_path.glob('birdsort-browser-*'))
-    left = subprocess.run(['pgrep', '-f', str(tmp_path)], capture_output=True, text=True).stdout.split()
+    assert not list(short.glob('birdsort-browser-*'))
+    left = subprocess.run(['pgrep', '-f', f'{tmp_path}|{short}'], capture_output=True, text=True).stdout.split()
     assert left == []
 
 
