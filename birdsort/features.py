@@ -8,6 +8,7 @@ __all__ = ['cut_head', 'Cut', 'cut_where_learning_begins', 'body_looks_once']
 # %% ../nbs/47_features.ipynb #3457c139
 import hashlib
 from contextlib import ExitStack, contextmanager
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -122,9 +123,10 @@ def body_looks_once(
     cut = _cut_by(learn, head) if partly else Cut(model, next(k for k,m in model.named_modules() if m is head), cut_head(head)[0], lambda x: cut_head(head)[1](x))
     if not cut: yield False; return
     name = [_weights(model, head, partly), settings.train.augmentation, settings.image_size, settings.seed, precision]
-    loaders = [_look(project, learn, cut, dl, pairs, k, name, settings, quiet, partly and _MOST) for dl,pairs,k in zip(dls.loaders, dls.sides, (views, 1))]
+    looked = (_look(project, learn, cut, dl, pairs, k, name, settings, quiet, partly and _MOST) for dl,pairs,k in zip(dls.loaders, dls.sides, (views, 1)))
+    loaders = [*takewhile(lambda dl: dl is not None, looked)]
     tidy(project.path/'.cache')
-    if None in loaders: yield False; return
+    if len(loaders) < 2: yield False; return
     learn.dls = DataLoaders(*loaders, path=dls.path, device=dls.device)
     learn.dls.sides = dls.sides
     try:

@@ -1,5 +1,5 @@
 "What the tests share: the command line as a process of its own, a project of drawn birds, and quiet threads."
-import json, multiprocessing, os, subprocess, sys, tempfile
+import json, multiprocessing, os, signal, subprocess, sys, tempfile
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,7 @@ def started(argv, said):
 
 def own_session(argv):
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler) # Even where the tests run in the background of a shell, which turns Ctrl-C off
     return verb(argv)
 
 

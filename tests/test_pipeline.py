@@ -62,6 +62,7 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
         time.sleep({'scrape': 1.2, 'train': 1.0}.get(stage, .05))
         with suppress(ProcessLookupError): os.killpg(run.pid, signal.SIGINT) # as the terminal does: the whole group gets it
         run.join(60)
+        assert run.exitcode in (0, 130), said[1].read_text(errors='replace')
         out, err = (f.read_text(errors='replace') for f in said)
         if run.exitcode == 130:
             stopped.append(stage)

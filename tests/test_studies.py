@@ -72,7 +72,7 @@ def test_stopped_and_run_again_it_goes_on(tmp_path):
     before = (first[0]/'run.json').stat().st_mtime_ns
     made = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=600)
     assert made.returncode == 0 and len(json.loads(made.stdout)['table']) == 2, made.stderr
-    assert (first[0]/'run.json').stat().st_mtime_ns == before
+    assert (first[0]/'run.json').stat().st_mtime_ns == before and len({json.loads(f.read_text())['signature'] for f in where.glob('models/0*/run.json')}) == len(list(where.glob('models/0*'))), 'nothing was trained twice'
 
 
 @pytest.mark.parametrize('name', STUDIES)
