@@ -70,7 +70,7 @@ def study_project(
     rows = [(f, l, side) for side,pairs in pictures.items() for f,l in pairs] if isinstance(pictures, dict) else [(f, l) for f,l in pictures]
     csv.writer(out := io.StringIO()).writerows([('file', 'label', 'side')[:len(rows[0])], *((Path(r[0]).resolve(), *r[1:]) for r in rows)])
     table, labels = path.resolve()/'pictures.csv', {l: [l] for l in sorted({r[1] for r in rows})}
-    if (path/'birdsort.toml').is_file() and Project(path).settings.train.data != str(table): raise FileExistsError(f'{path} is a project of another kind: choose another folder with --project')
+    if (path/'birdsort.toml').is_file() and not (path/'.study.toml').is_file() and Project(path).settings.train.data != str(table): raise FileExistsError(f'{path} is a project of another kind: choose another folder with --project')
     write_whole(table, out.getvalue())
     made = dict(labels=labels, data=str(table), n=min(len(rows), 100_000)) | settings
     whole = change(Settings(), **made | _edited(path))
