@@ -239,6 +239,9 @@ def _close_bars(): # Bars leave the cursor where they are, above all when an err
     for bar in list(getattr(getattr(sys.modules.get('tqdm'), 'tqdm', None), '_instances', ())): bar.close()
     if sys.stderr.isatty(): print('\r', end='', file=sys.stderr, flush=True)
 
+def _stopped(e): # By Ctrl-C; torch, stopped in the middle of a file, then fails to end it, and says so instead
+    return isinstance(e, KeyboardInterrupt) or e.__context__ is not None and _stopped(e.__context__)
+
 def main(
     argv:list=None, # Arguments; None takes those of the process
 ) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short, 130 after Ctrl-C
@@ -253,8 +256,8 @@ def main(
         if hasattr(signal, name) and threading.current_thread() is threading.main_thread(): signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         with redirect_stdout(sys.stderr): result = VERBS[verb](**args)
-    except KeyboardInterrupt: return _close_bars() or print('\nbirdsort: stopped; finished stages and pictures are kept, and the same command goes on from there', file=sys.stderr) or 130
-    except Exception as e:
+    except (KeyboardInterrupt, Exception) as e:
+        if _stopped(e): return _close_bars() or print('\nbirdsort: stopped; finished stages and pictures are kept, and the same command goes on from there', file=sys.stderr) or 130
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
     _close_bars()

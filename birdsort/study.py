@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from .downloads import find_pictures
 from .evaluate import ask_all, compare_sides
 from .lesson import folder_for_now
-from .project import Project, free_path, new_project, notebooks, write_whole
+from .project import Project, absolute, free_path, new_project, notebooks, write_whole
 from .runs import run_note, runs
 from .scores import wilson
 from .settings import Settings, change, parse_settings, to_toml, unknown
@@ -44,7 +44,7 @@ def study_home(
     project:str='', # Its folder
     full:bool=False, # As large as published
     data:str='', # Pictures of one's own
-) -> Path: # Without a name for it, data/study_NAME; a temporary one for a toy
+) -> Path: # Without a name for it, data/study_NAME, with `full` data/study_NAME_full; a temporary one for a toy
     "The folder of this study and no other; `FileExistsError` where another project stands."
     if not (project or full or data): return folder_for_now()
     home = Path(project or f"data/study_{name}{'_full' if full else ''}")
@@ -54,9 +54,9 @@ def study_home(
     return home
 
 def _edited(path): # What the user has changed in birdsort.toml since the study wrote it, which .study.toml tells: name -> value
-    flat = lambda f: asdict(s := parse_settings(f.read_text(encoding='utf-8'))) | asdict(s.train)
-    if not (path/'.study.toml').is_file(): return {}
-    now, then = flat(path/'birdsort.toml'), flat(path/'.study.toml')
+    files = path/'birdsort.toml', path/'.study.toml'
+    if not all(f.is_file() for f in files): return {}
+    now, then = (asdict(s := parse_settings(f.read_text(encoding='utf-8-sig'), str(f))) | asdict(s.train) for f in files)
     return {k: v for k,v in now.items() if v != then[k] and k not in ('train', 'labels', 'data')}
 
 # %% ../nbs/91_study.ipynb #bc997df8
@@ -72,7 +72,7 @@ def study_project(
     table, labels = path.resolve()/'pictures.csv', {l: [l] for l in sorted({r[1] for r in rows})}
     if (path/'birdsort.toml').is_file() and not (path/'.study.toml').is_file() and Project(path).settings.train.data != str(table): raise FileExistsError(f'{path} is a project of another kind: choose another folder with --project')
     write_whole(table, out.getvalue())
-    made = dict(labels=labels, data=str(table), n=min(len(rows), 100_000)) | settings
+    made = absolute(dict(labels=labels, data=str(table), n=min(len(rows), 100_000)) | settings)
     whole = change(Settings(), **made | _edited(path))
     if not (path/'birdsort.toml').is_file(): new_project(path, **vars(whole))
     elif whole != Project(path).settings: write_whole(path/'birdsort.toml', to_toml(whole))
@@ -147,7 +147,7 @@ def run_study(
     quiet:bool=False, # No progress bar
     **given, # Its parameters: data, arch, full
 ) -> dict: # {study, notebook: path, table: [{name, published, reproduced, improved, intervals}], seconds}
-    "Run a study from start to finish; `ValueError` for one that there is not, `RuntimeError` with the reason where a cell fails."
+    "Run a study from start to finish; `ValueError` for one that there is not or for what it was given, `RuntimeError` with the reason where a cell fails for another."
     import nbformat
     if name not in studies(): raise ValueError(unknown('study', name, studies()))
     start, nb, given = time.monotonic(), nbformat.read(studies()[name], 4), {k: str(v) if isinstance(v, Path) else v for k,v in given.items()}
@@ -229,7 +229,7 @@ def _why(e, stopped, out): # What a failure of the notebook means
     if not name: return RuntimeError('the process of the notebook ended, most likely for want of memory')
     text = text.splitlines()[0] if text else name
     if name in ('ValueError', 'FileNotFoundError', 'FileExistsError'): return ValueError(text)
-    return RuntimeError(f"{text if name in ('RuntimeError', 'MemoryError', 'OSError') else f'{name}: {text}'}; look into {out}")
+    return RuntimeError(f"{text if name in ('RuntimeError', 'MemoryError', 'OSError', text) else f'{name}: {text}'}; look into {out}")
 
 async def _end(client, kernel): # The kernel goes with its notebook
     if stopping := getattr(client, '_async_cleanup_kernel_future', None): await asyncio.gather(stopping, return_exceptions=True)

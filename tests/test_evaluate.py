@@ -114,7 +114,7 @@ def test_only_the_judges_name_the_test_side():
         for node in ast.walk(ast.parse(file.read_text())):
             word = getattr(node, 'attr', getattr(node, 'id', getattr(node, 'value', None)))
             if isinstance(node, (ast.Attribute, ast.Name, ast.Constant)) and word in ('test', 'keep_answers', 'ask_all'): asks.setdefault(file.stem, set()).add(word)
-    dealers, judges = dict(split={'test'}, sides={'test'}, card={'test'}), dict(evaluate={'keep_answers', 'ask_all', 'test'}, report={'ask_all', 'test'}, folds={'test'}, study={'ask_all', 'test'}) # A study tells every side of each trial, and chooses nothing
+    dealers, judges = dict(split={'test'}, sides={'test'}, downloads={'test'}, card={'test'}), dict(evaluate={'keep_answers', 'ask_all', 'test'}, report={'ask_all', 'test'}, folds={'test'}, study={'ask_all', 'test'}) # A study tells every side of each trial, and chooses nothing
     assert asks == dealers | judges | dict(answers={'keep_answers'}) # `answers` refuses the test side; the card says which side its numbers are from
 
 

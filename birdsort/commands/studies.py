@@ -16,7 +16,7 @@ def study(
     data:str=None, # The pictures; without it a few are drawn
     arch:tuple=None, # Other architectures than the study's, with commas
     full:bool=False, # As large and as long as published; else a minute's worth
-    project:str=None, # The study's folder; data/study_NAME by default
+    project:str=None, # The study's folder; data/study_NAME by default, with --full data/study_NAME_full
 ) -> dict: # {study, notebook, table: [{name, published, reproduced, improved, intervals}], seconds}; {studies: {name: what it asks}} without a name
     "Run a published experiment from its notebook, and put its numbers beside the published ones; goes on where it was stopped."
     from birdsort.study import run_study, study_promises
