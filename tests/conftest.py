@@ -6,6 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CLI = [sys.executable, '-c', 'import sys; from birdsort.cli import main; sys.exit(main())']
+signal.signal(signal.SIGINT, signal.default_int_handler) # In the background of a shell Ctrl-C is turned off, and so it would be for what the tests start
 os.environ['OMP_NUM_THREADS'] = '1'
 ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
@@ -46,7 +47,6 @@ def started(argv, said):
 
 def own_session(argv):
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler) # Even where the tests run in the background of a shell, which turns Ctrl-C off
     return verb(argv)
 
 
