@@ -17,7 +17,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 SPECIAL := $(WEB) $(TRAINING) $(RECIPES)
 
-.PHONY: help install demo test check-sync check-notebooks check-tests check-training check-web check-recipes check-newest readme lab clean
+.PHONY: help install demo test lint check-sync check-notebooks check-tests check-training check-web check-recipes check-newest readme lab clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -47,9 +47,12 @@ $(NODE)/.installed: tests/package.json .ci/node
 demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
-test: install $(NEWEST)/.installed $(NODE)/.installed check-sync ## everything that CI checks
+test: install $(NEWEST)/.installed $(NODE)/.installed lint check-sync ## everything that CI checks
 	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web check-recipes && $(MAKE) --no-print-directory check-newest
 	@echo "all checks passed"
+
+lint: $(VENV)/.installed ## ruff and mypy, in seconds
+	@bash .ci/lint $(BIN)
 
 check-sync: $(VENV)/.installed
 	@$(BIN)/python -m pytest -q tests/test_house.py
