@@ -6,16 +6,9 @@ NEWEST := .venv-newest
 NODE := tests/node_modules
 BIN := $(VENV)/bin
 DEMO ?= data/demo
-# What waits for servers and browsers, apart from what trains.
-WEB := tests/test_google.py tests/test_hostile.py tests/test_scrape.py tests/test_sources.py tests/test_serve.py tests/test_predict.py tests/test_javascript.py tests/test_hub.py
-# The recipes and the studies, each beside the others.
-RECIPES := tests/test_bow.py tests/test_sweep.py tests/test_gan.py tests/test_studies.py
-# What trains, stops, resumes and judges; a part of its own, so that the parts take as long as each other.
-TRAINING := tests/test_train.py tests/test_training.py tests/test_evaluate.py
 # Tests share the processor: one thread each is faster than two that fight.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-
-SPECIAL := $(WEB) $(TRAINING) $(RECIPES)
+PYTEST := $(ONE) $(BIN)/python -m pytest -q --durations=5
 
 .PHONY: help install demo test lint check-sync check-notebooks check-tests check-training check-web check-recipes check-newest readme lab clean
 help: ## this list
@@ -55,25 +48,25 @@ lint: $(VENV)/.installed ## ruff and mypy, in seconds
 	@bash .ci/lint $(BIN)
 
 check-sync: $(VENV)/.installed
-	@$(BIN)/python -m pytest -q tests/test_house.py
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
 check-notebooks: $(VENV)/.installed
 	@$(ONE) $(BIN)/nbdev_test --n_workers 1 && echo "nbdev_test: every notebook ran"
 
 check-web: $(VENV)/.installed $(NODE)/.installed
-	@$(ONE) $(BIN)/python -m pytest -q $(WEB) --durations=5
+	@$(PYTEST) tests/sources tests/deploy
 
 check-tests: $(VENV)/.installed
-	@$(ONE) $(BIN)/python -m pytest -q tests --ignore tests/test_house.py $(SPECIAL:%=--ignore %) --durations=5
+	@$(PYTEST) tests/cleaning tests/commands tests/end_to_end
 
 check-training: $(VENV)/.installed
-	@$(ONE) $(BIN)/python -m pytest -q $(TRAINING) --durations=5
+	@$(PYTEST) tests/training tests/evaluation
 
 check-recipes: $(VENV)/.installed
-	@$(ONE) $(BIN)/python -m pytest -q $(RECIPES) --durations=5
+	@$(PYTEST) tests/recipes
 
 check-newest: $(NEWEST)/.installed
-	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/newest.py
+	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/end_to_end/newest.py
 
 readme: $(VENV)/.installed ## write README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/readme.py

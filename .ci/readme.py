@@ -8,7 +8,7 @@ def readme(notebook):
     nb = read(notebook, as_version=4)
     nb.cells = [c for c in nb.cells if '#| hide' not in c.source]
     text = MarkdownExporter().from_notebook_node(nb)[0]
-    text = re.sub(r'(\]\(|src=")(images/|[\w]+\.ipynb|studies/|recipes/)', r'\1nbs/\2', text)
+    text = re.sub(r'(\]\(|src=")(images/|[\w/]+\.ipynb)', r'\1nbs/\2', text)
     note = '<!-- Written from nbs/index.ipynb by `make readme`; edit that. -->\n\n'
     return note + re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
 

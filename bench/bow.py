@@ -6,7 +6,11 @@
 DATA holds two folders of label folders. Each configuration learns from the first and is judged by the second, then the other way round
 (`--one-way` leaves that out). Each begins with an empty cache, and its seconds are all of it: decoding, descriptors, words, classifier, and the
 answers to both sides. Published for the fifteen scenes, where the larger part, 2,985, was learned from: 0.47, 0.54, 0.50, 0.37, 0.36, in 6 to 30 minutes."""
-import argparse, json, sys, tempfile, time
+import argparse
+import json
+import sys
+import tempfile
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -17,14 +21,14 @@ PUBLISHED = {'SIFT 100 linear': (.47, dict(extractor='sift', words=100, classifi
 
 
 def pictures(folder, per_label):
-    from birdsort.project import list_pictures
+    from birdsort.core.project import list_pictures
     pairs = [(f, l) for l,fs in list_pictures(folder).items() for f in fs[:per_label or None]]
     if not pairs: raise SystemExit(f'{folder} holds no label folders with pictures')
     return map(list, zip(*pairs))
 
 
 def row(name, options, train, test, args):
-    from birdsort.recipes.bow import make_bow
+    from birdsort.recipes.bow.recipe import make_bow
     (files, labels), (others, truths) = (pictures(d, args.per_label) for d in (train, test))
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()

@@ -1,5 +1,17 @@
 "What does cleaning find, and how fast? `birdsort.clean.find_issues` beside imagededup's PHash and CleanVision, on the same folder with the same faults planted, in one run."
-import argparse, io, json, math, multiprocessing, os, random, shutil, statistics, subprocess, sys, tempfile, time
+import argparse
+import io
+import json
+import math
+import multiprocessing
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from itertools import combinations
 from pathlib import Path
 
@@ -39,7 +51,7 @@ def plant(data, out, share=.1, wrong=40, drawn=20, seed=0):
 def aviary(out, n=60, share=.1):
     "Every photo that the aviary would serve, with a tenth of each fault -> {kind: [path within `out`]}."
     from birdsort.aviary.exhibits import FAULTS, fill_shelves, photo_bytes, plan_photos
-    from birdsort.settings import STUDY
+    from birdsort.core.settings import STUDY
     shelves, truth = fill_shelves(per_query=n), {}
     for label,queries in STUDY.items():
         (out/label).mkdir(parents=True)
@@ -92,7 +104,7 @@ def first_tenth(rows, counts, wrong):
 OURS = '''
 import json, sys, time
 from birdsort.clean import clean, find_issues
-from birdsort.project import Project
+from birdsort.core.project import Project
 project = Project(sys.argv[1])
 start = time.perf_counter()
 table = find_issues(project, quiet=True)
@@ -133,8 +145,8 @@ SEARCH = '''
 import json, math, resource, sys, time
 from pathlib import Path
 from birdsort.cleaning.duplicates import near_duplicates
-from birdsort.look import look_at
-from birdsort.project import Project
+from birdsort.cleaning.image_stats import look_at
+from birdsort.core.project import Project
 project, n = Project(sys.argv[1]), int(sys.argv[2])
 files = sorted(project.images.glob('*/*'))[:n]
 looks = [s.look for s in look_at(project, files, quiet=True)]
@@ -179,7 +191,7 @@ def draw(job):
 
 def search(tmp, n):
     "n drawings, a hundredth of them with a cropped copy: the search alone, with hashes and looks there."
-    from birdsort.lesson import lesson_project
+    from birdsort.aviary.sample_project import lesson_project
     project = lesson_project(0, tmp/'many')
     (folder := project.images/'garza').mkdir(parents=True)
     with multiprocessing.Pool() as pool: pool.map(draw, [(folder, i, n//100) for i in range(n-n//100)], chunksize=50)
@@ -199,7 +211,7 @@ def main():
     p.add_argument('--seed', type=int, default=0, help='plants the faults elsewhere')
     p.add_argument('--json', action='store_true', help='print one JSON object')
     args = p.parse_args()
-    from birdsort.project import new_project
+    from birdsort.core.scaffold import new_project
     tmp, result = Path(tempfile.mkdtemp()), {}
     if args.data:
         labels = {d.name: [d.name] for d in sorted(Path(args.data).iterdir()) if d.is_dir()}

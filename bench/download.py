@@ -1,5 +1,15 @@
 "How fast are pictures downloaded? `birdsort.scrape` beside `jmd_imagescraper.core.download_urls`, same addresses, a local server that takes 100 ms to answer; and how much memory 300 and 3,000 take."
-import argparse, asyncio, io, json, multiprocessing, os, statistics, subprocess, sys, tempfile, time
+import argparse
+import asyncio
+import io
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 PEER = '''
@@ -11,7 +21,7 @@ with contextlib.redirect_stdout(io.StringIO()): got = download_urls(sys.argv[2],
 '''
 OURS = '''
 import sys, time
-from birdsort.lesson import lesson_project
+from birdsort.aviary.sample_project import lesson_project
 from birdsort.scrape import scrape
 links = open(sys.argv[1]).read().split()
 project = lesson_project(0, sys.argv[2], n=len(links), labels={'heron': ['grey heron'], 'owl': ['owl']})

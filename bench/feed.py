@@ -4,11 +4,15 @@
 
 Images per second of birdsort's training of the whole network (cache, augmentation, callbacks, recorder), and of a bare loop over one random
 batch that already lies on the device: the same network, optimizer, batch size and precision. In turns, so that both see the same weather."""
-import argparse, json, statistics, tempfile, time, warnings
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
 from pathlib import Path
 
 from train import make_project, random_weights
-
 
 def sync(device):
     import torch
@@ -17,9 +21,10 @@ def sync(device):
 
 def fed(learn, epochs, folder):
     "Images/s of the training part of epochs, with everything that birdsort's `train` hangs on; and the share of that time without a batch."
-    import fastai.callback.schedule # Gives learners `fit_one_cycle`
+    import fastai.callback.schedule  # Gives learners `fit_one_cycle`
     from fastai.callback.core import Callback
-    from birdsort.watch import History, StopOnNaN, keep_best, watchers
+
+    from birdsort.training.callbacks import History, StopOnNaN, keep_best, watchers
     class Clock(Callback):
         order, took = 999, 0.
         def before_train(self): sync(self.dls.device); self.start = time.perf_counter()
@@ -32,7 +37,8 @@ def fed(learn, epochs, folder):
 def bare(learn, steps, size, precision):
     "Images/s over steps on one batch of random numbers."
     import torch
-    from birdsort.learner import head_of
+
+    from birdsort.training.callbacks import head_of
     device, head = learn.dls.device, set(head_of(learn).modules())
     x, y = torch.rand(learn.dls.bs, 3, size, size, device=device), torch.randint(learn.dls.c, (learn.dls.bs,), device=device)
     learn.create_opt()
@@ -50,9 +56,11 @@ def bare(learn, steps, size, precision):
 
 def measure(args):
     from fastai.torch_core import set_seed
-    from birdsort.learner import make_learner, open_layers
-    from birdsort.rows import cached
-    from birdsort.speed import in_precision, kept_memory, measure_precision
+
+    from birdsort.datasets.cache import cached
+    from birdsort.training.learner import make_learner, open_layers
+    from birdsort.training.precision import in_precision, measure_precision
+    from birdsort.training.resources import kept_memory
     project = make_project(args, args.seed)
     set_seed(args.seed, reproducible=True) # As `train` does; some kernels are slower for it
     learn = make_learner(project, Path(args.tmp), project.settings)

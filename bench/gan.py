@@ -4,7 +4,11 @@
 
 Each folder holds idx files with MNIST's names, pictures, or label folders. The seconds are those of the whole: reading, the classifier,
 the training, the verdict. The last column is the distance of held-out real pictures, which is the floor."""
-import argparse, json, sys, tempfile, warnings
+import argparse
+import json
+import sys
+import tempfile
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -24,7 +28,7 @@ def main():
     args = p.parse_args()
     warnings.filterwarnings('ignore')
     with tempfile.TemporaryDirectory() as tmp, redirect_stdout(sys.stderr):
-        from birdsort.recipes.gan import gan
+        from birdsort.recipes.gan.recipe import gan
         out = {Path(d).name: gan(d, Path(args.out or tmp)/Path(d).name, size=args.size, epochs=args.epochs, minutes=args.minutes, width=args.width, seed=args.seed) for d in args.data}
     if args.json: return print(json.dumps({d: {k: r[k] for k in (*KEYS, 'warnings')} for d,r in out.items()}))
     width = max(map(len, out))

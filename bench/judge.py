@@ -5,17 +5,22 @@
 One training by birdsort, then its report (every picture of every side, as it is and mirrored), then `--folds 5`. The peer of the folds is
 scikit-learn's usual way on features: logistic regression on those of the pretrained body, `cross_val_score` over the same kind of folds;
 no variations, no copies kept together."""
-import argparse, json, tempfile, time, warnings
+import argparse
+import json
+import sys
+import tempfile
+import time
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-import sys
 
 from train import make_project
 
-
 def logistic_regression(project, folds):
     "The features of the body, then scikit-learn."
-    import numpy as np, timm, torch
+    import numpy as np
+    import timm
+    import torch
     from PIL import Image
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -45,7 +50,7 @@ def main():
     warnings.filterwarnings('ignore')
     with tempfile.TemporaryDirectory() as args.tmp, redirect_stdout(sys.stderr):
         from birdsort.evaluate import evaluate
-        from birdsort.folds import cross_validate
+        from birdsort.evaluation.cross_validation import cross_validate
         from birdsort.report import report
         from birdsort.train import train
         project = make_project(args, args.seed)

@@ -5,11 +5,17 @@
 The network is timm's `test_resnet` with random weights taken for pretrained, so that both stages are as they always are: pictures decoded
 into a cache on disk, a frozen body that looks at them once, and then the whole network. All of the cache together would not fit into the
 gigabyte that is allowed: 20,000 pictures are two of them."""
-import argparse, json, resource, subprocess, sys, tempfile, time, warnings
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
 from pathlib import Path
 
 from train import random_weights
-
 
 def make_pictures(folder, n, size):
     "Blurred noise, so many JPEGs in seven labels, dealt to train, val and test."
@@ -23,8 +29,8 @@ def make_pictures(folder, n, size):
 
 def one(n, args):
     "Train on so many pictures, in this process -> a dict."
-    from birdsort.project import new_project
-    from birdsort.settings import change
+    from birdsort.core.scaffold import new_project
+    from birdsort.core.settings import change
     from birdsort.train import train
     folder = Path(tempfile.mkdtemp(dir=args.tmp))
     make_pictures(folder/'pictures', n, args.size)

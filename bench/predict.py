@@ -5,14 +5,22 @@
 500 photos of about one megapixel are made, and one network (mobilenetv2_100, random weights) is exported. In turns, in one process: plain
 fastai's `get_preds` over `learner.pkl` (the faster of no worker and its usual number), a loop of `learn.predict`, ONNX Runtime alone over
 arrays that are decoded already, and birdsort. The command is a process of its own each time."""
-import argparse, json, os, statistics, subprocess, sys, tempfile, time, warnings
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
 from pathlib import Path
-
 
 def make_photos(folder, n, width=1155, height=866):
     "Drawn birds, enlarged, with the grain of a camera: JPEGs of some 300 KB."
     import numpy as np
     from PIL import Image
+
     from birdsort.aviary.pencil import draw_bird
     folder.mkdir()
     rng, birds = np.random.default_rng(0), [draw_bird(s, i).resize((width, height), Image.Resampling.BICUBIC) for s in ('grey heron', 'cockatoo') for i in range(10)]
@@ -24,8 +32,8 @@ def make_photos(folder, n, width=1155, height=866):
 
 def make_model(folder, arch):
     "A project whose network has seen its pictures once -> the project, exported."
+    from birdsort.aviary.sample_project import lesson_project
     from birdsort.export import export
-    from birdsort.lesson import lesson_project
     from birdsort.split import split
     from birdsort.train import train
     project = lesson_project(20, folder, architecture=arch, image_size=224)
@@ -42,8 +50,9 @@ def seconds(f, *args):
 def folders(project, learn, files, folder, rounds):
     "Seconds for all files -> {who: median}, and what fastai and birdsort said."
     import numpy as np
-    from birdsort.model import open_model
-    from birdsort.picture import decode
+
+    from birdsort.core.images import decode
+    from birdsort.deploy.inference import open_model
     from birdsort.predict import predict
     model, workers = open_model(project.export, 'onnx'), min(16, os.cpu_count())
     arrays = np.stack([model.prepare(decode(f)) for f in files[:32]])

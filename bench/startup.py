@@ -1,5 +1,11 @@
 "How long does a word take? `birdsort --help` and `birdsort status` beside an import of fastai.vision.all, whole processes, in turn."
-import argparse, json, statistics, subprocess, sys, tempfile, time
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 CLI = [sys.executable, '-c', 'import sys; from birdsort.cli import main; sys.exit(main())']

@@ -7,15 +7,21 @@ fastai: the study's cells, `vision_learner`, `fit_one_cycle`, `fine_tune`, fp32,
 ReduceLROnPlateau as they come. Each training is a process of its own. `--random` stands in for weights that cannot be fetched: random ones
 are written down and taken for pretrained, to see the speed alone; both sides then run all epochs, since such losses would stop them anywhere.
 `--keep FILE` notes each training when it is done, and a bench that was stopped goes on from there."""
-import argparse, json, shutil, subprocess, sys, tempfile, time, warnings
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
-
 def make_project(args, seed):
     "A project of so many of the pictures, split by the seed."
+    from birdsort.core.scaffold import new_project
     from birdsort.pipeline import demo_settings
-    from birdsort.project import new_project
     from birdsort.split import split
     settings = demo_settings(args.data, args.arch) | dict(seed=seed, epochs=tuple(args.epochs), image_size=args.size, batch_size=args.batch)
     project = new_project(Path(tempfile.mkdtemp(dir=args.tmp))/'birds', **settings)
@@ -28,8 +34,19 @@ def make_project(args, seed):
 
 def plain_fastai(project, args):
     "The study's cells: fastai's callbacks, as they come."
-    from fastai.vision.all import (EarlyStoppingCallback, ImageDataLoaders, ReduceLROnPlateau, Resize, SaveModelCallback, accuracy, aug_transforms, set_seed, vision_learner)
-    from birdsort.body import architecture
+    from fastai.vision.all import (
+        EarlyStoppingCallback,
+        ImageDataLoaders,
+        ReduceLROnPlateau,
+        Resize,
+        SaveModelCallback,
+        accuracy,
+        aug_transforms,
+        set_seed,
+        vision_learner,
+    )
+
+    from birdsort.core.architectures import architecture
     s = project.settings
     set_seed(s.seed, reproducible=True)
     dls = ImageDataLoaders.from_folder(project.split, train='train', valid='val', bs=s.batch_size, num_workers=args.workers, item_tfms=Resize(s.image_size), batch_tfms=aug_transforms())
@@ -46,9 +63,9 @@ def plain_fastai(project, args):
 
 
 def ours(project, args):
-    from birdsort.runs import load_run
-    from birdsort.settings import change
+    from birdsort.core.settings import change
     from birdsort.train import train
+    from birdsort.training.runs import load_run
     given = dict(patience=1000) if args.random else {} # All epochs
     result = train(project, again=True, settings=change(project.settings, **given, **json.loads(args.set)))
     stages = result['stages']

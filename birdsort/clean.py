@@ -6,15 +6,17 @@
 __all__ = ['set_aside', 'put_back', 'write_sheets', 'clean']
 
 # %% ../nbs/20_clean.ipynb #6c52fe5b
-import html, re
+import html
+import re
 from pathlib import Path
 
 from .cleaning.cleaner import Cleaner, classic_cleaner, tile_pictures
 from .cleaning.decisions import apply, proposals, read_decisions, write_issues
 from .cleaning.issues import find_issues
-from .cleaning.view import View
-from .journal import Move, images_signature, move_pictures, sync, undo
-from .project import Project, finish, hold, write_whole
+from .cleaning.review import View
+from .core.inventory import images_signature, sync
+from .core.moves import Move, move_pictures, undo
+from .core.project import Project, finish, hold, write_whole
 
 # %% ../nbs/20_clean.ipynb #e935f6ca
 def _move(project, label, name, now, to, reason):

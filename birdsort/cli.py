@@ -7,16 +7,22 @@ __all__ = ['VERBS', 'new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'com
            'status', 'run', 'demo', 'parse', 'parser', 'main']
 
 # %% ../nbs/95_cli.ipynb #413b3e69
-import argparse, json, os, signal, sys, threading, warnings
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
 from contextlib import redirect_stdout
 
 from . import __version__
+from .commands.formatting import explain, say
+from .commands.options import Parser, add_verb, pair
 from .commands.recipes import bow, gan, sweep
 from .commands.studies import study
-from .options import Parser, add_verb, pair
-from .project import find_project
-from .say import explain, say
-from .settings import SHORTCUTS_OFF, change, unknown
+from .core.project import find_project
+from .core.settings import SHORTCUTS_OFF, change, unknown
 
 # %% ../nbs/95_cli.ipynb #33ea87ca
 def new(
@@ -28,7 +34,7 @@ def new(
     licence:tuple=None, # Licences to keep, such as cc0,cc-by, of sources that know them
 ) -> dict: # {project, labels, notebooks}
     "Make a project: settings and notebooks to step through."
-    from birdsort.project import new_project
+    from birdsort.core.scaffold import new_project
     pairs = [(l.strip(), [q.strip() for q in (rest or l.replace('_', ' ')).split(',')]) for l,_,rest in (x.partition('=') for x in names)]
     if twice := [l for l,_ in pairs if [m for m,_ in pairs].count(l) > 1]: raise ValueError(f'label {twice[0]!r} is named twice: for several queries, write {twice[0]}=QUERY,QUERY')
     given = dict(labels=dict(pairs) or None, n=n, architecture=arch, source=source, licence=licence)
@@ -82,7 +88,7 @@ def train(
     **settings, # Settings for this run; those that shall stay belong into birdsort.toml
 ) -> dict: # {run, stages: [{name, epochs, seconds, valid_loss, accuracy}], seconds, precision, lr, waiting}
     "One-cycle, then fine-tune; keeps the best model; goes on where it was stopped."
-    from birdsort.project import absolute
+    from birdsort.core.project import absolute
     from birdsort.train import train
     p = find_project(project)
     return train(p, again, resume, settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
@@ -99,7 +105,7 @@ def evaluate(
     from birdsort.evaluate import evaluate
     if not folds and not seeds: return evaluate(find_project(project), run, precision=precision)
     if run: raise ValueError('--folds and --seeds train anew, by the settings of birdsort.toml: leave out --run')
-    from birdsort.folds import cross_validate
+    from birdsort.evaluation.cross_validation import cross_validate
     return cross_validate(find_project(project), folds, seeds)
 
 def compare(
@@ -118,6 +124,7 @@ def report(
     "Write reports/report.html, one page that tells everything, and the same as Markdown."
     import webbrowser
     from pathlib import Path
+
     from birdsort.report import report
     done = report(find_project(project), run)
     if open: webbrowser.open(Path(done['report']).resolve().as_uri())
@@ -133,7 +140,7 @@ def export(
     "Write export/: learner.pkl, model.safetensors, model.onnx, config.json and a model card."
     from birdsort.export import FORMATS, export
     if to and to[0] != 'hub': raise ValueError(f'--to {to[0]}: must be hub, with a name after it, as in --to hub USER/NAME')
-    from birdsort.hub import check_name, push
+    from birdsort.deploy.hub import check_name, push
     if to: check_name(to[1])
     if private and not to: raise ValueError('--private goes with --to hub USER/NAME')
     done = export(p := find_project(project), run, formats=formats or tuple(FORMATS))
@@ -176,9 +183,9 @@ def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
     "Show how far a project has come."
-    from birdsort.journal import images_signature, sync, tally, write_attribution
-    from birdsort.project import finished
-    from birdsort.sides import train_signature
+    from birdsort.core.inventory import images_signature, sync, tally, write_attribution
+    from birdsort.core.project import finished
+    from birdsort.datasets.splits import train_signature
     from birdsort.split import current_split
     p = find_project(project)
     sync(p)

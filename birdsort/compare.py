@@ -11,10 +11,10 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import binomtest
 
-from .answers import answers
-from .project import Project
-from .runs import last_run, run_note
-from .scores import numbers, wilson
+from .core.project import Project
+from .evaluation.metrics import numbers, wilson
+from .evaluation.predictions import answers
+from .training.runs import last_run, run_note
 
 # %% ../nbs/61_compare.ipynb #592db250
 def mcnemar(

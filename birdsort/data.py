@@ -14,16 +14,24 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import IndexSplitter, parent_label
 from fastai.torch_core import num_distrib
-from torchvision.transforms.v2.functional import gaussian_blur
+from fastai.vision.augment import (
+    AffineCoordTfm,
+    RandomErasing,
+    RandTransform,
+    Resize,
+    ResizeMethod,
+    affine_mat,
+    aug_transforms,
+)
 from fastai.vision.core import PILImage, TensorImage
-from fastai.vision.augment import AffineCoordTfm, RandomErasing, RandTransform, Resize, ResizeMethod, affine_mat, aug_transforms
 from fastai.vision.data import ImageBlock, Normalize
+from torchvision.transforms.v2.functional import gaussian_blur
 
-from .body import IMAGENET
-from .picture import decode
-from .project import Project
-from .settings import Settings, unknown
-from .sides import Sides, read_sides
+from .core.architectures import IMAGENET
+from .core.images import decode
+from .core.project import Project
+from .core.settings import Settings, unknown
+from .datasets.splits import Sides, read_sides
 
 # %% ../nbs/40_data.ipynb #14aa536f
 _VARY = dict(light=dict(max_rotate=5., max_zoom=1.15, max_warp=0., max_lighting=.1), standard=dict(max_rotate=10., max_zoom=1.3, max_warp=.2, max_lighting=.2),
@@ -92,6 +100,7 @@ def show_augmentation(
 ):
     "One picture as the network may see it, `n` times, as a matplotlib figure."
     from dataclasses import replace
+
     from matplotlib.figure import Figure
     s, sides = project.settings, read_sides(project)
     one = Sides(sides.train[:1]*n, sides.val, [])

@@ -15,13 +15,13 @@ from fastai.learner import Learner
 from matplotlib.figure import Figure
 from torch import nn
 
-from .answers import averaged, keep_answers, strangers
-from .doubt import fit_temperature, plot_coverage, plot_reliability, threshold_for, warmed
-from .mistakes import find_mistakes, show_mistakes
-from .project import Project, finish, finished, signature, write_whole
-from .runs import last_run, load_run, plot_history, run_note, run_settings
-from .scores import numbers, plot_confusion, plot_per_label, score, wilson
-from .sides import Sides, sides_signature
+from .core.project import Project, finish, finished, signature, write_whole
+from .datasets.splits import Sides, sides_signature
+from .evaluation.calibration import fit_temperature, plot_coverage, plot_reliability, threshold_for, warmed
+from .evaluation.error_analysis import find_mistakes, show_mistakes
+from .evaluation.metrics import numbers, plot_confusion, plot_per_label, score, wilson
+from .evaluation.predictions import averaged, keep_answers, strangers
+from .training.runs import last_run, load_run, plot_history, run_note, run_settings
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
 def ask_all(

@@ -6,7 +6,12 @@
 __all__ = ['FORMATS', 'bare', 'to_pickle', 'check_answers', 'export']
 
 # %% ../nbs/70_export.ipynb #f1fdc4c1
-import copyreg, hashlib, json, os, shutil, time
+import copyreg
+import hashlib
+import json
+import os
+import shutil
+import time
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib.metadata import version
@@ -19,16 +24,16 @@ from fastai.torch_core import trainable_params
 from torch import nn
 from tqdm.auto import tqdm
 
-from .answers import answers
-from .card import model_card
-from .doubt import fit_temperature, threshold_for, warmed
-from .model import ENGINES, open_model, prepare, read_checked, read_config
-from .network import Sampled, describe, to_safetensors
-from .onnx import to_int8, to_onnx
-from .picture import decode
-from .project import Project, finish, finished, hold, signature
-from .runs import last_run, load_run, run_note, run_settings
-from .sides import sides_signature
+from .core.images import decode
+from .core.project import Project, finish, finished, hold, signature
+from .datasets.splits import sides_signature
+from .deploy.inference import ENGINES, open_model, prepare, read_checked, read_config
+from .deploy.model_card import model_card
+from .deploy.onnx import to_int8, to_onnx
+from .deploy.weights import Sampled, describe, to_safetensors
+from .evaluation.calibration import fit_temperature, threshold_for, warmed
+from .evaluation.predictions import answers
+from .training.runs import last_run, load_run, run_note, run_settings
 
 # %% ../nbs/70_export.ipynb #e49aeec2
 def bare(

@@ -9,16 +9,17 @@ __all__ = ['STAGES', 'GATHERING', 'DRAWN', 'run', 'demo_settings', 'demo']
 import time
 from pathlib import Path
 
-from .body import architecture
 from .clean import clean
+from .core.architectures import architecture
+from .core.inventory import images_signature
+from .core.project import Project, absolute, finish, finished, list_pictures, signature
+from .core.scaffold import new_project
+from .datasets.splits import read_sides
 from .evaluate import evaluate
 from .export import export
-from .journal import images_signature
 from .predict import predict
-from .project import Project, absolute, finish, finished, list_pictures, new_project, signature
 from .report import report
 from .scrape import scrape
-from .sides import read_sides
 from .split import NOTE, split
 from .train import train
 

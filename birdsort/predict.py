@@ -6,14 +6,19 @@
 __all__ = ['NONE', 'Predictor', 'fastest', 'predict', 'sort_into']
 
 # %% ../nbs/80_predict.ipynb #a1b539e0
-import filecmp, itertools, math, os, re, shutil
+import filecmp
+import itertools
+import math
+import os
+import re
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 
-from .inputs import expand, in_threads, read, read_each, web_for
-from .model import ENGINES, cores, open_model
-from .project import Project, find_project, finished
+from .core.project import Project, find_project, finished
+from .deploy.inference import ENGINES, cores, open_model
+from .deploy.inputs import expand, in_threads, read, read_each, web_for
 
 # %% ../nbs/80_predict.ipynb #9ca4b584
 NONE = 'none of these'
@@ -54,7 +59,7 @@ class Predictor:
     def __repr__(self): return f"Predictor({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
 
     def _repr_mimebundle_(self, **kw):
-        from birdsort.upload import uploader
+        from birdsort.deploy.views import uploader
         return uploader(self)._repr_mimebundle_(**kw)
 
     def _prepare(self, source): return self.model.prepare(read(source, self.model.enough))
@@ -101,7 +106,8 @@ def heat(self:Predictor,
     if self._looking is None and (self.folder/ENGINES['torch']).is_file() and self.config.get('library') != 'own': self._looking = open_model(self.folder, 'torch', config=self.config)
     if self._looking is None: return None
     import torch
-    from birdsort.cam import grad_cam, heat
+
+    from birdsort.evaluation.gradcam import grad_cam, heat
     module = self._looking.network.module
     x = torch.from_numpy(self._looking.prepare(image))[None].to(next(module.parameters()).device)
     try:

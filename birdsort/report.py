@@ -6,7 +6,11 @@
 __all__ = ['Heading', 'Text', 'Table', 'Plots', 'Gallery', 'to_html', 'to_markdown', 'report']
 
 # %% ../nbs/62_report.ipynb #c40b3932
-import base64, hashlib, html, io, time
+import base64
+import hashlib
+import html
+import io
+import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +20,11 @@ import pandas as pd
 from torch import nn
 
 from . import __version__
+from .core.inventory import tally
+from .core.project import Project, finish, finished, signature, write_whole
 from .evaluate import ask_all, evaluate
-from .journal import tally
-from .mistakes import find_mistakes, seen, words
-from .project import Project, finish, finished, signature, write_whole
-from .runs import last_run, load_run, run_note, run_settings
+from .evaluation.error_analysis import find_mistakes, seen, words
+from .training.runs import last_run, load_run, run_note, run_settings
 
 # %% ../nbs/62_report.ipynb #6dff4225
 class Heading(NamedTuple): text:str # Of a section

@@ -6,7 +6,10 @@
 __all__ = ['AHEAD', 'get_picture', 'outcome', 'scrape']
 
 # %% ../nbs/10_scrape.ipynb #c85a72db
-import errno, math, os, sys
+import errno
+import math
+import os
+import sys
 from collections import Counter, deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -18,15 +21,15 @@ from zlib import crc32
 from tqdm.auto import tqdm
 
 from .aviary.site import Aviary
-from .browser import NoBrowser
-from .picture import fingerprint, ingest
-from .journal import sync, tally, write_attribution
-from .project import Project, hold
-from .settings import Settings, parse_source, unknown
-from .sources.hit import Blocked, Kit, has_licence, photo_key, take_turns
-from .sources.names import BY_LABEL, KNOW_LICENCES, ask
-from .sources.own import read_own
-from .web import AGAIN, Web
+from .core.images import fingerprint, ingest
+from .core.inventory import sync, tally, write_attribution
+from .core.project import Project, hold
+from .core.settings import Settings, parse_source, unknown
+from .sources.base import Blocked, Kit, has_licence, photo_key, take_turns
+from .sources.browser import NoBrowser
+from .sources.http import AGAIN, Web
+from .sources.local import read_own
+from .sources.registry import BY_LABEL, KNOW_LICENCES, ask
 
 # %% ../nbs/10_scrape.ipynb #cfe19a12
 def _check(body, settings, part): # Bytes -> a dict for the catalogue, what is to be stored in `part`; or ValueError

@@ -6,15 +6,25 @@
 __all__ = ['LOOPBACK', 'Refusal', 'Door', 'Desk', 'add_routes', 'answer', 'check_extra', 'make_app', 'listen', 'samples', 'serve']
 
 # %% ../nbs/82_serve.ipynb #cc27d1c2
-import asyncio, errno, logging, os, re, secrets, socket, tempfile, threading, time, webbrowser
+import asyncio
+import errno
+import logging
+import os
+import re
+import secrets
+import socket
+import tempfile
+import threading
+import time
+import webbrowser
 from contextlib import aclosing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from .page import MOST, SCRIPT, STYLE, card, drop_zone, model_card
-from .picture import decode, thumbnail
+from .core.images import decode, thumbnail
+from .core.project import Project, list_pictures
+from .deploy.views import MOST, SCRIPT, STYLE, card, drop_zone, model_card
 from .predict import Predictor
-from .project import Project, list_pictures
 
 # %% ../nbs/82_serve.ipynb #bed4dc42
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')

@@ -7,15 +7,17 @@ __all__ = ['SIDES', 'NOTE', 'GENERATED', 'plan_split', 'count_labels', 'split_si
            'current_split', 'split', 'find_leaks']
 
 # %% ../nbs/30_split.ipynb #16a9657c
-import json, re, shutil
+import json
+import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
-from .journal import sync
-from .picture import ingest
-from .project import Project, hold, list_pictures, listing, signature, write_whole
+from .core.images import ingest
+from .core.inventory import sync
+from .core.project import Project, hold, list_pictures, listing, signature, write_whole
 
 # %% ../nbs/30_split.ipynb #97b3e14b
 SIDES = ('train', 'val', 'test')
@@ -65,8 +67,10 @@ def find_copies(
     quiet:bool=False, # No progress bar
 ) -> list: # `Leak`s among them
     "Pairs of files that show the same picture: equal, or near-duplicates."
-    from birdsort.cleaning.duplicates import near_duplicates # Here, so that whoever only asks for the split does not load OpenCV
-    from birdsort.look import look_at
+    from birdsort.cleaning.duplicates import (
+        near_duplicates,  # Here, so that whoever only asks for the split does not load OpenCV
+    )
+    from birdsort.cleaning.image_stats import look_at
     first, equal = {}, []
     for s in (s for s in look_at(project, files, quiet) if not s.error):
         if (one := first.setdefault(s.sha256, s)) is not s: equal.append(Leak(one.file, s.file, 1.))

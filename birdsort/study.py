@@ -7,7 +7,14 @@ __all__ = ['drawn', 'study_home', 'study_project', 'trial', 'result', 'study_tab
            'run_study']
 
 # %% ../nbs/91_study.ipynb #2ef4893e
-import asyncio, csv, io, json, re, sys, threading, time
+import asyncio
+import csv
+import io
+import json
+import re
+import sys
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,14 +22,15 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .downloads import find_pictures
+from .aviary.sample_project import folder_for_now
+from .core.project import Project, absolute, free_path, write_whole
+from .core.scaffold import new_project, notebooks
+from .core.settings import Settings, change, parse_settings, to_toml, unknown
+from .datasets.folders import find_pictures
 from .evaluate import ask_all, compare_sides
-from .lesson import folder_for_now
-from .project import Project, absolute, free_path, new_project, notebooks, write_whole
-from .runs import run_note, runs
-from .scores import wilson
-from .settings import Settings, change, parse_settings, to_toml, unknown
+from .evaluation.metrics import wilson
 from .train import run_signature, train
+from .training.runs import run_note, runs
 
 # %% ../nbs/91_study.ipynb #11415e20
 def drawn(

@@ -1,5 +1,12 @@
 "What the tests share: the command line as a process of its own, a project of drawn birds, and quiet threads."
-import json, multiprocessing, os, signal, subprocess, sys, tempfile
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +19,7 @@ ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 # Loading torch takes longer than most tests: one process loads it, and others are forked from it, each for one call.
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(['onnxscript', 'torch.onnx._internal.exporter._compat', *(f'birdsort.{m}' for m in 'cli scrape clean train evaluate compare folds report export predict'.split())])
+SERVER.set_forkserver_preload(['onnxscript', 'torch.onnx._internal.exporter._compat', *(f'birdsort.{m}' for m in 'cli scrape clean train evaluate compare evaluation.cross_validation report export predict'.split())])
 
 
 def alone(func, args, cwd, environ, said):
@@ -79,6 +86,15 @@ def files(folder):
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(Path(folder).rglob('*')) if f.is_file()}
 
 
+def until(ask, seconds=60):
+    "Wait for a true answer."
+    end = time.monotonic()+seconds
+    while not (answer := ask()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(.2)
+    return answer
+
+
 @pytest.fixture
 def short():
     "A temporary folder whose path leaves Chromium room for a socket, wherever the tests run."
@@ -88,5 +104,5 @@ def short():
 @pytest.fixture
 def birds(tmp_path):
     "A project of three labels with twenty drawn birds each."
-    from birdsort.lesson import lesson_project
+    from birdsort.aviary.sample_project import lesson_project
     return lesson_project(20, tmp_path/'birds')

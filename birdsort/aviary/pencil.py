@@ -6,7 +6,9 @@
 __all__ = ['drawing_size', 'draw_bird', 'contact_sheet', 'SPECIES']
 
 # %% ../../nbs/aviary/04_pencil.ipynb #f210e864
-import difflib, math, zlib
+import difflib
+import math
+import zlib
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps

@@ -6,17 +6,44 @@
 __all__ = ['Aviary']
 
 # %% ../../nbs/aviary/08_site.ipynb #4ad34a6d
-import base64, json, socket, socketserver, sys, threading
+import base64
+import json
+import socket
+import socketserver
+import sys
+import threading
 from dataclasses import replace
 from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
-from .exhibits import Photo, check_faults, fill_shelves, photo_bytes, plan_photos, query_key, thumbnail_bytes
-from .layouts import LAYOUTS, REVEALS, result_page, tile, tile_data
-from birdsort.aviary.searchpage import (LANGUAGES, Names, captcha_page, consent_overlay, consent_page, empty_page, frame, origin_page,
-    rename, sorry_page)
+from birdsort.aviary.exhibits import (
+    Photo,
+    check_faults,
+    fill_shelves,
+    photo_bytes,
+    plan_photos,
+    query_key,
+    thumbnail_bytes,
+)
+from birdsort.aviary.pages import (
+    LANGUAGES,
+    LAYOUTS,
+    REVEALS,
+    Names,
+    captcha_page,
+    consent_overlay,
+    consent_page,
+    empty_page,
+    frame,
+    origin_page,
+    rename,
+    result_page,
+    sorry_page,
+    tile,
+    tile_data,
+)
 
 # %% ../../nbs/aviary/08_site.ipynb #d02fd665
 class _Handler(BaseHTTPRequestHandler):
