@@ -5,7 +5,7 @@
 
 DATA holds two folders of label folders. Each configuration learns from the first and is judged by the second, then the other way round
 (`--one-way` leaves that out). Each begins with an empty cache, and its seconds are all of it: decoding, descriptors, words, classifier, and the
-answers to both sides. Published for the fifteen scenes, where the larger part, 2,985, was learned from: 0.47, 0.54, 0.50, 0.37, 0.36, in 6 to 30 minutes."""
+answers to both splits. Published for the fifteen scenes, where the larger part, 2,985, was learned from: 0.47, 0.54, 0.50, 0.37, 0.36, in 6 to 30 minutes."""
 import argparse
 import json
 import sys
@@ -20,30 +20,30 @@ PUBLISHED = {'SIFT 100 linear': (.47, dict(extractor='sift', words=100, classifi
              'SIFT 250 forest': (.36, dict(extractor='sift', words=250, classifier='forest'))}
 
 
-def pictures(folder, per_label):
-    from birdsort.core.project import list_pictures
-    pairs = [(f, l) for l,fs in list_pictures(folder).items() for f in fs[:per_label or None]]
-    if not pairs: raise SystemExit(f'{folder} holds no label folders with pictures')
+def images(folder, per_label):
+    from birdsort.core.project import list_images
+    pairs = [(f, l) for l,fs in list_images(folder).items() for f in fs[:per_label or None]]
+    if not pairs: raise SystemExit(f'{folder} holds no label folders with images')
     return map(list, zip(*pairs))
 
 
 def row(name, options, train, test, args):
     from birdsort.recipes.bow.recipe import make_bow
-    (files, labels), (others, truths) = (pictures(d, args.per_label) for d in (train, test))
+    (files, labels), (others, truths) = (images(d, args.per_label) for d in (train, test))
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
         pipe = make_bow(**options, cache=Path(cache), quiet=args.quiet)
         seen = pipe[:-1].fit_transform(files)
         pipe[-1].fit(seen, labels)
         fit, judged = (pipe[-1].predict(seen) == labels).mean(), (pipe.predict(others) == truths).mean()
-    return dict(name=name, pictures=[len(files), len(others)], train=round(float(fit), 4), validation=round(float(judged), 4), seconds=round(time.perf_counter()-start, 1))
+    return dict(name=name, images=[len(files), len(others)], train=round(float(fit), 4), validation=round(float(judged), 4), seconds=round(time.perf_counter()-start, 1))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--data', required=True, help='a folder')
     p.add_argument('folders', nargs='*', default=['train', 'test'], help='the two folders in it, train and test unless named')
-    p.add_argument('--per-label', type=int, default=0, help='only so many pictures of each label and side')
+    p.add_argument('--per-label', type=int, default=0, help='only so many images of each label and side')
     p.add_argument('--one-way', action='store_true', help='not the other way round')
     p.add_argument('--only', help='one configuration, by a part of its name')
     p.add_argument('--set', type=json.loads, default={}, help='other options of the best one, as JSON')
@@ -62,7 +62,7 @@ def main():
                 print(rows[-1], file=sys.stderr, flush=True)
     best = max((r for r in rows if r['way'] == 'there'), key=lambda r: r['validation'], default=None)
     if args.json: return print(json.dumps(dict(rows=rows, best=best)))
-    for r in rows: print(f"{r['name']:<24}{r['pictures'][0]:>6} -> {r['pictures'][1]:<6} train {r['train']:.3f}  validation {r['validation']:.3f}  {r['seconds']:>6.1f} s" + (f"  (published {r['published']:.2f})" if r['published'] else ''))
+    for r in rows: print(f"{r['name']:<24}{r['images'][0]:>6} -> {r['images'][1]:<6} train {r['train']:.3f}  validation {r['validation']:.3f}  {r['seconds']:>6.1f} s" + (f"  (published {r['published']:.2f})" if r['published'] else ''))
 
 
 if __name__ == '__main__': main()

@@ -1,17 +1,13 @@
 "What does cleaning find, and how fast? `birdsort.clean.find_issues` beside imagededup's PHash and CleanVision, on the same folder with the same faults planted, in one run."
 import argparse
-import io
 import json
 import math
 import multiprocessing
-import os
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import combinations
 from pathlib import Path
 
@@ -90,7 +86,7 @@ def share(answers):
 
 
 def first_tenth(rows, counts, wrong):
-    "Share of the planted pictures that stand in the first tenth of their label, by the highest score of any opinion on labels."
+    "Share of the planted images that stand in the first tenth of their label, by the highest score of any opinion on labels."
     score = {}
     for label,name,kind,s,_ in rows:
         if kind in ('odd one out', 'probably mislabelled'): score[label, name] = max(s, score.get((label, name), 0))
@@ -145,11 +141,11 @@ SEARCH = '''
 import json, math, resource, sys, time
 from pathlib import Path
 from birdsort.cleaning.duplicates import near_duplicates
-from birdsort.cleaning.image_stats import look_at
+from birdsort.cleaning.image_stats import scan_files
 from birdsort.core.project import Project
 project, n = Project(sys.argv[1]), int(sys.argv[2])
 files = sorted(project.images.glob('*/*'))[:n]
-looks = [s.look for s in look_at(project, files, quiet=True)]
+looks = [s.stats for s in scan_files(project, files, quiet=True)]
 times = []
 for _ in range(3):
     start = time.perf_counter()
@@ -226,7 +222,7 @@ def main():
         quality = dict(birdsort=judge(of('exact duplicate'), of('near-duplicate'), truth, same), **{k: judge([tuple(x) for x in v['exact']], [tuple(x) for x in v['near']], truth, same) for k,v in peers.items()})
         false = {k: v.pop('false_near') for k,v in quality.items()}
         result |= quality['birdsort'] | dict(planted_in_first_tenth=first_tenth(ours['after'], ours['kept'], wrong), seconds=dict(birdsort=ours['seconds'], **{k: v['seconds'] for k,v in peers.items()}),
-                                             second_call=ours['again'], peers={k: quality[k] for k in peers}, not_planted=false['birdsort'], note=ours['note'])
+                                             second_call=ours['force'], peers={k: quality[k] for k in peers}, not_planted=false['birdsort'], note=ours['note'])
         drawn = new_project(tmp/'aviary', architecture=args.arch)
         truth = aviary(drawn.images)
         result['aviary'] = judge_aviary(run(OURS, drawn.path), truth)

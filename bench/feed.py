@@ -1,4 +1,4 @@
-"""How much of the device's speed is left once real pictures are fed to it?
+"""How much of the device's speed is left once real images are fed to it?
 
     python bench/feed.py --data FOLDER --arch resnext50_32x4d --random
 
@@ -21,16 +21,15 @@ def sync(device):
 
 def fed(learn, epochs, folder):
     "Images/s of the training part of epochs, with everything that birdsort's `train` hangs on; and the share of that time without a batch."
-    import fastai.callback.schedule  # Gives learners `fit_one_cycle`
     from fastai.callback.core import Callback
 
-    from birdsort.training.callbacks import History, StopOnNaN, keep_best, watchers
+    from birdsort.training.callbacks import History, StopOnNaN, save_best, stage_callbacks
     class Clock(Callback):
         order, took = 999, 0.
         def before_train(self): sync(self.dls.device); self.start = time.perf_counter()
         def after_train(self): sync(self.dls.device); self.took += time.perf_counter()-self.start
     history, clock = History(folder/'history.csv'), Clock()
-    learn.fit_one_cycle(epochs, 1e-4, cbs=[*watchers(keep_best(), .1, 3.5, 1000), history, StopOnNaN(), clock])
+    learn.fit_one_cycle(epochs, 1e-4, cbs=[*stage_callbacks(save_best(), .1, 3.5, 1000), history, StopOnNaN(), clock])
     return epochs*len(learn.dls.train)*learn.dls.bs/clock.took, statistics.mean(r['waiting'] for r in history.rows)
 
 
@@ -57,32 +56,32 @@ def bare(learn, steps, size, precision):
 def measure(args):
     from fastai.torch_core import set_seed
 
-    from birdsort.datasets.cache import cached
+    from birdsort.datasets.cache import cache_dataloaders
     from birdsort.training.learner import make_learner, open_layers
     from birdsort.training.precision import in_precision, measure_precision
-    from birdsort.training.resources import kept_memory
+    from birdsort.training.resources import retain_memory
     project = make_project(args, args.seed)
     set_seed(args.seed, reproducible=True) # As `train` does; some kernels are slower for it
     learn = make_learner(project, Path(args.tmp), project.settings)
-    learn.dls = cached(project, learn.dls)
+    learn.dls = cache_dataloaders(project, learn.dls)
     learn.model.to(learn.dls.device)
     times = measure_precision(learn.model, args.size, learn.dls.device)
     precision = min(times, key=times.get)
     open_layers(learn, 'all')
     rows = []
-    with kept_memory(learn.dls.device.type == 'cpu'), in_precision(learn, precision), learn.no_bar(), learn.no_logging():
+    with retain_memory(learn.dls.device.type == 'cpu'), in_precision(learn, precision), learn.no_bar(), learn.no_logging():
         fed(learn, 1, Path(args.tmp)) # Warms up
         for _ in range(args.repeat): rows.append((*fed(learn, args.times, Path(args.tmp)), bare(learn, args.times*len(learn.dls.train), args.size, precision)))
-    pictures, waiting, loop = (statistics.median(c) for c in zip(*rows))
-    return dict(device=str(learn.dls.device), precision=precision, birdsort=round(pictures, 1), bare=round(loop, 1), share=round(pictures/loop, 3), waiting=round(waiting, 3))
+    images, waiting, loop = (statistics.median(c) for c in zip(*rows))
+    return dict(device=str(learn.dls.device), precision=precision, birdsort=round(images, 1), bare=round(loop, 1), share=round(images/loop, 3), waiting=round(waiting, 3))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--data', required=True, help='a folder of label folders with pictures')
+    p.add_argument('--data', required=True, help='a folder of label folders with images')
     p.add_argument('--arch', required=True, help='a torchvision or timm name, or local-dir:FOLDER')
     p.add_argument('--random', action='store_true', help='random weights, taken for pretrained')
-    p.add_argument('--per-label', type=int, default=0, help='only so many pictures of each label')
+    p.add_argument('--per-label', type=int, default=0, help='only so many images of each label')
     p.add_argument('--size', type=int, default=224)
     p.add_argument('--batch', type=int, default=32)
     p.add_argument('--times', type=int, default=1, help='epochs to measure over; on a GPU take 20')

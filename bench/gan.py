@@ -1,9 +1,9 @@
-"""A DCGAN on pictures of one's own, and what a small classifier, trained on the real ones, says of what it paints.
+"""A DCGAN on images of one's own, and what a small classifier, trained on the real ones, says of what it paints.
 
     python bench/gan.py --data FOLDER [FOLDER ...] [--minutes 15] [--epochs 15] [--out FOLDER]
 
-Each folder holds idx files with MNIST's names, pictures, or label folders. The seconds are those of the whole: reading, the classifier,
-the training, the verdict. The last column is the distance of held-out real pictures, which is the floor."""
+Each folder holds idx files with MNIST's names, images, or label folders. The seconds are those of the whole: reading, the classifier,
+the training, the verdict. The last column is the distance of held-out real images, which is the floor."""
 import argparse
 import json
 import sys
@@ -17,7 +17,7 @@ KEYS = ('epochs', 'classes', 'sure', 'sure_real', 'frechet_first', 'frechet_last
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--data', required=True, nargs='+', help='folders with idx files, pictures, or label folders')
+    p.add_argument('--data', required=True, nargs='+', help='folders with idx files, images, or label folders')
     p.add_argument('--minutes', type=float, default=15, help='for each, at most; 0 sets no limit')
     p.add_argument('--epochs', type=int, default=15, help='for each, at most')
     p.add_argument('--size', type=int, default=0, help='pixels; 0 takes the own size')

@@ -2,7 +2,7 @@
 
     python bench/judge.py --data FOLDER --arch local-dir:FOLDER
 
-One training by birdsort, then its report (every picture of every side, as it is and mirrored), then `--folds 5`. The peer of the folds is
+One training by birdsort, then its report (every image of every side, as it is and mirrored), then `--folds 5`. The peer of the folds is
 scikit-learn's usual way on features: logistic regression on those of the pretrained body, `cross_val_score` over the same kind of folds;
 no variations, no copies kept together."""
 import argparse
@@ -44,7 +44,7 @@ def main():
     p.add_argument('--epochs', type=int, nargs=2, default=[10, 10])
     p.add_argument('--size', type=int, default=224)
     p.add_argument('--batch', type=int, default=32)
-    p.add_argument('--per-label', type=int, default=0, help='only so many pictures of each label')
+    p.add_argument('--per-label', type=int, default=0, help='only so many images of each label')
     p.add_argument('--json', action='store_true', help='print one JSON object')
     args = p.parse_args()
     warnings.filterwarnings('ignore')

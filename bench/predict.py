@@ -1,4 +1,4 @@
-"""How fast does an exported model answer: for a folder, for one picture, and for a command that has just been typed?
+"""How fast does an exported model answer: for a folder, for one image, and for a command that has just been typed?
 
     python bench/predict.py
 
@@ -31,7 +31,7 @@ def make_photos(folder, n, width=1155, height=866):
 
 
 def make_model(folder, arch):
-    "A project whose network has seen its pictures once -> the project, exported."
+    "A project whose network has seen its images once -> the project, exported."
     from birdsort.aviary.sample_project import lesson_project
     from birdsort.export import export
     from birdsort.split import split
@@ -73,7 +73,7 @@ def folders(project, learn, files, folder, rounds):
 
 
 def singles(project, learn, files):
-    "Median seconds for one picture, warm; in turns, 25 at a time."
+    "Median seconds for one image, warm; in turns, 25 at a time."
     from birdsort.predict import Predictor
     predictor, took = Predictor(project), {'learn.predict': [], 'birdsort': []}
     with learn.no_bar(), learn.no_logging():

@@ -5,7 +5,7 @@
 
 fastai: the study's cells, `vision_learner`, `fit_one_cycle`, `fine_tune`, fp32, each fit with its own EarlyStopping, SaveModel and
 ReduceLROnPlateau as they come. Each training is a process of its own. `--random` stands in for weights that cannot be fetched: random ones
-are written down and taken for pretrained, to see the speed alone; both sides then run all epochs, since such losses would stop them anywhere.
+are written down and taken for pretrained, to see the speed alone; both splits then run all epochs, since such losses would stop them anywhere.
 `--keep FILE` notes each training when it is done, and a bench that was stopped goes on from there."""
 import argparse
 import json
@@ -19,7 +19,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 def make_project(args, seed):
-    "A project of so many of the pictures, split by the seed."
+    "A project of so many of the images, split by the seed."
     from birdsort.core.scaffold import new_project
     from birdsort.pipeline import demo_settings
     from birdsort.split import split
@@ -65,11 +65,11 @@ def plain_fastai(project, args):
 def ours(project, args):
     from birdsort.core.settings import change
     from birdsort.train import train
-    from birdsort.training.runs import load_run
+    from birdsort.training.runs import load_run, open_run
     given = dict(patience=1000) if args.random else {} # All epochs
-    result = train(project, again=True, settings=change(project.settings, **given, **json.loads(args.set)))
+    result = train(project, force=True, settings=change(project.settings, **given, **json.loads(args.set)))
     stages = result['stages']
-    return dict(frozen=result['seconds']-stages[1]['seconds'], total=result['seconds'], epochs=[s['epochs'] for s in stages], waiting=result.get('waiting')) | scores(project, load_run(project))
+    return dict(frozen=result['seconds']-stages[1]['seconds'], total=result['seconds'], epochs=[s['epochs'] for s in stages], waiting=result.get('waiting')) | scores(project, load_run(open_run(project)))
 
 
 def scores(project, learn):
@@ -113,11 +113,11 @@ def trainings(args):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--data', required=True, help='a folder of label folders with pictures')
+    p.add_argument('--data', required=True, help='a folder of label folders with images')
     p.add_argument('--arch', required=True, help='a torchvision or timm name, or local-dir:FOLDER')
     p.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     p.add_argument('--epochs', type=int, nargs=2, default=[10, 10])
-    p.add_argument('--per-label', type=int, default=0, help='only so many pictures of each label')
+    p.add_argument('--per-label', type=int, default=0, help='only so many images of each label')
     p.add_argument('--size', type=int, default=224)
     p.add_argument('--batch', type=int, default=32)
     p.add_argument('--workers', type=int, default=0, help="worker processes of fastai's loader")

@@ -1,1 +1,42 @@
+"Names in, a trustworthy image classifier out."
 __version__ = "0.1.0"
+
+import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from warnings import warn
+
+# The notebooks that were copied into a project of birdsort 0.1 import these modules under their old names. For one
+# release an old name gives the module of today, with a warning that says what to write instead.
+MOVED = {
+    'birdsort.lesson': 'birdsort.aviary.sample_project',
+    'birdsort.picture': 'birdsort.core.images',
+    'birdsort.project': 'birdsort.core.project',
+    'birdsort.runs': 'birdsort.training.runs',
+    'birdsort.say': 'birdsort.commands.formatting',
+}
+RENAMED = {'say': 'format_result'}
+
+
+class _MovedModule(ModuleType):
+    "Stands for a module that has moved; its attributes are those of the new one."
+    def __getattr__(self, name):
+        if name.startswith('__'): raise AttributeError(name)
+        return getattr(import_module(MOVED[self.__name__]), RENAMED.get(name, name))
+
+
+class _MovedFinder(MetaPathFinder, Loader):
+    "Finds the modules of `MOVED` under their old names."
+    def find_spec(self, fullname, path=None, target=None):
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec):
+        warn(f'{spec.name} is now {MOVED[spec.name]}: import from there', FutureWarning, stacklevel=2)
+        return _MovedModule(spec.name)
+
+    def exec_module(self, module): pass
+
+
+sys.meta_path.append(_MovedFinder())

@@ -10,32 +10,32 @@ import html
 import re
 from pathlib import Path
 
-from .cleaning.cleaner import Cleaner, classic_cleaner, tile_pictures
+from .cleaning.cleaner import Cleaner, classic_cleaner, tile_images
 from .cleaning.decisions import apply, proposals, read_decisions, write_issues
 from .cleaning.issues import find_issues
 from .cleaning.review import View
 from .core.inventory import images_signature, sync
-from .core.moves import Move, move_pictures, undo
-from .core.project import Project, finish, hold, write_whole
+from .core.moves import Move, move_images, undo
+from .core.project import Project, hold, record_stage, write_whole
 
 # %% ../nbs/20_clean.ipynb #e935f6ca
 def _move(project, label, name, now, to, reason):
     sync(project)
     rows = project.catalogue.rows(label=label, name=name, state=now)
-    if not rows: raise FileNotFoundError(f"no picture {label}/{name} in {dict(kept=project.images, removed=project.removed)[now]}")
-    move_pictures(project, [Move(rows[0]['id'], to, label, reason)], f'{label}/{name}')
+    if not rows: raise FileNotFoundError(f"no image {label}/{name} in {dict(kept=project.images, removed=project.removed)[now]}")
+    move_images(project, [Move(rows[0]['id'], to, label, reason)], f'{label}/{name}')
     row = project.catalogue.rows(id=rows[0]['id'])[0]
     return dict(kept=project.images, removed=project.removed)[row['state']]/row['label']/row['name']
 
 def set_aside(
-    project:Project, label:str, name:str, # Whose, and which picture of `images/<label>/`
+    project:Project, label:str, name:str, # Whose, and which image of `images/<label>/`
     reason:str='by hand', # Why, for the catalogue
 ) -> Path: # Its place in `removed/<label>/`
-    "Move a picture out of the way; `FileNotFoundError` when it is not there."
+    "Move an image out of the way; `FileNotFoundError` when it is not there."
     return _move(project, label, name, 'kept', 'removed', reason)
 
 def put_back(
-    project:Project, label:str, name:str, # Whose, and which picture of `removed/<label>/`
+    project:Project, label:str, name:str, # Whose, and which image of `removed/<label>/`
 ) -> Path: # Its place in `images/<label>/`
     "Undo `set_aside`."
     return _move(project, label, name, 'removed', 'kept', None)
@@ -46,7 +46,7 @@ body {font: 14px/1.4 system-ui, sans-serif; margin: 20px; color: #222; backgroun
 main {display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 10px} figure {margin: 0; border: 2px solid #ccc; border-radius: 6px; padding: 4px; cursor: pointer; position: relative}
 img {width: 100%; height: 130px; object-fit: contain; display: block} figcaption {font-size: 12px; height: 3.6em; overflow: hidden} b {position: absolute; top: 8px; left: 8px; background: #2563a8; color: #fff; border-radius: 4px; padding: 0 6px}
 [data-to] {border-color: #2563a8} [data-to="remove"] {border-color: #c0392b} [data-to="remove"] b {background: #c0392b} [data-to="remove"] img {opacity: .3} [data-to="keep"] b {background: #2e7d4f}
-</style><header><strong>LABEL</strong>, COUNT pictures, worst first. A click means <select>OPTIONS</select> <button>save decisions.csv</button> <span id="n"></span>, then <code>birdsort clean --decisions decisions.csv</code></header><main>FIGURES</main><script>
+</style><header><strong>LABEL</strong>, COUNT images, worst first. A click means <select>OPTIONS</select> <button>save decisions.csv</button> <span id="n"></span>, then <code>birdsort clean --decisions decisions.csv</code></header><main>FIGURES</main><script>
 const brush = document.querySelector('select'), all = [...document.querySelectorAll('figure')], quote = t => '"' + t.replaceAll('"', '""') + '"';
 function mark(f, to) { if (to) f.dataset.to = to; else delete f.dataset.to; let b = f.querySelector('b'); b.textContent = to || ''; b.hidden = !to; document.querySelector('#n').textContent = all.filter(f => f.dataset.to).length + ' decided'; }
 all.forEach(f => f.addEventListener('click', () => mark(f, f.dataset.to === brush.value ? '' : brush.value)));
@@ -66,7 +66,7 @@ def write_sheets(
     for label in view.labels:
         view.show(label)
         figures = ''.join(f'<figure data-label="{html.escape(t.label)}" data-name="{html.escape(t.name)}" title="{html.escape(p["title"])}"><img src="{p["src"]}" alt=""><b hidden></b><figcaption>{html.escape(t.reasons)}</figcaption></figure>'
-                          for t,p in zip(view.tiles, tile_pictures(view.tiles, 160)))
+                          for t,p in zip(view.tiles, tile_images(view.tiles, 160)))
         parts = dict(LABEL=html.escape(label), COUNT=str(len(view.tiles)), OPTIONS=options, FIGURES=figures)
         text = re.sub('|'.join(parts), lambda m: parts[m[0]], _SHEET)
         files.append(write_whole(project.reports/'clean'/f'{label}.html', text))
@@ -81,7 +81,7 @@ def _state(project, issues): # -> {kept, issues, certain, removed, note, worst}
     return dict(kept=kept, issues=found, certain=len(proposals(project, issues)), removed=removed, note=issues.attrs['note'], worst=issues.head(12).to_dict('records'))
 
 def clean(
-    project:Project, # Whose pictures
+    project:Project, # Whose images
     apply:bool=False, # Carry out what is certain
     decisions:Path=None, # A CSV file with the columns label, name, decision: carried out as well
     undo:bool=False, # Take the last step back instead
@@ -95,7 +95,7 @@ def clean(
     issues = find_issues(project, quiet)
     done |= _state(project, issues) | (dict(did=did) if did else {})
     if sheets: write_issues(project, issues), write_sheets(project, quiet)
-    if not done['certain']: finish(project, 'clean', images_signature(project), done)
+    if not done['certain']: record_stage(project, 'clean', images_signature(project), done)
     return done | (dict(reports=str(project.reports/'clean')) if sheets else {})
 
 # %% ../nbs/20_clean.ipynb #a1bba3ec

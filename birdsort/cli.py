@@ -17,7 +17,7 @@ import warnings
 from contextlib import redirect_stdout
 
 from . import __version__
-from .commands.formatting import explain, say
+from .commands.formatting import explain, format_result
 from .commands.options import Parser, add_verb, pair
 from .commands.recipes import bow, gan, sweep
 from .commands.studies import study
@@ -28,7 +28,7 @@ from .core.settings import SHORTCUTS_OFF, change, unknown
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
-    n:int=None, # Pictures wanted per label
+    images_per_label:int=None, # Images wanted per label
     arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
     source:tuple=None, # Where to look, as NAME or NAME=ADDRESS, several with commas; "aviary" draws birds and serves them, offline
     licence:tuple=None, # Licences to keep, such as cc0,cc-by, of sources that know them
@@ -37,23 +37,23 @@ def new(
     from birdsort.core.scaffold import new_project
     pairs = [(l.strip(), [q.strip() for q in (rest or l.replace('_', ' ')).split(',')]) for l,_,rest in (x.partition('=') for x in names)]
     if twice := [l for l,_ in pairs if [m for m,_ in pairs].count(l) > 1]: raise ValueError(f'label {twice[0]!r} is named twice: for several queries, write {twice[0]}=QUERY,QUERY')
-    given = dict(labels=dict(pairs) or None, n=n, architecture=arch, source=source, licence=licence)
+    given = dict(labels=dict(pairs) or None, images_per_label=images_per_label, architecture=arch, source=source, licence=licence)
     project = new_project(path, **{k: v for k,v in given.items() if v is not None})
     return dict(project=str(project.path), labels=project.settings.labels, notebooks=sorted(f.name for f in (project.path/'notebooks').glob('*.ipynb')))
 
 def scrape(
     project:str=None, # The project's folder
     label:str=None, # Only this label
-    n:int=None, # Pictures wanted per label
+    images_per_label:int=None, # Images wanted per label
     source:tuple=None, # Where to look: google, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE, folder=FOLDER, aviary; NAME=ADDRESS for another address; several with commas
     licence:tuple=None, # Licences to keep, such as cc0,cc-by, of sources that know them
     headed:bool=False, # Show the browser's window
     timeout:float=10., # Seconds to wait for a server's next word
-    allow:tuple=(), # Hosts of your own network that may be asked for pictures, as HOST or HOST:PORT
+    allow:tuple=(), # Hosts of your own network that may be asked for images, as HOST or HOST:PORT
 ) -> dict: # {labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, short: {label: n missing}, problems: {label: [why]}, …}
-    "Collect pictures for every label; exit code 2 where some labels fell short."
+    "Collect images for every label; exit code 2 where some labels fell short."
     from birdsort.scrape import scrape
-    return scrape(find_project(project), label, n, source, licence, headed, timeout=timeout, allow=allow)
+    return scrape(find_project(project), label, images_per_label, source, licence, headed, timeout=timeout, allow=allow)
 
 # %% ../nbs/95_cli.ipynb #703b0910
 def clean(
@@ -62,27 +62,27 @@ def clean(
     decisions:str=None, # A CSV file with the columns label, name, decision (keep, remove or a label) to carry out, such as reports/issues.csv
     undo:bool=False, # Take the last step back
 ) -> dict: # {kept: {label: n}, issues: {label: {kind: n}}, certain, removed: {label: {reason: n}}, did, undone, note, worst, reports}
-    "Show what is wrong with the pictures, in words and as contact sheets; carry out what is certain or decided; nothing is deleted."
+    "Show what is wrong with the images, in words and as contact sheets; carry out what is certain or decided; nothing is deleted."
     from birdsort.clean import clean
     if undo and (apply or decisions): raise ValueError('--undo takes the last step back, and goes with no other: type it alone')
     return clean(find_project(project), apply, decisions, undo)
 
 def split(
     project:str=None, # The project's folder
-    again:bool=False, # Replace a split that was made from other pictures or settings
-    check:bool=False, # Deal nothing; look for copies of one picture on two sides, name them, and end with exit code 1 if there are any
+    force:bool=False, # Replace a split that was made from other images or settings
+    check:bool=False, # Deal nothing; look for copies of one image on two splits, name them, and end with exit code 1 if there are any
     folds:int=0, # Deal into so many equal parts instead (stratified k-fold): one is test, the next val, the others train
     fold:int=1, # Which part is test, from 1
 ) -> dict: # {train: {label: n}, val: …, test: …}; with --check {leaks: [{a, b, score}]}
-    "Deal the pictures to train, val and test, copies of one picture to one side."
+    "Deal the images to train, val and test, copies of one image to one side."
     from birdsort.split import find_leaks, split
     p = find_project(project)
     if check: return dict(leaks=[dict(a=str(l.a.relative_to(p.split)), b=str(l.b.relative_to(p.split)), score=l.score) for l in find_leaks(p)])
-    return split(p, again, folds, fold)
+    return split(p, force, folds, fold)
 
 def train(
     project:str=None, # The project's folder
-    again:bool=False, # Train anew even if these pictures and settings were trained before, or were stopped in the middle
+    force:bool=False, # Train anew even if these images and settings were trained before, or were stopped in the middle
     resume:bool=False, # Only go on with a training that was stopped, which train does by itself where there is one
     plain:bool=False, # No shortcuts: everything as fastai does it
     **settings, # Settings for this run; those that shall stay belong into birdsort.toml
@@ -91,17 +91,17 @@ def train(
     from birdsort.core.project import absolute
     from birdsort.train import train
     p = find_project(project)
-    return train(p, again, resume, settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
+    return train(p, force, resume, settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
 
 # %% ../nbs/95_cli.ipynb #3cafb10c
 def evaluate(
     project:str=None, # The project's folder
     run:str=None, # A run's name in models/; the last by default
-    folds:int=0, # Cross-validation instead: deal all pictures into so many parts, train and judge as often
+    folds:int=0, # Cross-validation instead: deal all images into so many parts, train and judge as often
     seeds:int=0, # The split that is there instead, trained and judged so often, each time from other random numbers
-    precision:float=None, # Wanted share of right ones among the answers that are trusted, 0.95 at first; the threshold for it is chosen on the validation side
+    precision:float=None, # Wanted share of right ones among the answers that are trusted, 0.95 at first; the threshold for it is chosen on the validation split
 ) -> dict: # {n, loss, accuracy, f1_macro, intervals, per_label, …}; with folds or seeds {rows, accuracy: {mean, sd}, …}
-    "Judge a run by the test side, or a recipe by training it several times."
+    "Judge a run by the test split, or a recipe by training it several times."
     from birdsort.evaluate import evaluate
     if not folds and not seeds: return evaluate(find_project(project), run, precision=precision)
     if run: raise ValueError('--folds and --seeds train anew, by the settings of birdsort.toml: leave out --run')
@@ -112,7 +112,7 @@ def compare(
     runs:list, # Names in models/, two or more; NAME/stage_one for the weights after stage one, NAME/random for a network that has learned nothing
     project:str=None, # The project's folder
 ) -> dict: # {n, rows: [{run, accuracy, low, high, loss}], pairs: [{a, b, only_a, only_b, p, words}]}
-    "Is one run better than another, on the validation side, or only luckier?"
+    "Is one run better than another, on the validation split, or only luckier?"
     from birdsort.compare import compare
     return compare(find_project(project), runs)
 
@@ -148,17 +148,17 @@ def export(
 
 # %% ../nbs/95_cli.ipynb #727b6deb
 def predict(
-    paths:list, # Pictures, folders, patterns, addresses, or - for standard input
+    paths:list, # Images, folders, patterns, addresses, or - for standard input
     project:str=None, # The project's folder
     model:str=None, # Another export folder, or a file in it; the project's own by default
-    threshold:str='0', # Pictures less sure than this are labelled "none of these": a probability, or auto for the model's own
+    threshold:str='0', # Images less sure than this are labelled "none of these": a probability, or auto for the model's own
     csv:bool=False, # Print the result as CSV
-    sort_into:str=None, # Copy the pictures into a folder per label in this folder; nothing is moved or overwritten
+    sort_into:str=None, # Copy the images into a folder per label in this folder; nothing is moved or overwritten
     engine:str='auto', # onnx, int8, torch or pickle; auto takes the fastest that is safe
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
-    allow:tuple=(), # Hosts of your own network that may be asked for pictures, as HOST or HOST:PORT
+    allow:tuple=(), # Hosts of your own network that may be asked for images, as HOST or HOST:PORT
 ) -> dict: # {predictions: [{file, label, probability, best: {label: probability}, error}], sorted: {label: n}}
-    "Label pictures with the exported model, and sort them if you like."
+    "Label images with the exported model, and sort them if you like."
     from birdsort import predict as stage
     if sort_into and (bad := [p for p in paths if p == '-' or '://' in p]): raise ValueError(f'--sort-into copies files, and {bad[0]} is none: download it first')
     p = None if model else find_project(project)
@@ -170,7 +170,7 @@ def serve(
     model:str=None, # Another export folder, or a file in it; the project's own by default
     host:str='127.0.0.1', # 0.0.0.0 lets the whole network in
     port:int=None, # 7860 by default, or the next one that is free
-    threshold:str='auto', # Answers less sure than this are "none of these": a probability, or auto for the model's own
+    threshold:str='auto', # Predictions less sure than this are "none of these": a probability, or auto for the model's own
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     open:bool=False, # Show it in the browser
 ) -> dict: # Once it is stopped
@@ -183,19 +183,19 @@ def status(
     project:str=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
     "Show how far a project has come."
-    from birdsort.core.inventory import images_signature, sync, tally, write_attribution
-    from birdsort.core.project import finished
+    from birdsort.core.inventory import count_states, images_signature, sync, write_attribution
+    from birdsort.core.project import stage_result
     from birdsort.datasets.splits import train_signature
     from birdsort.split import current_split
     p = find_project(project)
     sync(p)
     write_attribution(p)
-    labels = tally(p)
-    trained = finished(p, 'train', train_signature(p))
-    of_run = lambda stage: trained and (finished(p, stage) or {}).get('run') == trained['run']
-    there = lambda: isinstance(files := finished(p, 'export')['megabytes'], dict) and all((p.export/n).is_file() for n in files)
+    labels = count_states(p)
+    trained = stage_result(p, 'train', train_signature(p))
+    of_run = lambda stage: trained and (stage_result(p, stage) or {}).get('run') == trained['run']
+    there = lambda: isinstance(files := stage_result(p, 'export')['megabytes'], dict) and all((p.export/n).is_file() for n in files)
     elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
-    have = dict(scrape=elsewhere or any(t['kept'] for t in labels.values()), clean=elsewhere or finished(p, 'clean', images_signature(p)), split=elsewhere or current_split(p), train=trained,
+    have = dict(scrape=elsewhere or any(t['kept'] for t in labels.values()), clean=elsewhere or stage_result(p, 'clean', images_signature(p)), split=elsewhere or current_split(p), train=trained,
                 evaluate=of_run('evaluate'), export=of_run('export') and there())
     return dict(project=str(p.path), labels=labels, done=[s for s,d in have.items() if d], next=next((s for s,d in have.items() if not d), 'predict'))
 
@@ -208,7 +208,7 @@ def run(
 
 def demo(
     out:str='data/demo', # The demo's folder; an unfinished demo is continued
-    gallery:str=None, # A folder of label folders with pictures; drawn birds without it
+    gallery:str=None, # A folder of label folders with images; drawn birds without it
     arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
 ) -> dict: # Stage -> its result, and seconds
     "The whole way on birds that birdsort draws and serves itself, offline."
@@ -219,7 +219,7 @@ def demo(
 VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, compare, report, export, predict, serve, bow, sweep, gan, study, status, run, demo)}
 
 def _tell(stage, result):
-    print(f'== {stage}' if result is None else say(stage, result)+'\n', file=sys.stderr, flush=True)
+    print(f'== {stage}' if result is None else format_result(stage, result)+'\n', file=sys.stderr, flush=True)
 
 # %% ../nbs/95_cli.ipynb #f5824f02
 def parse(
@@ -264,11 +264,11 @@ def main(
     try:
         with redirect_stdout(sys.stderr): result = VERBS[verb](**args)
     except (KeyboardInterrupt, Exception) as e:
-        if _stopped(e): return _close_bars() or print('\nbirdsort: stopped; finished stages and pictures are kept, and the same command goes on from there', file=sys.stderr) or 130
+        if _stopped(e): return _close_bars() or print('\nbirdsort: stopped; finished stages and images are kept, and the same command goes on from there', file=sys.stderr) or 130
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
     _close_bars()
-    if (text := json.dumps(result) if as_json else say(verb, result)) and os.environ.get('RANK', '0') == '0': print(text) # Of several processes, one speaks
+    if (text := json.dumps(result) if as_json else format_result(verb, result)) and os.environ.get('RANK', '0') == '0': print(text) # Of several processes, one speaks
     return 2 if verb == 'scrape' and 'short' in result else 1 if verb == 'split' and result.get('leaks') else 0
 
 # %% ../nbs/95_cli.ipynb #da001f3b

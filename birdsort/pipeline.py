@@ -12,9 +12,9 @@ from pathlib import Path
 from .clean import clean
 from .core.architectures import architecture
 from .core.inventory import images_signature
-from .core.project import Project, absolute, finish, finished, list_pictures, signature
+from .core.project import Project, absolute, list_images, record_stage, stable_hash, stage_result
 from .core.scaffold import new_project
-from .datasets.splits import read_sides
+from .datasets.splits import load_splits
 from .evaluate import evaluate
 from .export import export
 from .predict import predict
@@ -25,31 +25,31 @@ from .train import train
 
 # %% ../nbs/90_pipeline.ipynb #71bd52a2
 def _scrape_once(
-    project:Project, # Gets pictures
+    project:Project, # Gets images
     quiet:bool=False, # No progress bar
 ) -> dict: # As `scrape`
     "Scrape, unless these labels were scraped to their end before."
     s = project.settings
-    sign = signature(s.labels, s.n, s.source, s.licence, s.min_side, s.max_side, s.noai, s.allow)
-    if done := finished(project, 'scrape', sign): return done
+    sign = stable_hash(s.labels, s.images_per_label, s.source, s.licence, s.min_side, s.max_side, s.respect_noai, s.allow)
+    if done := stage_result(project, 'scrape', sign): return done
     result = scrape(project, quiet=quiet)
     for label,why in result.get('problems', {}).items():
         if not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why[0]}')
-    return result if 'problems' in result and 'short' in result else finish(project, 'scrape', sign, result)
+    return result if 'problems' in result and 'short' in result else record_stage(project, 'scrape', sign, result)
 
 def _clean_once(
     project:Project, # Loses what is certainly wrong
     quiet:bool=False, # No progress bars
 ) -> dict: # As `clean`
     "Carry out what is certain, unless nothing has changed since that was done; contact sheets are for who asks for them."
-    return finished(project, 'clean', images_signature(project)) or clean(project, apply=True, sheets=False, quiet=quiet)
+    return stage_result(project, 'clean', images_signature(project)) or clean(project, apply=True, sheets=False, quiet=quiet)
 
 def _try_out(
     project:Project, # Its exported learner is tried
     quiet:bool=False, # No progress bar
 ) -> dict: # {"predictions": [{file, label, probability, best}]}
-    "Label one validation picture of each label with the exported learner."
-    first = {l: f for f,l in reversed(read_sides(project).val)}
+    "Label one validation image of each label with the exported learner."
+    first = {l: f for f,l in reversed(load_splits(project).val)}
     return dict(predictions=predict(project, [first[l] for l in sorted(first)], quiet=quiet))
 
 def _split_again(
@@ -57,17 +57,17 @@ def _split_again(
     quiet:bool=False, # Not used: splitting is quick
 ) -> dict: # As `split`
     "Split; replaces a stale split that birdsort has made, and no other."
-    return split(project, again=(project.split/NOTE).is_file())
+    return split(project, force=(project.split/NOTE).is_file())
 
 STAGES = dict(scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project), quiet=quiet),
               report=lambda project, quiet=False: report(project, _last_trained(project), quiet=quiet),
               export=lambda project, quiet=False: export(project, _last_trained(project), quiet=quiet), predict=_try_out)
 
-GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other pictures
+GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other images
 
 def _last_trained(project:Project) -> str: # Whose run -> its name
     "The run of the last `train`, which is the one of these settings."
-    return finished(project, 'train')['run']
+    return stage_result(project, 'train')['run']
 
 # %% ../nbs/90_pipeline.ipynb #c6a62ad3
 def run(
@@ -79,14 +79,14 @@ def run(
     architecture(project.settings.architecture)
     start, out = time.monotonic(), {}
     for name,stage in STAGES.items():
-        if project.settings.train.data and name in GATHERING: continue # The pictures are there, and not to be touched
+        if project.settings.train.data and name in GATHERING: continue # The images are there, and not to be touched
         tell(name, None)
         out[name] = stage(project, quiet=quiet)
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
 # %% ../nbs/90_pipeline.ipynb #a22072c8
-DRAWN = dict(n=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
+DRAWN = dict(images_per_label=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
 
 def demo_settings(
     gallery:str=None, # A folder of label folders; None draws birds
@@ -94,14 +94,14 @@ def demo_settings(
 ) -> dict: # Settings of the demo's project
     "What a demo is made of; `FileNotFoundError`, `ValueError` for a gallery that is none."
     if not gallery: return dict(DRAWN, source=('aviary',), **(dict(architecture=arch, pretrained=arch.startswith('local-dir:')) if arch else {}))
-    if not Path(gallery).is_dir(): raise FileNotFoundError(f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with pictures')
-    counts = {l: len(fs) for l,fs in list_pictures(gallery).items() if fs}
-    if len(counts) < 2: raise ValueError(f'{gallery} holds {len(counts)} label folders with pictures: at least two are needed')
-    return dict(source=(f'aviary={gallery}',), n=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
+    if not Path(gallery).is_dir(): raise FileNotFoundError(f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with images')
+    counts = {l: len(fs) for l,fs in list_images(gallery).items() if fs}
+    if len(counts) < 2: raise ValueError(f'{gallery} holds {len(counts)} label folders with images: at least two are needed')
+    return dict(source=(f'aviary={gallery}',), images_per_label=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
 
 def demo(
     path:Path='data/demo', # The demo's project folder; an unfinished one is continued
-    gallery:str=None, # A folder of label folders with pictures to serve; None draws birds
+    gallery:str=None, # A folder of label folders with images to serve; None draws birds
     arch:str=None, # A torchvision or timm name, or local-dir:FOLDER; None takes a small network for drawn birds
     quiet:bool=False, # No progress bars
     tell=lambda stage, result: None, # As in `run`

@@ -22,15 +22,15 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .aviary.sample_project import folder_for_now
+from .aviary.sample_project import temp_folder
 from .core.project import Project, absolute, free_path, write_whole
 from .core.scaffold import new_project, notebooks
 from .core.settings import Settings, change, parse_settings, to_toml, unknown
-from .datasets.folders import find_pictures
-from .evaluate import ask_all, compare_sides
+from .datasets.folders import find_images
+from .evaluate import compare_splits, predict_all_splits
 from .evaluation.metrics import wilson
 from .train import run_signature, train
-from .training.runs import run_note, runs
+from .training.runs import find_run, open_run
 
 # %% ../nbs/91_study.ipynb #11415e20
 def drawn(
@@ -39,7 +39,7 @@ def drawn(
     labels:list, # What is drawn
     n:int, # Of each
 ) -> Path: # The folder
-    "Draw the pictures that are not there yet."
+    "Draw the images that are not there yet."
     for file,label,i in ((Path(folder)/l/f'{i:03d}.png', l, i) for l in labels for i in range(n)):
         if file.is_file(): continue
         draw(label, i).save(out := io.BytesIO(), 'PNG')
@@ -51,10 +51,10 @@ def study_home(
     name:str, # Of the study
     project:str='', # Its folder
     full:bool=False, # As large as published
-    data:str='', # Pictures of one's own
+    data:str='', # Images of one's own
 ) -> Path: # Without a name for it, data/study_NAME, with `full` data/study_NAME_full; a temporary one for a toy
     "The folder of this study and no other; `FileExistsError` where another project stands."
-    if not (project or full or data): return folder_for_now()
+    if not (project or full or data): return temp_folder()
     home = Path(project or f"data/study_{name}{'_full' if full else ''}")
     whose = (home/'.study').read_text() if (home/'.study').is_file() else ''
     if whose != name and (whose or (home/'birdsort.toml').is_file()): raise FileExistsError(f"{home} is {f'of the study {whose}' if whose else 'a project of another kind'}: choose another folder with --project")
@@ -70,17 +70,17 @@ def _edited(path): # What the user has changed in birdsort.toml since the study 
 # %% ../nbs/91_study.ipynb #bc997df8
 def study_project(
     path:Path, # The project's folder
-    pictures, # (file, label) pairs, which are dealt by the ratio, or {side: pairs}
+    images, # (file, label) pairs, which are dealt by the ratio, or {side: pairs}
     **settings, # What differs from the defaults of `Settings`
-) -> Project: # Whose `data` are these pictures
-    "A project over pictures that lie elsewhere; `FileExistsError` where another project stands."
+) -> Project: # Whose `data` are these images
+    "A project over images that lie elsewhere; `FileExistsError` where another project stands."
     path = Path(path)
-    rows = [(f, l, side) for side,pairs in pictures.items() for f,l in pairs] if isinstance(pictures, dict) else [(f, l) for f,l in pictures]
-    csv.writer(out := io.StringIO()).writerows([('file', 'label', 'side')[:len(rows[0])], *((Path(r[0]).resolve(), *r[1:]) for r in rows)])
-    table, labels = path.resolve()/'pictures.csv', {l: [l] for l in sorted({r[1] for r in rows})}
+    rows = [(f, l, side) for side,pairs in images.items() for f,l in pairs] if isinstance(images, dict) else [(f, l) for f,l in images]
+    csv.writer(out := io.StringIO()).writerows([('file', 'label', 'split')[:len(rows[0])], *((Path(r[0]).resolve(), *r[1:]) for r in rows)])
+    table, labels = path.resolve()/'images.csv', {l: [l] for l in sorted({r[1] for r in rows})}
     if (path/'birdsort.toml').is_file() and not (path/'.study.toml').is_file() and Project(path).settings.train.data != str(table): raise FileExistsError(f'{path} is a project of another kind: choose another folder with --project')
     write_whole(table, out.getvalue())
-    made = absolute(dict(labels=labels, data=str(table), n=min(len(rows), 100_000)) | settings)
+    made = absolute(dict(labels=labels, data=str(table), images_per_label=min(len(rows), 100_000)) | settings)
     whole = change(Settings(), **made | _edited(path))
     if not (path/'birdsort.toml').is_file(): new_project(path, **vars(whole))
     elif whole != Project(path).settings: write_whole(path/'birdsort.toml', to_toml(whole))
@@ -93,19 +93,20 @@ def trial(
     model=None, # A network of one's own, instead of an architecture
     quiet:bool=True, # No progress bars
     **settings, # What differs from the project's settings
-) -> dict: # {run, n, right, accuracy, low, high, loss, f1_macro: of the test side; sides: DataFrame, seconds}
-    "Train, and judge by all sides."
+) -> dict: # {run, n, right, accuracy, low, high, loss, f1_macro: of the test split; splits: DataFrame, seconds}
+    "Train, and judge by all splits."
     s = change(project.settings, **settings)
     sign = run_signature(project, s, model)
-    done = next((n for n in map(run_note, reversed(runs(project))) if n['signature'] == sign), None) or train(project, settings=s, model=model, quiet=quiet)
-    tables = ask_all(project, done['run'], model, quiet=quiet)
-    sides = compare_sides(tables)
-    return dict(run=done['run'], right=int(tables['test'].right.sum()), **sides.loc['test'].to_dict(), sides=sides, seconds=done['seconds']) | dict(n=int(sides.loc['test', 'n']))
+    done = find_run(project, sign)
+    done = done.note if done else train(project, settings=s, model=model, quiet=quiet)
+    tables = predict_all_splits(open_run(project, done['run']), model, quiet=quiet)
+    splits = compare_splits(tables)
+    return dict(run=done['run'], right=int(tables['test'].correct.sum()), **splits.loc['test'].to_dict(), splits=splits, seconds=done['seconds']) | dict(n=int(splits.loc['test', 'n']))
 
 # %% ../nbs/91_study.ipynb #fb431430
 def result(
     accuracy, # A share of right answers, or what `trial` or `evaluate` gave; None where there is none
-    n:int=0, # Of so many pictures; 0 where nobody says
+    n:int=0, # Of so many images; 0 where nobody says
 ) -> dict: # {value, low, high, n}, or None; low and high are None where n is 0
     "A number of the table."
     if accuracy is None: return None
@@ -161,7 +162,7 @@ def run_study(
     start, nb, given = time.monotonic(), nbformat.read(studies()[name], 4), {k: str(v) if isinstance(v, Path) else v for k,v in given.items()}
     cell = next(c for c in nb.cells if c.cell_type == 'code' and c.source.startswith("data = ''"))
     cell.source = fill_in(cell.source, dict(given, project=str(Path(project).resolve())))
-    if given.get('data') and (shape := re.search(r"find_pictures\(data or .*'(\w+)'\)", ''.join(c.source for c in nb.cells))): find_pictures(given['data'], shape[1]) # Before anything is begun
+    if given.get('data') and (shape := re.search(r"find_images\(data or .*'(\w+)'\)", ''.join(c.source for c in nb.cells))): find_images(given['data'], shape[1]) # Before anything is begun
     for c in nb.cells:
         if c.cell_type == 'code': c.outputs, c.execution_count = [], None
     home = study_home(name, project)

@@ -24,20 +24,27 @@ from fastai.torch_core import distrib_barrier, num_distrib, set_seed
 from torch import nn
 
 from .core.architectures import short_name
-from .core.project import Project, finish, hold, signature
+from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
 from .data import naming_broken
-from .datasets.cache import cached
-from .datasets.splits import read_sides, sides_signature, train_signature
+from .datasets.cache import cache_dataloaders
+from .datasets.splits import load_splits, splits_signature, train_signature
 from .split import NOTE, current_split
-from .training.callbacks import History, SmallFirst, StopOnNaN, keep_best, voice, watchers
+from birdsort.training.callbacks import (
+    History,
+    ProgressiveResizing,
+    StopOnNaN,
+    progress_reporting,
+    save_best,
+    stage_callbacks,
+)
 from .training.checkpoint import Checkpoint, from_epoch
-from .training.distributed import first_process, processes, together
-from .training.frozen_features import body_looks_once
+from .training.distributed import distributed, is_main_process, process_group
+from .training.frozen_features import cached_features
 from .training.learner import make_learner, open_layers
-from .training.precision import in_precision, precision_of
-from .training.resources import batch_that_fits, kept_memory, own_rng
-from .training.runs import keep_run, plot_history, plot_lr_find, run_note, runs
+from .training.precision import choose_precision, in_precision
+from .training.resources import batch_that_fits, own_rng, retain_memory
+from .training.runs import find_run, keep_run, plot_history, plot_lr_find
 from .training.schedule import fit_by, plan_fits
 
 # %% ../nbs/50_train.ipynb #a1e1c5f4
@@ -56,22 +63,22 @@ def _shortcuts(run, fit): # Within, a fit is as fast as the settings allow
     s, extra = run.settings, []
     with ExitStack() as stack:
         stack.enter_context(in_precision(run.learn, run.mark.extra['precision']))
-        looks = s if s.pretrained else replace(s, train=replace(s.train, views=min(s.train.views, 1))) # For a single epoch
-        once = lambda partly: stack.enter_context(body_looks_once(run.project, run.learn, looks, run.mark.extra['precision'], run.quiet, partly))
+        looks = s if s.pretrained else replace(s, train=replace(s.train, feature_views=min(s.train.feature_views, 1))) # For a single epoch
+        once = lambda partly: stack.enter_context(cached_features(run.project, run.learn, looks, run.mark.extra['precision'], run.quiet, partly))
         kept = False
-        if _looks_once(s, False) and s.epochs[1]: # Stage one's features are made from stage two's
+        if _backbone_is_fixed(s, False) and s.epochs[1]: # Stage one's features are made from stage two's
             if fit.frozen: open_layers(run.learn, s.train.unfreeze)
             kept = once(True)
             if fit.frozen: run.learn.freeze()
-        if fit.frozen and _looks_once(s, True): once(False)
+        if fit.frozen and _backbone_is_fixed(s, True): once(False)
         if not kept and not fit.frozen:
             if s.train.compile: stack.enter_context(_compiled(run.learn.model))
-            if s.train.small_first: extra.append(SmallFirst(s.image_size))
+            if s.train.progressive_resizing: extra.append(ProgressiveResizing(s.image_size))
         yield extra
 
-def _looks_once(s, frozen): # Is there a part that does not change?
+def _backbone_is_fixed(s, frozen): # Is there a part that does not change?
     if s.train.mixup or s.train.cutmix: return False
-    return (s.train.rest_batch_norm or not s.pretrained) if frozen else s.train.rest_batch_norm and s.pretrained and s.train.unfreeze != 'all'
+    return (s.train.freeze_bn or not s.pretrained) if frozen else s.train.freeze_bn and s.pretrained and s.train.unfreeze != 'all'
 
 @contextmanager
 def _compiled(model):
@@ -88,14 +95,14 @@ def _fit(run, number, fit):
     if first is None: return
     run.mark.phase, run.history.stage = number, fit.stage
     if number: learn.freeze() if fit.frozen else open_layers(learn, how.unfreeze) # Stage one begins as `make_learner` made it
-    if number and how.views: [dl.rng.seed(run.settings.seed+number) for dl in learn.dls.loaders] # What fits on features drew is not known after an interruption
-    with _shortcuts(run, fit) if first < fit.epochs else nullcontext([]) as extra, together(learn), from_epoch(learn, first):
-        board = [_tensorboard(run.part/'tensorboard'/f'{number}')] if how.tensorboard and first_process() else []
-        try: fit_by(learn, how.schedule, fit, [*watchers(run.best, fit.min_delta, fit.factor, how.patience), run.history, run.mark, StopOnNaN(), *extra, *board])
+    if number and how.feature_views: [dl.rng.seed(run.settings.seed+number) for dl in learn.dls.loaders] # What fits on features drew is not known after an interruption
+    with _shortcuts(run, fit) if first < fit.epochs else nullcontext([]) as extra, distributed(learn), from_epoch(learn, first):
+        board = [_tensorboard(run.part/'tensorboard'/f'{number}')] if how.tensorboard and is_main_process() else []
+        try: fit_by(learn, how.schedule, fit, [*stage_callbacks(run.best, fit.min_delta, fit.factor, how.patience), run.history, run.mark, StopOnNaN(), *extra, *board])
         except FileNotFoundError as e: # fastai wants to load what was never saved
             if Path(str(e.filename)).name != 'best.pth': raise
             raise ValueError('the validation loss was never a number (NaN): look at a batch with dls.show_batch(), or try another architecture') from None
-    if number == 0 and first_process(): shutil.copy(run.part/'best.pth', run.part/'stage_one.pth')
+    if number == 0 and is_main_process(): shutil.copy(run.part/'best.pth', run.part/'stage_one.pth')
 
 def _tensorboard(folder):
     try: from fastai.callback.tensorboard import TensorBoardCallback
@@ -112,7 +119,7 @@ def _find_lr(run): # fastai's lr_find, its plot kept
 
 def _fit_all(run):
     s, found, stages = run.settings, run.mark.extra, []
-    if 'precision' not in found: found['precision'] = precision_of(run.project, s, run.learn)
+    if 'precision' not in found: found['precision'] = choose_precision(run.project, s, run.learn)
     if s.train.lr == 'auto' and 'lr' not in found: found['lr'] = _find_lr(run)
     for number,fit in enumerate(plan_fits(s, found.get('lr', run.learn.lr), s.train.lr != 'default')):
         start, before = time.monotonic(), sum(r['seconds'] for r in run.history.rows if r['stage'] == fit.stage)
@@ -129,21 +136,21 @@ def run_part(
     sign:str, # From `train_signature`
 ) -> Path: # A folder
     "Where a run stands while it is not finished; its `history.csv` tells how far it is."
-    return project.models/f'.{signature(sign)}.part'
+    return project.models/f'.{stable_hash(sign)}.part'
 
 def _stopped(part): return (part/'checkpoint.pth').is_file() # A training that can go on
 
 def run_signature(
-    project:Project, # Whose pictures
+    project:Project, # Whose images
     settings:Settings, # Of the run
     model:nn.Module=None, # A network of one's own
 ) -> str: # Changes when training would give another model
     "What a run is known by."
-    return train_signature(project, settings if model is None else replace(settings, pretrained=False)) + (f' {signature(repr(model))}' if model is not None else '')
+    return train_signature(project, settings if model is None else replace(settings, pretrained=False)) + (f' {stable_hash(repr(model))}' if model is not None else '')
 
 def train(
     project:Project, # Gets a run in `models/`
-    again:bool=False, # Train anew even if these pictures and settings were trained before, or were stopped in the middle
+    force:bool=False, # Train anew even if these images and settings were trained before, or were stopped in the middle
     resume:bool=False, # Only go on with a training that was stopped; without one, `ValueError`
     quiet:bool=False, # No progress bar
     settings:Settings=None, # Others than the project's, for this run
@@ -153,29 +160,29 @@ def train(
     "One-cycle, then fine-tune, as published; the model kept is the best by validation loss over all phases. Goes on where it was stopped."
     s = settings or project.settings
     if model is not None: s = replace(s, pretrained=False) # Nothing of it is frozen
-    if not s.train.data and (project.split/NOTE).is_file() and not current_split(project): raise ValueError(f'{project.split} is of other pictures or settings than there are now: run `birdsort split --again --project {project.path}` first')
+    if not s.train.data and (project.split/NOTE).is_file() and not current_split(project): raise ValueError(f'{project.split} is of other images or settings than there are now: run `birdsort split --force --project {project.path}` first')
     if s.train.precision == 'fp16' and not torch.cuda.is_available(): raise ValueError('precision = fp16 needs a GPU: here, auto finds the fastest of fp32, channels-last and bf16')
     sign = run_signature(project, s, model)
-    if resume and again: raise ValueError('resume goes on with a training, again begins anew: choose one')
-    if resume and not _stopped(run_part(project, sign)): raise ValueError(f'{project.models} has no training of these pictures and settings that was stopped: type the same without --resume')
-    done = next((n for n in map(run_note, reversed(runs(project))) if n['signature'] == sign), None)
-    if done and not again and not resume and not model: result = {k: v for k,v in done.items() if k in _RESULT}
+    if resume and force: raise ValueError('resume goes on with a training, again begins anew: choose one')
+    if resume and not _stopped(run_part(project, sign)): raise ValueError(f'{project.models} has no training of these images and settings that was stopped: type the same without --resume')
+    done = find_run(project, sign)
+    if done and not force and not resume and not model: result = {k: v for k,v in done.note.items() if k in _RESULT}
     else:
-        with hold(project) if first_process() and not beside else nullcontext(): result = _train(project, s, sign, again, quiet, model, beside)
-    return finish(project, 'train', sign, result) if first_process() and not beside else result
+        with hold(project) if is_main_process() and not beside else nullcontext(): result = _train(project, s, sign, force, quiet, model, beside)
+    return record_stage(project, 'train', sign, result) if is_main_process() and not beside else result
 
 _RESULT = ('run', 'stages', 'seconds', 'precision', 'waiting', 'lr')
 
 # %% ../nbs/50_train.ipynb #776bf255
-def _begin(project, s, sign, again, quiet, model, beside): # -> a `_Run`, at its first epoch or where it was stopped
-    part, sides = run_part(project, sign), read_sides(project, s)
-    same = _stopped(part) and not again
+def _begin(project, s, sign, force, quiet, model, beside): # -> a `_Run`, at its first epoch or where it was stopped
+    part, splits = run_part(project, sign), load_splits(project, s)
+    same = _stopped(part) and not force
     set_seed(s.seed, reproducible=True)
-    with naming_broken(sides, project):
-        learn = make_learner(project, part, s, model=model, sides=sides)
-        if s.train.cache: learn.dls = cached(project, learn.dls, quiet)
+    with naming_broken(splits, project):
+        learn = make_learner(project, part, s, model=model, splits=splits)
+        if s.train.cache: learn.dls = cache_dataloaders(project, learn.dls, quiet)
     distrib_barrier() # Every process has seen what is there
-    if not same and first_process():
+    if not same and is_main_process():
         others = sorted(project.models.glob('.*.part'), key=lambda d: d.stat().st_mtime)
         for d in (part, *([] if beside else others[:-3])): shutil.rmtree(d, ignore_errors=True) # Three stopped trainings may wait
         part.mkdir(parents=True)
@@ -183,15 +190,15 @@ def _begin(project, s, sign, again, quiet, model, beside): # -> a `_Run`, at its
     history = History(part/'history.csv')
     mark = Checkpoint(part/'checkpoint.pth', history)
     if same: mark.load()
-    return _Run(project, s, learn, part, keep_best(), history, mark, quiet)
+    return _Run(project, s, learn, part, save_best(), history, mark, quiet)
 
-def _train(project, s, sign, again, quiet, model, beside):
+def _train(project, s, sign, force, quiet, model, beside):
     start = time.monotonic()
-    with processes(), kept_memory(s.train.keep_memory and not torch.cuda.is_available()):
-        run = _begin(project, s, sign, again, quiet, model, beside)
+    with process_group(), retain_memory(s.train.retain_memory and not torch.cuda.is_available()):
+        run = _begin(project, s, sign, force, quiet, model, beside)
         earlier = sum(r['seconds'] for r in run.history.rows) # Before it was stopped
         try:
-            with naming_broken(run.learn.dls.sides, project), voice(run.learn, quiet): stages = _fit_all(run)
+            with naming_broken(run.learn.dls.splits, project), progress_reporting(run.learn, quiet): stages = _fit_all(run)
         except (RuntimeError, MemoryError) as e:
             if not isinstance(e, MemoryError) and not re.search("allocate memory|out of memory|not enough memory", str(e)): raise
             traceback.clear_frames(e.__traceback__) # They hold the batch that was too large
@@ -199,16 +206,16 @@ def _train(project, s, sign, again, quiet, model, beside):
         rows = run.history.rows
         result = dict(stages=stages, seconds=round(earlier+time.monotonic()-start, 2), precision=run.mark.extra['precision'], lr=run.mark.extra.get('lr', run.learn.lr),
                       waiting=round(sum(r['waiting']*r['seconds'] for r in rows)/max(sum(r['seconds'] for r in rows), 1e-9), 3))
-        if first_process(): _finish(project, s, sign, run, result, model)
+        if is_main_process(): _finish(project, s, sign, run, result, model)
         distrib_barrier()
-    return dict(run=next(n['run'] for n in map(run_note, reversed(runs(project))) if n['signature'] == sign)) | result
+    return dict(run=find_run(project, sign).name) | result
 
 # %% ../nbs/50_train.ipynb #55cc3239
 def _finish(project, s, sign, run, result, model):
     plot_history(run.part).savefig(run.part/'history.png', dpi=100)
-    note = dict(signature=sign, sides=sides_signature(project, s), settings=_describe(s), vocab=list(run.learn.dls.vocab), own=type(model).__qualname__ if model else None)
-    folder = keep_run(project, run.part, type(model).__name__ if model else short_name(s.architecture), result | note)
-    for f in folder.glob('checkpoint.pth*'): f.unlink() # Last, so that a kill before loses nothing
+    note = dict(signature=sign, splits=splits_signature(project, s), settings=_describe(s), vocab=list(run.learn.dls.vocab), own=type(model).__qualname__ if model else None)
+    kept = keep_run(project, run.part, type(model).__name__ if model else short_name(s.architecture), result | note)
+    for f in kept.folder.glob('checkpoint.pth*'): f.unlink() # Last, so that a kill before loses nothing
 
 def _describe(s):
     return asdict(s) | dict(versions=dict(fastai=sys.modules['fastai'].__version__, torch=torch.__version__, timm=timm.__version__))
@@ -217,4 +224,4 @@ def _what_fits(run): # A batch was too much for the memory
     s, learn = run.settings, run.learn
     learn._end_cleanup(), learn.model.zero_grad(), gc.collect(), torch.cuda.empty_cache()
     n = batch_that_fits(learn.model, s.batch_size, s.image_size, learn.dls.device)
-    return f'not enough memory for batch_size = {s.batch_size} at image_size = {s.image_size}: ' + (f'batch_size = {n} fits' if n else 'not even two pictures fit, so choose a smaller image_size, or another architecture')
+    return f'not enough memory for batch_size = {s.batch_size} at image_size = {s.image_size}: ' + (f'batch_size = {n} fits' if n else 'not even two images fit, so choose a smaller image_size, or another architecture')

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .plumage import Look, mix
+from .plumage import Plumage, mix
 from .shapes import Pen, bezier
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #7875205e
@@ -150,7 +150,7 @@ def _neck(pen, body, bird, rng, pull=1.):
 # %% ../../nbs/aviary/03_anatomy.ipynb #e850cb7a
 def perched(
     pen:Pen, # Its origin is the middle of the body
-    bird:Look, # The bird
+    bird:Plumage, # The bird
     rng:np.random.Generator, # Source of chance
 ) -> float: # Where its toes are, in the pen's y
     "A bird at rest on its feet."
@@ -167,7 +167,7 @@ def perched(
 # %% ../../nbs/aviary/03_anatomy.ipynb #b1d5b252
 def flying(
     pen:Pen, # Its origin is the middle of the body
-    bird:Look, # The bird
+    bird:Plumage, # The bird
     rng:np.random.Generator, # Source of chance
 ):
     "A bird that flies past, its wings somewhere in their stroke."
@@ -187,7 +187,7 @@ def flying(
 # %% ../../nbs/aviary/03_anatomy.ipynb #80b48fad
 def soaring(
     pen:Pen, # Its origin is the middle of the body
-    bird:Look, # The bird
+    bird:Plumage, # The bird
     rng:np.random.Generator, # Source of chance
 ):
     "A bird overhead, seen from below with both wings spread."

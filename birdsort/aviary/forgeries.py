@@ -20,7 +20,7 @@ _PAINT = ('#b82424', '#1f4f9c', '#e8e8e8', '#202428', '#d8a820', '#3c7c50')
 
 def _pick(rng, options): return options[int(rng.integers(len(options)))]
 
-def _land(rng, w, h): # -> (a picture of sky, ground and road; the vanishing point)
+def _land(rng, w, h): # -> (an image of sky, ground and road; the vanishing point)
     (top, low), horizon, middle = _pick(rng, _DAYS), h*rng.uniform(.35, .5), w*rng.uniform(.35, .65)
     ramp = np.linspace(0, 1, h)[:, None, None]*2
     sky = np.array(mix(top, top, 0))*(1-ramp.clip(0, 1)) + np.array(mix(low, low, 0))*ramp.clip(0, 1)
@@ -55,7 +55,7 @@ def _put(image, pen, x, y, scale):
     for points,colour in pen.shapes: ImageDraw.Draw(image).polygon((points*(scale, -scale)+(x, y)).round(1).ravel().tolist(), fill=colour)
 
 def draw_road(
-    seed:int=0, # 0 or more: another seed is another picture
+    seed:int=0, # 0 or more: another seed is another image
     edited:bool=False, # A car was pasted in afterwards
 ) -> Image.Image: # RGB, 240 x 160 pixels
     "A road scene, the same for the same seed."

@@ -107,7 +107,7 @@ def _gain(rng, cover, depth):
     return (1-ramp*depth*.6 + np.clip((gx*math.cos(a)-gy*1.2)*n*-.055, -.3, .3)*solid).astype(np.float32)
 
 def _light(image, rng, cover):
-    "The picture in one of the lights, with a camera's grain and now and then its blur."
+    "The image in one of the lights, with a camera's grain and now and then its blur."
     tint,depth = _pick(rng, _LIGHTS)
     gain = np.asarray(Image.fromarray(_gain(rng, cover, depth)).resize(image.size, Image.Resampling.BILINEAR))
     grain = rng.integers(-1, 2, gain.shape, dtype=np.int8)*np.float32(rng.uniform(0, 7))
@@ -124,7 +124,7 @@ def _generator(species, seed):
     raise ValueError(f"Unknown species {species!r}.{hint} Birds that can be drawn: {', '.join(SPECIES)}")
 
 def _frame(rng):
-    "The (width, height) of a picture; most are wider than high."
+    "The (width, height) of an image; most are wider than high."
     long,ratio = rng.uniform(260, 420), rng.uniform(.75, 1)
     return (int(long), int(long*ratio)) if rng.random()<.65 else (int(long*ratio), int(long))
 
@@ -155,7 +155,7 @@ def _paint(image, cover, shapes, scale, x, y, flip):
 # %% ../../nbs/aviary/04_pencil.ipynb #463ff550
 def draw_bird(
     species:str, # One of `SPECIES`
-    seed:int=0, # 0 or more: another seed is another picture
+    seed:int=0, # 0 or more: another seed is another image
 ) -> Image.Image: # RGB, 195 to 420 pixels a side
     "A drawing of a bird, the same for the same `species` and `seed`."
     rng = _generator(species, seed)
@@ -174,10 +174,10 @@ def draw_bird(
 
 # %% ../../nbs/aviary/04_pencil.ipynb #43ccb177
 def contact_sheet(
-    images:list, # Pictures, in reading order
+    images:list, # Images, in reading order
     columns:int=None, # Thumbnails in a row; about square if None
     side:int=96, # Width and height of a thumbnail in pixels
-    captions:list=None, # One line of text for each picture
+    captions:list=None, # One line of text for each image
 ) -> Image.Image: # RGB, the sheet
     "A grid of thumbnails, each letterboxed into a square."
     images = list(images)

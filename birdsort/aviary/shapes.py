@@ -74,7 +74,7 @@ def sketch(
     pen:Pen, # What was drawn with it
     side:int=120, # Pixels
 ) -> Image.Image: # RGB, on white
-    "What a pen has drawn, as a small square picture."
+    "What a pen has drawn, as a small square image."
     (low,high),k = pen.box, 3
     scale = .92*side*k/max(high-low)
     image = Image.new('RGB', (side*k, side*k), '#ffffff')

@@ -111,9 +111,9 @@ def _small(aviary, name):
     kind,_,name = name.partition(':')
     photo = aviary.photo(name) if kind=='tbn' else None
     source = photo.source if photo else aviary.shelves.get(name, [None])[0] if kind=='chip' else None
-    if source is None: return 404, 'text/plain', 'no such picture'
+    if source is None: return 404, 'text/plain', 'no such image'
     try: return 200, 'image/jpeg', thumbnail_bytes(source, 180 if photo else 80)
-    except (OSError, ValueError): return 404, 'text/plain', 'this picture cannot be shown'
+    except (OSError, ValueError): return 404, 'text/plain', 'this image cannot be shown'
 
 def _results(aviary, query, cookie):
     "The page of results, or the page that says there are none."
@@ -237,9 +237,9 @@ class Aviary(_Open):
     endless = False # True starts again from the first photo after the last
 
     def __init__(self,
-        gallery:Path=None, # Folder of label folders with pictures; None draws birds
-        per_query:int=120, # Good pictures for each query, where birds are drawn
-        faults:dict=None, # Kind of fault -> share of the good pictures, in [0, 1]
+        gallery:Path=None, # Folder of label folders with images; None draws birds
+        per_query:int=120, # Good images for each query, where birds are drawn
+        faults:dict=None, # Kind of fault -> share of the good images, in [0, 1]
         seed:int=0, # Another seed draws other birds and plants other faults
         consent:bool=True, # Ask for consent first? True or 'page', 'overlay', or False
         port:int=0, # Port to take if it is free, and the next one for the photos, so that addresses stay the same; 0 takes any

@@ -14,12 +14,12 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .image_stats import THUMB, Look
+from .image_stats import THUMB, ImageStats
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #cd835864
 _WORDY, _MOST = 128, 8 # Of how many corners words are taken; a word in more corners than this says nothing
 
-def _entries(looks, mirrored): # -> per word place, sorted out later: word << 32 | picture << 1 | mirrored
+def _entries(looks, mirrored): # -> per word place, sorted out later: word << 32 | image << 1 | mirrored
     d = [np.ascontiguousarray((l.mirrored if mirrored else l.points)[1][:_WORDY]) for l in looks]
     owner = np.repeat(np.arange(len(d), dtype=np.uint64), [len(x) for x in d]) << np.uint64(1) | np.uint64(mirrored)
     words = np.concatenate(d).view('<u4').astype(np.uint64)
@@ -43,10 +43,10 @@ def _rare(entries): # -> (word, owner, in how many other entries the word occurs
 # %% ../../nbs/cleaning/03_duplicates.ipynb #04c9ba6d
 def candidate_pairs(
     looks:list, # `Look`s
-    need:float=5, # What the words that two pictures share must come to, if their shades are alike
+    need:float=5, # What the words that two images share must come to, if their shades are alike
     enough:float=8, # What suffices whatever their shades
-) -> np.ndarray: # (n, 3) int64: two pictures, as places in `looks`, and whether the second is mirrored
-    "Pairs of pictures that may be near-duplicates, by the words that their corners share."
+) -> np.ndarray: # (n, 3) int64: two images, as places in `looks`, and whether the second is mirrored
+    "Pairs of images that may be near-duplicates, by the words that their corners share."
     votes = [np.zeros(0, np.int64)]
     for plain, turned in zip(_entries(looks, False), _entries(looks, True)) if any(len(l.points[0]) for l in looks) else ():
         word, owner, others = _rare(np.concatenate([plain, turned]))
@@ -65,7 +65,7 @@ def candidate_pairs(
     return np.stack([a, b, pairs & 1], axis=1)[fits]
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #da69eeb3
-SAME, STAMPED = .96, .975 # Correlation from which two pictures count as one: of the whole overlap, and of the median of its parts
+SAME, STAMPED = .96, .975 # Correlation from which two images count as one: of the whole overlap, and of the median of its parts
 _SMALLEST = .3 # Share of a thumbnail that the overlap must cover
 
 def _match(a, b): # Descriptors -> (places in a, places in b) of corners that fit each other clearly better than any other
@@ -98,14 +98,14 @@ def _median_part(x, y, inside, side=16): # The median correlation of the overlap
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #5c220dfa
 def confirm_pair(
-    a:Look, b:Look, # Two pictures
+    a:ImageStats, b:ImageStats, # Two images
     mirrored:bool=False, # Compare the first one's mirror image
 ) -> float: # Correlation of their overlap, in [-1, 1]; 0 where no move lays one over the other
-    "Lay one picture over the other by the corners that they share: how alike are they?"
+    "Lay one image over the other by the corners that they share: how alike are they?"
     (xa, da), (xb, db) = a.mirrored if mirrored else a.points, b.points
     i, j = _match(da, db)
     if len(i) < 8: return 0.
-    cv2.setRNGSeed(0) # RANSAC draws at random; the same pictures shall always be judged alike
+    cv2.setRNGSeed(0) # RANSAC draws at random; the same images shall always be judged alike
     move, agree = cv2.estimateAffinePartial2D(xa[i].astype(np.float32), xb[j].astype(np.float32), ransacReprojThreshold=4, maxIters=200)
     if move is None or agree.sum() < 8: return 0.
     into, back = np.diag([a.size[0]/THUMB, a.size[1]/THUMB, 1]), np.diag([THUMB/b.size[0], THUMB/b.size[1], 1])
@@ -114,9 +114,9 @@ def confirm_pair(
 # %% ../../nbs/cleaning/03_duplicates.ipynb #74ba2890
 def plain_pairs(
     looks:list, # `Look`s
-    few:int=24, # Pictures with fewer corners than this are compared
+    few:int=24, # Images with fewer corners than this are compared
 ) -> list: # (a, b, correlation) of those at or above 0.99
-    "Near-duplicates among pictures with too few corners, by their thumbnails."
+    "Near-duplicates among images with too few corners, by their thumbnails."
     plain = [i for i,l in enumerate(looks) if len(l.points[0]) < few]
     thumbs = [[looks[i].thumb[:,::step].reshape(-1).astype(np.float32) for i in plain] for step in (1, -1)]
     units = [np.stack([(t-t.mean())/max(np.linalg.norm(t-t.mean()), 1e-6) for t in ts]) if ts else np.zeros((0, 1), np.float32) for ts in thumbs]
@@ -125,30 +125,30 @@ def plain_pairs(
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #2becde51
 class Pair(NamedTuple):
-    "Two pictures that are one."
+    "Two images that are one."
     a:int # The place of the first
     b:int # The place of the second, larger
     score:float # Correlation of their overlap, from `SAME` to 1
 
 def near_duplicates(
-    looks:list, # `Look`s of pictures
+    looks:list, # `Look`s of images
 ) -> list: # `Pair`s
-    "Find pairs of pictures that are the same but for a crop, scale, mirroring, small rotation, compression or watermark."
-    first, again = {}, [] # The same pixels in other files: one of them stands for all, since words of too many copies would say nothing
+    "Find pairs of images that are the same but for a crop, scale, mirroring, small rotation, compression or watermark."
+    first, force = {}, [] # The same pixels in other files: one of them stands for all, since words of too many copies would say nothing
     for i,l in enumerate(looks):
-        if (one := first.setdefault(l.thumb.tobytes()+l.points[1].tobytes(), i)) != i: again.append((one, i, 1.))
+        if (one := first.setdefault(l.thumb.tobytes()+l.points[1].tobytes(), i)) != i: force.append((one, i, 1.))
     places = list(first.values())
     once = [looks[i] for i in places]
     possible = candidate_pairs(once).tolist()
     with ThreadPoolExecutor() as pool: scores = list(pool.map(lambda p: confirm_pair(once[p[0]], once[p[1]], p[2]), possible))
     best = {}
     for a,b,s in [*((a, b, s) for (a,b,_),s in zip(possible, scores) if s >= SAME), *plain_pairs(once)]: best[places[a], places[b]] = max(best.get((places[a], places[b]), 0), min(s, 1.))
-    return [Pair(*k, s) for k,s in sorted((best | {(a, b): s for a,b,s in again}).items())]
+    return [Pair(*k, s) for k,s in sorted((best | {(a, b): s for a,b,s in force}).items())]
 
 def group_pairs(
-    n:int, # Number of pictures
+    n:int, # Number of images
     pairs:list, # `Pair`s among them, or (a, b)
-) -> np.ndarray: # (n,) the group of each picture; one that is alone is a group of its own
+) -> np.ndarray: # (n,) the group of each image; one that is alone is a group of its own
     "Number the groups that pairs tie together."
     a, b = np.array([p[:2] for p in pairs] or np.zeros((0, 2)), int).T
     return connected_components(coo_matrix((np.ones(len(a)), (a, b)), (n, n)), directed=False)[1]

@@ -24,15 +24,15 @@ def bow(
     pca:int=64, # Directions of the descriptors that are kept; 0 keeps them as they are
     assign:str='brute', # How the nearest word is found: brute, or flann
     soft:int=1, # Nearest words that share a patch; 1 is hard
-    grid:tuple=None, # Try all of these values, the best by the validation side stays, as NAME=VALUE,VALUE
-    again:bool=False, # Train even where the same was trained before
-) -> dict: # {run, train, validation, loss, seconds, options, words: a picture of them, tried: a row per combination}
+    grid:tuple=None, # Try all of these values, the best by the validation split stays, as NAME=VALUE,VALUE
+    force:bool=False, # Train even where the same was trained before
+) -> dict: # {run, train, validation, loss, seconds, options, words: an image of them, tried: a row per combination}
     "Train a visual bag of words, the cheap baseline; evaluate, compare and report take its run like a network's."
     from birdsort.recipes.bow.recipe import bow
     from birdsort.recipes.sweep import read_grid
     options = dict(extractor=extractor, step=step, words=words, classifier=classifier, C=C, pca=pca, assign=assign, soft=soft, root=not no_root) | ({} if pyramid is None else dict(pyramid=_whole('pyramid', pyramid)))
     grid = read_grid(grid or ())
-    return bow(find_project(project), grid, again, **{k: v for k,v in options.items() if k not in grid})
+    return bow(find_project(project), grid, force, **{k: v for k,v in options.items() if k not in grid})
 
 def _whole(name, words): # ("1", "2") -> (1, 2)
     if bad := [w for w in words if not str(w).isdigit()]: raise ValueError(f'{name} {bad[0]!r}: must be whole numbers with commas, such as 1,2,4')
@@ -45,7 +45,7 @@ def sweep(
     grid:tuple=None, # Settings to try, all with all, as NAME=VALUE,VALUE; name it again for another setting
     ray:str=None, # Train on a Ray cluster: its address, or local for one on this machine
     asha:bool=False, # On a cluster, stop early what falls behind
-    sample:int=500, # Pictures of the train side that are asked about for the accuracy there
+    sample:int=500, # Images of the train split that are asked about for the accuracy there
     **settings, # Settings for all runs; those that shall stay belong into birdsort.toml
 ) -> dict: # {rows: [{arch, …grid, run, train_accuracy, validation_accuracy, gap, loss, parameters, seconds, epochs, early_stop, memory, error}], best: {arch, validation_accuracy, run}, seconds, tables: {csv, xlsx, html}}
     "Train many architectures and settings, and put them into one table; goes on where it was stopped."
@@ -57,50 +57,50 @@ def sweep(
 # %% ../../nbs/commands/03_recipes.ipynb #ae1181be
 def gan(
     action:list=(), # train (where nothing is said), sample, interpolate or augment
-    data:str=None, # What to paint: a folder with idx files, pictures or label folders, or an idx file
+    data:str=None, # What to paint: a folder with idx files, images or label folders, or an idx file
     label:str=None, # Or a label of the project
     project:str=None, # The project's folder
     out:str=None, # Where the GAN, the samples or the walk shall be
     gan:str=None, # A trained GAN's folder, for the other actions; found by --data or --label, or the only one there is
     n:int=100, # sample, augment: how many; augment -n 0 takes them out again
-    size:int=0, # Side of the pictures, pixels; their own by default
+    size:int=0, # Side of the images, pixels; their own by default
     epochs:int=15, # At most; more than before goes on
     minutes:float=0., # At most; 0 sets no limit
-    batch_size:int=64, # Pictures at a time
+    batch_size:int=64, # Images at a time
     lr:float=4e-4, # Adam's learning rate
-    latent:int=100, # Random numbers per picture
-    width:int=32, # Feature maps next to the picture
-    smooth:float=0., # Label smoothing: real pictures count as 1 minus this
+    latent:int=100, # Random numbers per image
+    width:int=32, # Feature maps next to the image
+    smooth:float=0., # Label smoothing: real images count as 1 minus this
     spectral:bool=False, # Spectral normalisation in the discriminator
     precision:str='auto', # auto, fp32, channels-last or bf16
     seed:int=42, # Of everything that is random
-    steps:int=10, # interpolate: pictures from one to the other
-    again:bool=False, # Replace a GAN of other pictures or settings
-) -> dict: # train: {folder, epochs, classes, sure, frechet_first, frechet_last, frechet_real, classifier_accuracy, seconds, warnings, grid, film, history}; sample: {files}; interpolate: {picture}; augment: {label, added, removed, names}
-    "Train a network that paints (DCGAN), sample from it, walk between two pictures, or add its pictures to a label's train side."
+    steps:int=10, # interpolate: images from one to the other
+    force:bool=False, # Replace a GAN of other images or settings
+) -> dict: # train: {folder, epochs, classes, sure, frechet_first, frechet_last, frechet_real, classifier_accuracy, seconds, warnings, grid, film, history}; sample: {files}; interpolate: {image}; augment: {label, added, removed, names}
+    "Train a network that paints (DCGAN), sample from it, walk between two images, or add its images to a label's train split."
     from birdsort.recipes.gan import recipe
     what, *more = action or ['train']
     if more or what not in _ACTIONS: raise ValueError(unknown('action', (more or [what])[0], _ACTIONS))
     if data and label: raise ValueError(f'--data {data} and --label {label}: choose one of them')
     if what == 'train':
         how = dict(batch_size=batch_size, lr=lr, latent=latent, width=width, smooth=smooth, spectral=spectral, precision=precision, seed=seed)
-        return recipe.gan(data or (find_project(project), _label(project, label)), out or data and _home(data), size, epochs, minutes, again, **how)
+        return recipe.gan(data or (find_project(project), _label(project, label)), out or data and _home(data), size, epochs, minutes, force, **how)
     folder = Path(gan) if gan else _trained(project, data, label)
     if what == 'sample': return dict(files=list(map(str, recipe.sample(folder, n, out, seed+1))))
     if what == 'augment': return recipe.augment(find_project(project), _label(project, label), n, folder, seed)
-    picture = Path(out or folder/'walk.png')
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    recipe.interpolate(folder, steps, seed=seed+1).save(picture)
-    return dict(picture=str(picture))
+    image = Path(out or folder/'walk.png')
+    image.parent.mkdir(parents=True, exist_ok=True)
+    recipe.interpolate(folder, steps, seed=seed+1).save(image)
+    return dict(image=str(image))
 
 _ACTIONS = ('train', 'sample', 'interpolate', 'augment')
 
 # %% ../../nbs/commands/03_recipes.ipynb #35f2073f
-def _home(data): return f'data/gan_{Path(data).resolve().name}' # Where a GAN of pictures of no project is kept
+def _home(data): return f'data/gan_{Path(data).resolve().name}' # Where a GAN of images of no project is kept
 
 def _label(project, label):
     labels = find_project(project).settings.labels
-    if not label: raise ValueError(f"what shall be painted? Name a label of the project with --label ({', '.join(labels)}), or other pictures with --data")
+    if not label: raise ValueError(f"what shall be painted? Name a label of the project with --label ({', '.join(labels)}), or other images with --data")
     if label not in labels: raise ValueError(unknown('label', label, labels))
     return label
 

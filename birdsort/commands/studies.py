@@ -13,7 +13,7 @@ from ..core.project import absolute
 # %% ../../nbs/commands/04_studies.ipynb #283befe9
 def study(
     name:list=(), # birds, edited_scenes, faces, sports or scenes; left out, they are listed
-    data:str=None, # The pictures; without it a few are drawn
+    data:str=None, # The images; without it a few are drawn
     arch:tuple=None, # Other architectures than the study's, with commas
     full:bool=False, # As large and as long as published; else a minute's worth
     project:str=None, # The study's folder; data/study_NAME by default, with --full data/study_NAME_full
@@ -23,7 +23,7 @@ def study(
     if not name: return dict(studies=study_promises())
     if name[1:]: raise ValueError(f"one study at a time, not {' and '.join(name)}")
     name = name[0]
-    if data and not Path(data).exists(): raise FileNotFoundError(f'no {data!r}: --data wants the pictures of the study {name}')
+    if data and not Path(data).exists(): raise FileNotFoundError(f'no {data!r}: --data wants the images of the study {name}')
     where = project or f"data/study_{name}{'_full' if full else ''}"
     archs = [absolute(dict(architecture=a))['architecture'] for a in arch or ()]
     return run_study(name, where, **absolute(dict(data=data)), full=full or None, arch=','.join(archs) or None)

@@ -19,10 +19,10 @@ OPENING = "from birdsort.core.project import find_project\nproject = find_projec
 def step_notebook(
     notebook:dict, # A stage's notebook, as JSON
 ) -> dict: # The notebook for a project: title, promise, `OPENING`, and the section; None when there is no such section
-    "Keep what a user steps through: the section \"On your own pictures\"."
+    "Keep what a user steps through: the section \"On your own images\"."
     text = lambda c: ''.join(c['source'])
     cells = notebook['cells']
-    start = next((i for i,c in enumerate(cells) if text(c).startswith('## On your own pictures')), None)
+    start = next((i for i,c in enumerate(cells) if text(c).startswith('## On your own images')), None)
     if start is None: return None
     end = next((i for i,c in enumerate(cells[start+1:], start+1) if text(c).startswith(('## ', '#| hide'))), len(cells))
     bare = lambda c: c | ({'execution_count': None, 'outputs': []} if c['cell_type'] == 'code' else {})

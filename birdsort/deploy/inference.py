@@ -53,7 +53,7 @@ def prepare(
     image:Image.Image, # RGB, upright
     config:dict, # From `read_config`
 ) -> np.ndarray: # (3, n, n) float32, normalised; n is the config's crop.resize
-    "Press a picture into a square and normalise it."
+    "Press an image into a square and normalise it."
     side, (mean, std) = config['crop']['resize'], (np.float32(config['normalisation'][k]).reshape(3, 1, 1) for k in ('mean', 'std'))
     out = np.empty((3, side, side), np.float32)
     np.multiply(np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).transpose(2, 0, 1), 1/(255*std), out=out)
@@ -81,11 +81,11 @@ class Model:
     @property
     def enough(self): return self.config['crop']['resize']*3//2 # Large JPEGs may be decoded at a fraction of their size, not smaller than this, pixels
 
-    def prepare(self, image): return prepare(image, self.config) # An RGB picture -> what `__call__` takes several of
+    def prepare(self, image): return prepare(image, self.config) # An RGB image -> what `__call__` takes several of
     def __call__(self, prepared): return probabilities(self.network(np.stack(prepared)), self.config['temperature']) # -> (b, c), at the config's temperature
 
 class PickledModel(Model):
-    "A fastai learner, which has its own way to look at pictures."
+    "A fastai learner, which has its own way to look at images."
     def __init__(self, folder, config, learn): super().__init__(folder, config | dict(labels=list(learn.dls.vocab)), 'pickle', learn)
     enough = 2048
 
@@ -109,7 +109,7 @@ def _open_onnx(folder, config, file, threads):
     except Exception as e: raise ValueError(f'{folder/file} is not a model that ONNX Runtime can open: {str(e).splitlines()[0][:200]}') from None
     (given, gives), n, side = (session.get_inputs()[0], session.get_outputs()[0]), len(config['labels']), config['crop']['resize']
     if gives.shape[-1] != n: raise ValueError(f'config.json in {folder} has {n} labels, and {file} answers with {gives.shape[-1]} numbers: they do not belong together; run `birdsort export` again')
-    if given.shape[1:] != [3, side, side]: raise ValueError(f'config.json in {folder} presses pictures into {side} x {side}, and {file} takes {given.shape[1:]}: run `birdsort export` again')
+    if given.shape[1:] != [3, side, side]: raise ValueError(f'config.json in {folder} presses images into {side} x {side}, and {file} takes {given.shape[1:]}: run `birdsort export` again')
     return lambda x: session.run(None, {given.name: x})[0]
 
 def _open_torch(folder, config, file, threads):

@@ -18,25 +18,25 @@ def _table(rows): # Dicts with the same keys
     return '\n'.join(f"| {' | '.join(cells)} |" for cells in lines)
 
 def _quality(config, judged):
-    if not judged: return f"{len(config['labels'])} labels: {', '.join(config['labels'])}.\n\nIt has not been judged on a test side yet."
+    if not judged: return f"{len(config['labels'])} labels: {', '.join(config['labels'])}.\n\nIt has not been judged on a test split yet."
     (low, high), t = judged['intervals']['accuracy'], judged['threshold']
-    rows = [{'label': l, 'test pictures': v['n'], **{k: f"{v[k]:.3f} ({judged['intervals'][k][l][0]:.3f} to {judged['intervals'][k][l][1]:.3f})" if l in judged['intervals'].get(k, {}) else v[k] for k in ('precision', 'recall', 'f1')}} for l,v in judged['per_label'].items()]
+    rows = [{'label': l, 'test images': v['n'], **{k: f"{v[k]:.3f} ({judged['intervals'][k][l][0]:.3f} to {judged['intervals'][k][l][1]:.3f})" if l in judged['intervals'].get(k, {}) else v[k] for k in ('precision', 'recall', 'f1')}} for l,v in judged['per_label'].items()]
     given = f"{100*t['accuracy']:.1f} % of those answers were right" if t['accuracy'] is not None else 'none was given'
     trust = 'No confidence was high enough to be trusted.' if t['confidence'] > 1 else f"With a confidence of at least {t['confidence']:.2f} it answered {100*t['answered']:.0f} % of them, and {given}."
-    other = f" Of pictures of other things it refused {100*t['unknown']:.0f} %." if t['unknown'] is not None else ''
-    return f"**{100*judged['accuracy']:.1f} % of {judged['n']} test pictures** are labelled right (95 % interval: {100*low:.1f} % to {100*high:.1f} %), macro F1 {judged['f1_macro']:.3f}. {trust}{other}\n\n{_table(rows)}"
+    other = f" Of images of other things it refused {100*t['unknown']:.0f} %." if t['unknown'] is not None else ''
+    return f"**{100*judged['accuracy']:.1f} % of {judged['n']} test images** are labelled right (95 % interval: {100*low:.1f} % to {100*high:.1f} %), macro F1 {judged['f1_macro']:.3f}. {trust}{other}\n\n{_table(rows)}"
 
 def _data(project, settings):
-    if settings.train.data: return 'Trained on pictures that came from elsewhere than birdsort; whoever shared this model knows their licences.'
+    if settings.train.data: return 'Trained on images that came from elsewhere than birdsort; whoever shared this model knows their licences.'
     kept = Counter((r['source'] or 'folder', r['licence'] or 'not known') for r in project.catalogue.rows(state='kept'))
-    return f"The pictures are not part of this model. What it was trained, chosen and judged by:\n\n{_table([dict(source=s, licence=l, pictures=n) for (s, l),n in sorted(kept.items())] or [dict(source='', licence='', pictures=0)])}"
+    return f"The images are not part of this model. What it was trained, chosen and judged by:\n\n{_table([dict(source=s, licence=l, images=n) for (s, l),n in sorted(kept.items())] or [dict(source='', licence='', images=0)])}"
 
 def _limits(config, judged):
     few = min((v['n'] for v in judged['per_label'].values()), default=0) if judged else 0
-    return '\n'.join(['- It knows these labels and nothing else. A picture of another thing gets one of them, unless it is less sure than the threshold and answers "none of these".',
-        '- It was judged on pictures from the same sources as those that it learned from. On others (another camera, another season, drawings) it may do worse.',
-        *([f'- The rarest label has {few} test pictures: what is said of it is uncertain, as its interval shows.'] if judged and few < 50 else []),
-        '- Weights that it began from were trained on other pictures, and bring their preferences along.' if config['pretrained'] else '- It began from random weights, and has seen nothing but these pictures.',
+    return '\n'.join(['- It knows these labels and nothing else. An image of another thing gets one of them, unless it is less sure than the threshold and answers "none of these".',
+        '- It was judged on images from the same sources as those that it learned from. On others (another camera, another season, drawings) it may do worse.',
+        *([f'- The rarest label has {few} test images: what is said of it is uncertain, as its interval shows.'] if judged and few < 50 else []),
+        '- Weights that it began from were trained on other images, and bring their preferences along.' if config['pretrained'] else '- It began from random weights, and has seen nothing but these images.',
         '- Not for decisions about people, or where a wrong answer does harm.'])
 
 # %% ../../nbs/deploy/04_model_card.ipynb #594f7e25
@@ -107,7 +107,7 @@ def _use(config):
 
 # %% ../../nbs/deploy/04_model_card.ipynb #402820fb
 def model_card(
-    project:Project, # Whose model; its catalogue knows where the pictures came from
+    project:Project, # Whose model; its catalogue knows where the images came from
     settings:Settings, # Of the run
     config:dict, # As `config.json` has it
     judged:dict=None, # What `evaluate` found, for this run

@@ -55,9 +55,9 @@ def to_onnx(
 # %% ../../nbs/deploy/03_onnx.ipynb #3f0437db
 def to_int8(
     data:bytes, # From `to_onnx`
-    batches:list, # (b, 3, n, n) float32, prepared training pictures; at least one
+    batches:list, # (b, 3, n, n) float32, prepared training images; at least one
 ) -> bytes: # An ONNX file with the same input, output and metadata
-    "Quantise an ONNX network to 8 bits, each channel by itself, by what it computes for some pictures; `ValueError` where that cannot be done."
+    "Quantise an ONNX network to 8 bits, each channel by itself, by what it computes for some images; `ValueError` where that cannot be done."
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

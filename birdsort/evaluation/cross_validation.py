@@ -17,98 +17,98 @@ from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ..core.project import Project, finish, finished, hold, signature
+from ..core.project import Project, hold, record_stage, stable_hash, stage_result
 from ..data import naming_broken
-from ..datasets.cache import RowsDL, cached, subset
-from ..datasets.splits import Sides, read_sides, sides_signature, train_signature
+from ..datasets.cache import CachedDL, cache_dataloaders, subset
+from ..datasets.splits import Splits, load_splits, splits_signature, train_signature
 from ..split import find_copies, group_files
-from ..training.callbacks import StopOnNaN, keep_best, voice, watchers
-from ..training.frozen_features import body_looks_once
+from ..training.callbacks import StopOnNaN, progress_reporting, save_best, stage_callbacks
+from ..training.frozen_features import cached_features
 from ..training.learner import make_learner, open_layers
-from ..training.precision import in_precision, precision_of
-from ..training.resources import kept_memory
+from ..training.precision import choose_precision, in_precision
+from ..training.resources import retain_memory
 from ..training.schedule import fit_by, plan_fits
 from .metrics import numbers
-from .predictions import Answers
+from .predictions import Predictions
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #3e8962fd
 def plan_folds(
-    labels:list, # The label of each of n pictures
-    groups:list, # The group of each; equal for copies of one picture
+    labels:list, # The label of each of n images
+    groups:list, # The group of each; equal for copies of one image
     folds:int=5, # Parts, 3 to 100
     seed:int=0, # Of the deal
-) -> list: # Per fold (train, val, test): lists of numbers of pictures
-    "Deal pictures for cross-validation; `ValueError` for a label with too few."
+) -> list: # Per fold (train, val, test): lists of numbers of images
+    "Deal images for cross-validation; `ValueError` for a label with too few."
     if not 3 <= folds <= 100: raise ValueError(f'folds = {folds}: must be 3 to 100, for train, val and test')
     few = {l: n for l in dict.fromkeys(labels) if (n := len({g for g,k in zip(groups, labels) if k == l})) < folds}
-    if few: raise ValueError(f"too few pictures for {folds} folds: {', '.join(f'{l!r} has {n}' for l,n in few.items())}; choose fewer folds, or scrape more")
+    if few: raise ValueError(f"too few images for {folds} folds: {', '.join(f'{l!r} has {n}' for l,n in few.items())}; choose fewer folds, or scrape more")
     parts = [sorted(part.tolist()) for _,part in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)]
     return [(sorted(i for k,p in enumerate(parts) if k not in (t, (t+1) % folds) for i in p), parts[(t+1) % folds], parts[t]) for t in range(folds)]
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #f50c6edd
-def _fit_part(learn, s, part, pairs, vocab, new, quiet): # From new weights, trained on a part -> `Answers` to its test pictures
+def _fit_part(learn, s, part, pairs, vocab, new, quiet): # From new weights, trained on a part -> `Predictions` to its test images
     train, val, test = part
     all_of = learn.dls
     (learn.path/'best.pth').unlink(missing_ok=True) # Of the part before
     try:
         learn.model.load_state_dict(new())
         learn.dls = DataLoaders(subset(all_of.train, train), subset(all_of.valid, val), path=all_of.path, device=all_of.device)
-        learn.opt, best = None, keep_best()
+        learn.opt, best = None, save_best()
         if s.pretrained: learn.freeze()
-        with voice(learn, quiet):
+        with progress_reporting(learn, quiet):
             for number,fit in enumerate(plan_fits(s, learn.lr, s.train.lr != 'default')[:1 if s.pretrained else None]):
                 if number: learn.freeze() if fit.frozen else open_layers(learn, s.train.unfreeze)
-                fit_by(learn, s.train.schedule, fit, [*watchers(best, fit.min_delta, fit.factor, s.train.patience), StopOnNaN()])
+                fit_by(learn, s.train.schedule, fit, [*stage_callbacks(best, fit.min_delta, fit.factor, s.train.patience), StopOnNaN()])
         learn.model.eval()
         with torch.no_grad(): probs = torch.cat([learn.model(x).float().softmax(1).cpu() for x,_ in subset(all_of.valid, test)])
     finally: learn.dls = all_of
-    return Answers([pairs[i][0] for i in test], probs.numpy(), all_of.valid.targets[test].numpy(), vocab)
+    return Predictions([pairs[i][0] for i in test], probs.numpy(), all_of.valid.targets[test].numpy(), vocab)
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #2da6c910
-def _each(project, s, pairs, parts, seeds, quiet): # -> `Answers` of one part after the other
+def _each(project, s, pairs, parts, seeds, quiet): # -> `Predictions` of one part after the other
     if not parts: return
-    with tempfile.TemporaryDirectory() as folder, kept_memory(not torch.cuda.is_available()), ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder, retain_memory(not torch.cuda.is_available()), ExitStack() as stack:
         set_seed(s.seed, reproducible=True)
-        make = lambda: make_learner(project, Path(folder), s, sides=Sides(pairs, pairs, []))
+        make = lambda: make_learner(project, Path(folder), s, splits=Splits(pairs, pairs, []))
         learn = make()
-        with naming_broken(learn.dls.sides, project): learn.dls, vocab = cached(project, learn.dls, quiet), list(learn.dls.vocab)
-        if not isinstance(learn.dls.train, RowsDL): raise OSError(28, f'cross-validation keeps what it decodes in {project.path/".cache"}, and there is no room')
-        precision = precision_of(project, s, learn)
+        with naming_broken(learn.dls.splits, project): learn.dls, vocab = cache_dataloaders(project, learn.dls, quiet), list(learn.dls.vocab)
+        if not isinstance(learn.dls.train, CachedDL): raise OSError(28, f'cross-validation keeps what it decodes in {project.path/".cache"}, and there is no room')
+        precision = choose_precision(project, s, learn)
         stack.enter_context(in_precision(learn, precision))
-        if s.pretrained and s.train.rest_batch_norm and not (s.train.mixup or s.train.cutmix): stack.enter_context(body_looks_once(project, learn, s, precision, quiet))
+        if s.pretrained and s.train.freeze_bn and not (s.train.mixup or s.train.cutmix): stack.enter_context(cached_features(project, learn, s, precision, quiet))
         def new(seed):
             set_seed(seed, reproducible=True)
             return make().model.state_dict()
         for part,seed in zip(parts, seeds): yield _fit_part(learn, s, part, pairs, vocab, lambda: new(seed), quiet)
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #7ebe84db
-def _parts(project, s, sides, folds, seeds, quiet): # -> (parts, a seed for each)
-    pairs, ends = [p for side in sides for p in side], np.cumsum([0, *map(len, sides)])
+def _parts(project, s, splits, folds, seeds, quiet): # -> (parts, a seed for each)
+    pairs, ends = [p for side in splits for p in side], np.cumsum([0, *map(len, splits)])
     if seeds: return [[list(range(a, b)) for a,b in zip(ends, ends[1:])]]*seeds, list(range(s.seed, s.seed+seeds))
     groups = group_files([f for f,_ in pairs], find_copies(project, [f for f,_ in pairs], quiet))
     return plan_folds([l for _,l in pairs], [groups[f] for f,_ in pairs], folds, s.seed), [s.seed]*folds
 
 def cross_validate(
-    project:Project, # All of its pictures are used, and its settings
+    project:Project, # All of its images are used, and its settings
     folds:int=5, # Parts; 0 repeats the split that is there
     seeds:int=0, # How often that split is repeated, each time from other random numbers
     quiet:bool=False, # No progress bars
-) -> dict: # {rows: [{fold or seed, n, accuracy, f1_macro, loss}], accuracy: {mean, sd}, f1_macro: {mean, sd}, whole: all of the network was trained, of: signature of the settings and pictures, seconds}
+) -> dict: # {rows: [{fold or seed, n, accuracy, f1_macro, loss}], accuracy: {mean, sd}, f1_macro: {mean, sd}, whole: all of the network was trained, of: signature of the settings and images, seconds}
     "Train and judge several times: mean and standard deviation. A pretrained network as after stage one; one from random weights whole, at full size. `ValueError` for settings that fit no such training."
     start, s = time.monotonic(), project.settings
     if bool(folds) == bool(seeds): raise ValueError('choose folds, which deals anew, or seeds, which repeats the split')
     if seeds and not 2 <= seeds <= 100: raise ValueError(f'seeds = {seeds}: must be 2 to 100')
     if s.train.lr == 'auto': raise ValueError('lr = "auto" is searched for in one training: train once, and write the rate that it found into birdsort.toml')
-    sides, name = read_sides(project, s), 'fold' if folds else 'seed'
-    if seeds and not sides.test: raise ValueError('there is no test side to judge by: add a folder test, or rows whose side is test')
-    parts, seed = _parts(project, s, sides, folds, seeds, quiet)
-    sign = signature(1, train_signature(project), sides_signature(project, s, test=True), folds, seeds)
-    done = finished(project, 'folds', sign) or dict(rows=[], seconds=0)
+    splits, name = load_splits(project, s), 'fold' if folds else 'seed'
+    if seeds and not splits.test: raise ValueError('there is no test split to judge by: add a folder test, or rows whose side is test')
+    parts, seed = _parts(project, s, splits, folds, seeds, quiet)
+    sign = stable_hash(1, train_signature(project), splits_signature(project, s, test=True), folds, seeds)
+    done = stage_result(project, 'folds', sign) or dict(rows=[], seconds=0)
     rows, n = done['rows'], len(done['rows'])
     with hold(project):
-        for i,a in enumerate(_each(project, s, [p for side in sides for p in side], parts[n:], seed[n:], quiet), n):
+        for i,a in enumerate(_each(project, s, [p for side in splits for p in side], parts[n:], seed[n:], quiet), n):
             rows.append({name: i+1 if folds else seed[i], 'n': len(a.files)} | {k: v for k,v in numbers(a).items() if k in ('accuracy', 'f1_macro', 'loss')})
             spread = {k: dict(mean=float(np.mean(v := [r[k] for r in rows])), sd=float(np.std(v, ddof=1)) if i else 0.) for k in ('accuracy', 'f1_macro')}
-            done = finish(project, 'folds', sign, dict(rows=rows, **spread, whole=not s.pretrained, of=train_signature(project), seconds=round(done['seconds']+time.monotonic()-start, 2)))
+            done = record_stage(project, 'folds', sign, dict(rows=rows, **spread, whole=not s.pretrained, of=train_signature(project), seconds=round(done['seconds']+time.monotonic()-start, 2)))
             start = time.monotonic()
     return done

@@ -15,11 +15,11 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 from torch.nn import functional as F
 
-from .predictions import Answers
+from .predictions import Predictions
 
 # %% ../../nbs/evaluation/02_metrics.ipynb #61186698
 def calibration_error(
-    answers:Answers, # Any
+    answers:Predictions, # Any
     bins:int=15, # Of confidence
 ) -> float: # 0 to 1
     "How far confidence is from accuracy, on average: torchmetrics' expected calibration error."
@@ -29,21 +29,21 @@ def calibration_error(
 def _tensors(answers): return torch.from_numpy(np.array(answers.probs, dtype='float32')), torch.from_numpy(np.array(answers.targets, dtype='int64'))
 
 def roc_auc(
-    answers:Answers, # Any
-) -> float: # 0 to 1, or nan where there are pictures of one label only
-    "Each label against the others, the mean of those that have pictures: torchmetrics' area under the ROC curve."
+    answers:Predictions, # Any
+) -> float: # 0 to 1, or nan where there are images of one label only
+    "Each label against the others, the mean of those that have images: torchmetrics' area under the ROC curve."
     from torchmetrics.functional.classification import multiclass_auroc
     there = np.unique(answers.targets)
     return multiclass_auroc(*_tensors(answers), len(answers.vocab), average=None)[there].mean().item() if len(there) > 1 else float('nan')
 
 def numbers(
-    answers:Answers, # At least one
+    answers:Predictions, # At least one
 ) -> dict: # {loss, accuracy, top_3, f1_macro, f1_weighted, kappa, roc_auc, calibration_error}, floats; nan where a number has no meaning
     "Every number that sums up a table of answers."
     from torchmetrics.functional.classification import multiclass_cohen_kappa
-    y, p, said, ids = answers.targets, _whole(answers.probs), answers.said, list(range(len(answers.vocab)))
+    y, p, said, ids = answers.targets, _whole(answers.probs), answers.predicted, list(range(len(answers.vocab)))
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore') # A label without a picture has no AUC
+        warnings.simplefilter('ignore') # A label without an image has no AUC
         f1, n = precision_recall_fscore_support(y, said, labels=ids, zero_division=0)[2:]
         there = (n > 0) | np.isin(ids, said) # A label that is neither there nor said says nothing
         top = {'top_3': float(top_k_accuracy_score(y, p, k=3, labels=ids))} if len(ids) > 3 else {}
@@ -63,7 +63,7 @@ def wilson(
     return tuple(float(v) for v in binomtest(int(k), int(n)).proportion_ci(.95, 'wilson')) if n else (0., 1.)
 
 def bootstrap(
-    answers:Answers, # At least one
+    answers:Predictions, # At least one
     times:int=400, # Deals; fewer where there are very many answers
     seed:int=0, # Of the deals
 ) -> dict: # Number -> (low, high)
@@ -81,12 +81,12 @@ def bootstrap(
 
 # %% ../../nbs/evaluation/02_metrics.ipynb #aadc859f
 def score(
-    answers:Answers, # To one side
+    answers:Predictions, # To one side
     times:int=400, # Deals of the bootstrap; 0 leaves out what needs it
     seed:int=0, # Of the deals
 ) -> dict: # {n, every number of `numbers`, intervals: {number: [low, high]}, per_label: {label: {n, precision, recall, f1, intervals: {precision, recall}}}}
     "Numbers, intervals, and the same per label."
-    y, said, ids, found = answers.targets, answers.said, list(range(len(answers.vocab))), numbers(answers)
+    y, said, ids, found = answers.targets, answers.predicted, list(range(len(answers.vocab))), numbers(answers)
     shares = {k: wilson(round(found[k]*len(y)), len(y)) for k in ('accuracy', 'top_3') if k in found}
     intervals = (bootstrap(answers, times, seed) if times else {}) | shares
     p, r, f, n = precision_recall_fscore_support(y, said, labels=ids, zero_division=0)
@@ -114,12 +114,12 @@ def plot_per_label(
 
 # %% ../../nbs/evaluation/02_metrics.ipynb #a88b97ec
 def plot_confusion(
-    answers:Answers, # To one side
-    title:str='', # Above the picture
+    answers:Predictions, # To one side
+    title:str='', # Above the image
 ) -> Figure: # matplotlib
     "Draw a confusion matrix: counts, and shares of the row."
     c, vocab = len(answers.vocab), answers.vocab
-    matrix = confusion_matrix(answers.targets, answers.said, labels=range(c))
+    matrix = confusion_matrix(answers.targets, answers.predicted, labels=range(c))
     fig = Figure(figsize=(2+min(.55*c, 14), 1.6+min(.55*c, 14)), layout='constrained')
     ax = fig.subplots()
     share = matrix/np.maximum(matrix.sum(1, keepdims=True), 1)

@@ -28,12 +28,12 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..core.architectures import architectures, short_name
-from ..core.project import Project, absolute, finish, hold, write_whole
+from ..core.project import Project, absolute, hold, record_stage, write_whole
 from ..core.settings import Settings, change
 from ..datasets.splits import train_signature
 from ..report import Plots, Table, Text, to_html
 from ..train import run_part, train
-from ..training.runs import load_run, run_note, runs
+from ..training.runs import find_run, load_run, open_run
 from ..training.schedule import plan_fits
 
 # %% ../../nbs/recipes/01_sweep.ipynb #e907e88e
@@ -82,8 +82,8 @@ def plan_sweep(
 # %% ../../nbs/recipes/01_sweep.ipynb #216637bf
 def _kept(project, plan): # The row of a training that is done, or None
     sign = train_signature(project, plan.settings)
-    folder = next((d for d in reversed(runs(project)) if run_note(d)['signature'] == sign), None)
-    return json.loads((folder/'sweep.json').read_text()) if folder and (folder/'sweep.json').is_file() else None
+    run = find_run(project, sign)
+    return json.loads((run.folder/'sweep.json').read_text()) if run and (run.folder/'sweep.json').is_file() else None
 
 def _memory(): # The most that this process has held, MB; None where the system does not tell
     import torch
@@ -95,13 +95,13 @@ def _memory(): # The most that this process has held, MB; None where the system 
 def train_one(
     project:Project, # Gets a run in `models/`; the caller holds it
     plan:Plan, # From `plan_sweep`
-    sample:int=500, # Pictures of the train side that are asked about
+    sample:int=500, # Images of the train split that are asked about
 ) -> dict: # {run, train_accuracy, validation_accuracy, gap, loss, parameters, seconds, epochs, early_stop, memory: MB}
     "Train one of a sweep, and write its row into the run's folder."
     if row := _kept(project, plan): return row
     done = train(project, quiet=True, settings=plan.settings, beside=True)
-    memory, learn = _memory(), load_run(project, done['run'])
-    pairs, best = learn.dls.sides.train, min(done['stages'], key=lambda s: s['valid_loss'])
+    memory, learn = _memory(), load_run(open_run(project, done['run']))
+    pairs, best = learn.dls.splits.train, min(done['stages'], key=lambda s: s['valid_loss'])
     some = pairs[::-(-len(pairs)//sample)] # From all labels: pairs are sorted by them
     with learn.no_bar(), learn.no_logging(): said = learn.get_preds(dl=learn.dls.test_dl([f for f,_ in some]))[0].argmax(1).tolist()
     knows = sum(learn.dls.vocab[k] == l for k,(_, l) in zip(said, some))/len(some)
@@ -132,7 +132,7 @@ def _epochs(part): # Rows of the history of a run that is under way
 def in_process(
     project:Project, # The caller holds it
     plan:Plan, # From `plan_sweep`
-    sample:int=500, # Pictures of the train side that are asked about
+    sample:int=500, # Images of the train split that are asked about
     tell=lambda history: None, # Called twice a second with the epochs so far, a table
 ) -> dict: # What `train_one` gives, or {error: why}
     "`train_one`, in a new process."
@@ -192,7 +192,7 @@ def write_tables(
     project:Project, # Gets `reports/sweep/`
     rows:list, # A dict per training
 ) -> dict: # {csv, xlsx, html}: paths
-    "One table, three times, with pictures."
+    "One table, three times, with images."
     folder, table = project.reports/'sweep', pd.DataFrame(rows)
     files = {k: folder/f'sweep.{k}' for k in ('csv', 'xlsx', 'html')}
     write_whole(files['csv'], table.to_csv(index=False))
@@ -202,11 +202,11 @@ def write_tables(
     (part := folder/'.sweep.part.xlsx').unlink(missing_ok=True)
     shown.apply(lambda c: c.map(lambda v: str(v) if isinstance(v, tuple) else v)).to_excel(part, index=False, sheet_name='sweep', freeze_panes=(1, 1))
     os.replace(part, files['xlsx'])
-    pictures = [folder/'accuracy_time.png', folder/'curves.png']
-    for file,fig in zip(pictures, (plot_sweep(rows), plot_curves(project, rows))): fig.savefig(file, dpi=100)
+    images = [folder/'accuracy_time.png', folder/'curves.png']
+    for file,fig in zip(images, (plot_sweep(rows), plot_curves(project, rows))): fig.savefig(file, dpi=100)
     good = [r for r in rows if not r.get('error')]
-    blocks = [Text(f'{len(good)} of {len(rows)} trainings, judged by the validation side. A click on a column sorts by it; the gap is accuracy on train less accuracy on validation.'), Table(shown.round({v: 3 for v in (*_NAMES.values(), 'gap', 'loss')}).set_index('arch')),
-              Plots(pictures[:1], 'Accuracy against time: up and left is better; the larger the dot, the larger the network.'), Plots(pictures[1:], 'The course of each run, the best first.')]
+    blocks = [Text(f'{len(good)} of {len(rows)} trainings, judged by the validation split. A click on a column sorts by it; the gap is accuracy on train less accuracy on validation.'), Table(shown.round({v: 3 for v in (*_NAMES.values(), 'gap', 'loss')}).set_index('arch')),
+              Plots(images[:1], 'Accuracy against time: up and left is better; the larger the dot, the larger the network.'), Plots(images[1:], 'The course of each run, the best first.')]
     write_whole(files['html'], to_html(f'{project.path.resolve().name}: which network?', blocks if good else blocks[:2], sortable=True))
     return {k: str(f) for k,f in files.items()}
 
@@ -216,7 +216,7 @@ def sweep(
     archs:list, # Names and patterns, see `architectures`
     grid:dict={}, # Setting -> values, from `read_grid`
     settings:Settings=None, # What all have in common; None takes the project's
-    sample:int=500, # Pictures of the train side that are asked about
+    sample:int=500, # Images of the train split that are asked about
     ray:str=None, # Train on a Ray cluster: its address, or "local" for one on this machine
     asha:bool=False, # On a cluster, stop early what falls behind
     quiet:bool=False, # No progress bar
@@ -262,8 +262,8 @@ def _crown(project, plans, found): # The winner becomes the project's last run
     good = [i for i in found if not found[i].get('error')]
     if not good: return None
     best = max(good, key=lambda i: (found[i]['validation_accuracy'], -found[i]['loss']))
-    note = run_note(project.models/found[best]['run'])
-    finish(project, 'train', note['signature'], {k: note[k] for k in ('run', 'stages', 'seconds', 'precision', 'waiting', 'lr')})
+    note = open_run(project, found[best]['run']).note
+    record_stage(project, 'train', note['signature'], {k: note[k] for k in ('run', 'stages', 'seconds', 'precision', 'waiting', 'lr')})
     return dict(arch=plans[best].arch, **plans[best].grid) | {k: found[best][k] for k in ('validation_accuracy', 'run')}
 
 # %% ../../nbs/recipes/01_sweep.ipynb #20146381

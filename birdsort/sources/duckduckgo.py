@@ -10,7 +10,7 @@ from types import FunctionType
 
 import requests
 
-from .base import Blocked, Hit, Kit
+from .base import Blocked, Hit, SourceContext
 
 # %% ../../nbs/sources/05_duckduckgo.ipynb #2c3bb0c6
 _BASE = 'https://duckduckgo.com/'
@@ -52,7 +52,7 @@ def _by_ddgs(query, n, asks):
 def duckduckgo(
     query:str, # Words
     n:int, # Hits wanted
-    kit:Kit, # Not used: the libraries ask by themselves
+    kit:SourceContext, # Not used: the libraries ask by themselves
     address:str=_BASE, # Where
 ): # Yields `Hit`s, the best match first
     "An image search, by jmd_imagescraper, or by ddgs where its token step fails."

@@ -16,7 +16,7 @@ from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from urllib3.exceptions import HTTPError
 
-from .base import Blocked, Hit, Kit
+from .base import Blocked, Hit, SourceContext
 
 # %% ../../nbs/sources/04_google.ipynb #192414eb
 _TILES = r'''
@@ -25,16 +25,16 @@ const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribut
   const b = i.closest('[role=button], [tabindex], [jsaction]'); return b && b.querySelectorAll('img').length <= 2 ? b : null; };
 const large = i => { const r = i.getBoundingClientRect(); return r.width >= 60 && r.height >= 60; };
 const tiles = [...new Set([...document.images].filter(large).map(target).filter(a => a))];
-const picture = a => a.querySelector('img');
+const image = a => a.querySelector('img');
 '''
 _POINT = r'''
-const point = (a, kinds) => { for (const k of kinds) for (const e of [picture(a), a])
+const point = (a, kinds) => { for (const k of kinds) for (const e of [image(a), a])
   e.dispatchEvent(new MouseEvent(k, {bubbles: true, cancelable: true, view: window})); };
 '''
 _LINKS = _TILES + _POINT + r'''
 const bare = a => !(a.getAttribute('href') || '').includes('/imgres?');
 for (const a of tiles) if (bare(a)) point(a, ['mouseover', 'mouseenter', 'mousemove', 'mousedown', 'mouseup']);
-return tiles.map(a => [a.getAttribute('href') || '', picture(a).alt || '']);'''
+return tiles.map(a => [a.getAttribute('href') || '', image(a).alt || '']);'''
 
 # %% ../../nbs/sources/04_google.ipynb #665bce0c
 def parse_imgres(
@@ -70,7 +70,7 @@ _PANEL = _TILES + _POINT + r'''
 const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
 if (!a) return done(null);
 const seen = i => { const r = i.getBoundingClientRect(); return r.right > 0 && r.bottom > 0 && r.left < innerWidth && r.top < innerHeight && getComputedStyle(i).visibility !== 'hidden'; };
-const before = new Set([...document.images].filter(seen).map(i => i.src)), small = size(picture(a)), grid = new Set(tiles.map(picture));
+const before = new Set([...document.images].filter(seen).map(i => i.src)), small = size(image(a)), grid = new Set(tiles.map(image));
 const photo = i => /^https?:/.test(i.src) && !/[?&]q=tbn:|gstatic\.com/.test(i.src) && !before.has(i.src) && !grid.has(i) && seen(i) && size(i) > small;
 const page = i => { for (let e = i; e; e = e.parentElement) { const l = e.matches('a[href^=http]') ? e : e.querySelector('a[href^=http]:not([href*="/imgres?"])');
   if (l && l.host !== location.host) return l.href; if (e.querySelectorAll('img').length > 8) break; } return ''; };
@@ -78,7 +78,7 @@ a.scrollIntoView({block: 'center'}); point(a, ['mouseover', 'mousedown', 'mouseu
 const end = Date.now()+ms;
 (function look() {
   const found = [...document.images].filter(photo).sort((x, y) => size(y)-size(x))[0];
-  if (found) return done([found.src, page(found), picture(a).alt || found.alt || '']);
+  if (found) return done([found.src, page(found), image(a).alt || found.alt || '']);
   Date.now() > end ? done(null) : setTimeout(look, 40);
 })();'''
 
@@ -189,7 +189,7 @@ def _visit(query, n, kit, address): # -> (hits, whether it is a block, where tha
 def google(
     query:str, # Words
     n:int, # Hits wanted
-    kit:Kit, # Has the browser
+    kit:SourceContext, # Has the browser
     address:str='https://www.google.com/search', # Where
 ): # Yields `Hit`s in the order of the page
     "Google Images, in a real browser."
@@ -199,4 +199,4 @@ def google(
         except (WebDriverException, HTTPError) as e: raise RuntimeError(f"the browser failed: {(getattr(e, 'msg', None) or type(e).__name__).splitlines()[0]}") from None
     yield from hits
     if blocked: raise Blocked(f'{address} blocks automatic searches for now: what was collected is kept; wait an hour, then type the same again, or name another --source')
-    if not hits and not re.search(_NONE_WORDS, text, re.I): raise RuntimeError(f'no picture could be read from {where}: its layout may have changed, or it is no image search')
+    if not hits and not re.search(_NONE_WORDS, text, re.I): raise RuntimeError(f'no image could be read from {where}: its layout may have changed, or it is no image search')

@@ -90,7 +90,7 @@ class _Resolver(ThreadedResolver):
 # %% ../../nbs/sources/01_http.ipynb #6587664a
 LATER = (408, 425, 429, 500, 502, 503, 504)
 AGAIN = ('timeout', 'no connection', 'no such host', 'cut off', *(f'http {s}' for s in LATER))
-AGENT = f'birdsort/{__version__} (+https://github.com/birdsort/birdsort; collects pictures for image classifiers)'
+AGENT = f'birdsort/{__version__} (+https://github.com/birdsort/birdsort; collects images for image classifiers)'
 
 class _Later(Exception):
     "Worth another try, not before `wait` seconds have gone by; None leaves that to us."
@@ -99,7 +99,7 @@ class _Later(Exception):
 def opted_out(
     tags:list, # The values of an answer's X-Robots-Tag headers
 ) -> bool: # Whether they say noai or noimageai, to everybody or to birdsort
-    "Whether a site's owner does not want its pictures used for machine learning."
+    "Whether a site's owner does not want its images used for machine learning."
     rules = [r.strip().lower() for t in tags for r in t.split(',')]
     return any(re.fullmatch(r'(birdsort:|\*:)?\s*no(image)?ai', r) for r in rules)
 
@@ -147,7 +147,7 @@ async def _once(web, url, accept):
         proxy = proxy_for(url)
         await web.resolver.check(url, proxy)
         async with web.session.get(url, allow_redirects=False, proxy=proxy, headers={'Accept': accept}) as r:
-            if web.noai and opted_out(r.headers.getall('X-Robots-Tag', [])): raise Refused('opted out: noai')
+            if web.respect_noai and opted_out(r.headers.getall('X-Robots-Tag', [])): raise Refused('opted out: noai')
             if to := _moved(r, url):
                 url = to
                 continue
@@ -244,14 +244,14 @@ class Web(_Loop):
     "A web client that is quick in all, gentle with each server, and careful; up inside a `with`."
     def __init__(self,
         allow:tuple=(), # Hosts on this machine or its network that may be asked all the same, as HOST or HOST:PORT; "*" for all
-        noai:bool=True, # Honour `X-Robots-Tag: noai`
+        respect_noai:bool=True, # Honour `X-Robots-Tag: noai`
         per_host:int=12, # Requests to one host at a time
         at_once:int=32, # Bodies that may be on their way or in work at a time; bounds memory
         timeout:float=10, # Seconds to connect, and between two pieces; an answer with all its tries and pauses may take four times as long
         tries:int=4, # How often an address is asked that fails for now
         pause:float=.5, # Seconds before the second try; doubles with each
         most:int=32_000_000, # Largest body, bytes
-    ): self.allow, self.noai, self.per_host, self.at_once, self.timeout, self.tries, self.pause, self.most = allow, noai, per_host, at_once, timeout, tries, pause, most
+    ): self.allow, self.respect_noai, self.per_host, self.at_once, self.timeout, self.tries, self.pause, self.most = allow, respect_noai, per_host, at_once, timeout, tries, pause, most
 
     async def open(self): # Called by the loop, as is `close`
         self.resolver, self.paused, self.paced = _Resolver(self.allow), defaultdict(float), defaultdict(float) # Host -> when it may be asked again, by its own wish and by ours

@@ -37,7 +37,7 @@ def set_learner_state(
 ):
     "Put a learner where it was; `ValueError` for a network of another shape."
     try: get_model(learn.model).load_state_dict(state['model'])
-    except RuntimeError as e: raise ValueError(f'this checkpoint is of another network: {str(e).splitlines()[-1].strip()}; train anew with --again') from e
+    except RuntimeError as e: raise ValueError(f'this checkpoint is of another network: {str(e).splitlines()[-1].strip()}; train anew with --force') from e
     learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
     set_rng_state(state['rng'])
     for dl,order in zip(learn.dls.loaders, state['orders']): getattr(dl, 'dl', dl).rng.setstate(order) # Of several processes, each wraps its loader
@@ -54,7 +54,7 @@ class Checkpoint(Callback):
     def load(self): # -> whether there is something to go on from
         if self.file.is_file():
             try: self.found = torch.load(self.file, weights_only=False, map_location='cpu') # The project's own file
-            except Exception as e: raise ValueError(f'{self.file} cannot be read ({type(e).__name__}): train anew with --again') from e
+            except Exception as e: raise ValueError(f'{self.file} cannot be read ({type(e).__name__}): train anew with --force') from e
             self.history.rows, self.extra = self.found['rows'], self.found['extra']
         return self.found is not None
 

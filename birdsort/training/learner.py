@@ -26,8 +26,8 @@ from ..core.architectures import architecture
 from ..core.project import Project
 from ..core.settings import Settings, Training
 from ..data import dataloaders
-from ..datasets.splits import Sides
-from .callbacks import RestBatchNorm, head_of
+from ..datasets.splits import Splits
+from .callbacks import FreezeBN, head_of
 from .resources import check_size, first_line
 
 # %% ../../nbs/training/05_learner.ipynb #6d5d5141
@@ -38,8 +38,8 @@ def loss_function(
     dls:DataLoaders, # Whose training labels are counted
 ) -> CrossEntropyLossFlat: # Of (b, c) float32 and (b,) int64
     "Cross-entropy; class weights are n/(c·n_label), so that each label counts alike."
-    how, counts = settings.train, Counter(l for _,l in dls.sides.train)
-    weight = torch.tensor([len(dls.sides.train)/(len(dls.vocab)*counts[l]) for l in dls.vocab]) if how.class_weights else None
+    how, counts = settings.train, Counter(l for _,l in dls.splits.train)
+    weight = torch.tensor([len(dls.splits.train)/(len(dls.vocab)*counts[l]) for l in dls.vocab]) if how.class_weights else None
     return CrossEntropyLossFlat(weight=weight, label_smoothing=how.label_smoothing)
 
 # %% ../../nbs/training/05_learner.ipynb #da3d9a9e
@@ -74,21 +74,21 @@ def _own_head(arch, n_out, pretrained): # -> (the network with n_out outputs, it
 
 # %% ../../nbs/training/05_learner.ipynb #baf87ed6
 def make_learner(
-    project:Project, # Its split, or the pictures that the settings name
+    project:Project, # Its split, or the images that the settings name
     path:Path=None, # Where weights are saved
     settings:Settings=None, # Of an earlier run; None takes the project's
     pretrained:bool=None, # Begin from pretrained weights; None takes the setting
     model:nn.Module=None, # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture; it is not frozen
-    sides:Sides=None, # What is shown; None asks `read_sides`
+    splits:Splits=None, # What is shown; None asks `load_splits`
 ) -> Learner: # fastai's, frozen when pretrained, with `dls`
-    "A fastai learner for a project's pictures and architecture; `RuntimeError` when weights cannot be had, `ValueError` for a size that the network refuses."
+    "A fastai learner for a project's images and architecture; `RuntimeError` when weights cannot be had, `ValueError` for a size that the network refuses."
     s = settings or project.settings
     how, pretrained = s.train, s.pretrained if pretrained is None else pretrained
     arch, stats = (None, ()) if model else architecture(s.architecture)
-    dls = dataloaders(project, *filter(None, [stats]), settings=s, sides=sides)
-    rest = how.rest_batch_norm and not model
+    dls = dataloaders(project, *filter(None, [stats]), settings=s, splits=splits)
+    rest = how.freeze_bn and not model
     args = dict(metrics=accuracy, path=path, model_dir='.', train_bn=not rest, lr=how.lr if isinstance(how.lr, (int, float)) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
-                loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer], cbs=[*([RestBatchNorm() if pretrained else BnFreeze()] if rest else []), *([MixUp(how.mixup)] if how.mixup else []), *([CutMix(how.cutmix)] if how.cutmix else [])])
+                loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer], cbs=[*([FreezeBN() if pretrained else BnFreeze()] if rest else []), *([MixUp(how.mixup)] if how.mixup else []), *([CutMix(how.cutmix)] if how.cutmix else [])])
     learn = Learner(dls, model, **args) if model else _build_or_say(project, s, dls, arch, pretrained, args)
     if not model and 'head' not in learn.__dict__: learn.head = learn.model[1]
     check_size(learn.model, s.image_size, f'{type(model).__name__ if model else s.architecture}', dls.device)
@@ -108,7 +108,7 @@ def build_network(
     how:Training, # head, dropout
     **args, # More for timm
 ) -> nn.Module: # (b, 3, size, size) float32, normalised -> (b, n_out)
-    "The network that `make_learner` gives for these settings, without pictures and with random weights."
+    "The network that `make_learner` gives for these settings, without images and with random weights."
     head = dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
     try:
         if library == 'timm': return _first(lambda kw: create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0], [dict(dynamic_img_size=True), {}])

@@ -1,4 +1,4 @@
-"Cleaning: what is found, that nothing is lost at any kill, that undo brings every byte back, and that copies never stand on two sides."
+"Cleaning: what is found, that nothing is lost at any kill, that undo brings every byte back, and that copies never stand on two splits."
 import csv
 import os
 import random
@@ -32,7 +32,7 @@ def stamp(im):
 
 
 def copy_of(file, how, label=None):
-    "Save a changed copy beside a picture, or under another label -> its path."
+    "Save a changed copy beside an image, or under another label -> its path."
     to = file.with_name(f'{how}_{file.stem}.jpg') if label is None else file.parent.parent/label/f'{how}_{file.stem}.jpg'
     with Image.open(file) as im: CHANGES[how](im.convert('RGB')).save(to, quality=30 if how == 'jpeg_30' else 85)
     return to
@@ -55,12 +55,12 @@ def test_every_kind_of_copy_is_found_and_nothing_else(birds):
     assert set(table[table.kind == 'exact duplicate'].name) == set()
 
 
-def test_new_pictures_alone_are_looked_at(birds, monkeypatch):
+def test_new_images_alone_are_looked_at(birds, monkeypatch):
     import birdsort.cleaning.image_stats
     find_issues(birds, quiet=True)
     for f in sorted((birds.images/'garza').iterdir())[:3]: copy_of(f, 'half')
-    seen, look = [], birdsort.cleaning.image_stats.look
-    monkeypatch.setattr(birdsort.cleaning.image_stats, 'look', lambda data: seen.append(1) or look(data))
+    seen, look = [], birdsort.cleaning.image_stats.compute_stats
+    monkeypatch.setattr(birdsort.cleaning.image_stats, 'compute_stats', lambda data: seen.append(1) or look(data))
     assert set(find_issues(birds, quiet=True).kind) >= {'near-duplicate'}
     assert len(seen) == 3
     find_issues(birds, quiet=True)
@@ -69,7 +69,7 @@ def test_new_pictures_alone_are_looked_at(birds, monkeypatch):
 
 @pytest.fixture
 def dirty(birds):
-    "Twenty pictures of each of three labels, and things to remove, to move and to restore among them."
+    "Twenty images of each of three labels, and things to remove, to move and to restore among them."
     garza = sorted((birds.images/'garza').iterdir())
     for f in garza[:3]: copy_of(f, 'mirror')
     shutil.copy(garza[4], garza[4].with_name('again.jpg'))
@@ -153,8 +153,8 @@ def test_nothing_is_unlinked(dirty, monkeypatch):
     assert [g for g in gone if 'images' in g.parts or 'removed' in g.parts] == []
 
 
-def test_a_moved_picture_is_not_scraped_back(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=4)
+def test_a_moved_image_is_not_scraped_back(tmp_path):
+    project = lesson_project(0, tmp_path/'birds', images_per_label=4)
     assert birdsort('scrape', '--project', project.path).returncode == 0
     row = project.catalogue.rows(label='garza', state='kept')[0]
     apply(project, {row['id']: Choice('move', 'buitre')})
@@ -228,9 +228,9 @@ def test_copies_stay_on_one_side(birds):
     copy.rename(birds.split/'test'/copy.parent.name/copy.name)
     loud = birdsort('split', '--check', '--project', birds.path)
     assert loud.returncode == 1 and copy.name in loud.stdout and copy.name.removeprefix('crop_') in loud.stdout
-    assert as_json('split', '--again', '--folds', 5, '--fold', 2, '--project', birds.path)['test']
+    assert as_json('split', '--force', '--folds', 5, '--fold', 2, '--project', birds.path)['test']
     assert birdsort('split', '--check', '--project', birds.path).returncode == 0
-    one_line(birdsort('split', '--folds', 2, '--again', '--project', birds.path), 'folds must be 3 to 100')
+    one_line(birdsort('split', '--folds', 2, '--force', '--project', birds.path), 'folds must be 3 to 100')
 
 
 def test_many_copies_of_the_same_pixels_stay_together(birds):
@@ -246,7 +246,7 @@ def test_many_copies_of_the_same_pixels_stay_together(birds):
 def test_a_name_may_be_kept_under_one_state_and_removed_under_another(birds):
     one = sorted((birds.images/'garza').iterdir())[0]
     away = set_aside(birds, 'garza', one.name)
-    one.write_bytes(b'another picture of the same name')
+    one.write_bytes(b'another image of the same name')
     sync(birds)
     assert {(r['state'], r['source']) for r in birds.catalogue.rows(label='garza', name=one.name)} == {('removed', 'pencil'), ('kept', 'folder')}
     row = birds.catalogue.rows(label='garza', name=away.name, state='removed')[0]

@@ -45,10 +45,10 @@ def test_a_new_project(tmp_path):
     ('labels = {"../up" = ["x"], b = ["b"]}', ["'../up'", 'letters']),
     ('labels = {a = ["x"]}', ['two labels']),
     ('labels = {Heron = ["x"], heron = ["y"]}', ['capitals']),
-    ('n = -1', ['n = -1', '1 to']),
+    ('images_per_label = -1', ['images_per_label = -1', '1 to']),
     ('epochs = [10]', ['epochs', 'two whole numbers']),
     ('source = ["google=www.google.com"]', ['source', 'https://']),
-    ('n = ', ['not TOML']),
+    ('images_per_label = ', ['not TOML']),
 ], ids=lambda v: v if isinstance(v, str) else '')
 def test_settings_that_make_no_sense(tmp_path, text, words):
     (tmp_path/'birdsort.toml').write_text(text)
@@ -91,9 +91,9 @@ def test_a_stale_split_is_not_mixed_with_a_new_one(birds):
     before = files(birds.split)
     toml = birds.path/'birdsort.toml'
     toml.write_text(toml.read_text().replace('seed = 42', 'seed = 43'))
-    one_line(birdsort('split', '--project', birds.path), '--again')
+    one_line(birdsort('split', '--project', birds.path), '--force')
     assert files(birds.split) == before
-    as_json('split', '--project', birds.path, '--again')
+    as_json('split', '--project', birds.path, '--force')
     after = files(birds.split)
     assert len(after) == len(before) and after.keys() != before.keys()
 
@@ -144,10 +144,10 @@ def test_exactly_one_json_object(birds):
     score = as_json('evaluate', *p)
     assert {'n', 'loss', 'accuracy', 'f1_macro', 'per_label'} <= set(score) and score['n'] == 9
     assert Path(as_json('export', *p)['learner']).is_file()
-    (birds.path/'note.txt').write_text('no picture')
+    (birds.path/'note.txt').write_text('no image')
     rows = as_json('predict', birds.images/'garza', birds.path/'note.txt', *p)['predictions']
     assert len(rows) == 21 and set(rows[0]) == {'file', 'label', 'probability', 'best'} and 0 <= rows[0]['probability'] <= 1
-    assert rows[-1]['label'] is None and rows[-1]['error'] == 'not a picture'
+    assert rows[-1]['label'] is None and rows[-1]['error'] == 'not an image'
     status = as_json('status', *p)
     assert status['next'] == 'predict' and status['labels']['garza']['kept'] == 20
     assert as_json('train', *p) == train # done is done

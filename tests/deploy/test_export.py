@@ -17,13 +17,13 @@ from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import change
 from birdsort.deploy.inference import prepare, read_config
 from birdsort.deploy.onnx import to_onnx
-from birdsort.deploy.weights import Sampled, describe, from_safetensors, to_safetensors
+from birdsort.deploy.weights import Sampled, describe_network, from_safetensors, to_safetensors
 from birdsort.export import _eight_bits, bare, export
 from birdsort.predict import Predictor
 from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.learner import make_learner
-from birdsort.training.runs import load_run
+from birdsort.training.runs import load_run, open_run
 
 FILES = {'learner.pkl', 'model.safetensors', 'model.onnx', 'model.int8.onnx', 'config.json', 'labels.txt', 'README.md', 'SHA256SUMS'}
 
@@ -45,7 +45,7 @@ def own(exported, tmp_path):
     return shutil.copytree(exported[0].path/'whole', tmp_path/'model')
 
 
-def picture(project): return next((project.images/'garza').glob('*.jpg'))
+def image(project): return next((project.images/'garza').glob('*.jpg'))
 
 
 def test_what_is_there_and_what_it_says(exported):
@@ -67,7 +67,7 @@ def test_the_card_is_the_hubs_and_tells_the_numbers(exported):
     card = ModelCard.load(project.export/'README.md')
     assert card.data.pipeline_tag == 'image-classification' and [r.metric_value for r in card.data.eval_results] == [round(judged['accuracy'], 4), round(judged['f1_macro'], 4)]
     low, high = judged['intervals']['accuracy']
-    assert f"{100*judged['accuracy']:.1f} % of {judged['n']} test pictures" in card.text and f'{100*low:.1f} % to {100*high:.1f} %' in card.text
+    assert f"{100*judged['accuracy']:.1f} % of {judged['n']} test images" in card.text and f'{100*low:.1f} % to {100*high:.1f} %' in card.text
     assert all(w in card.text for w in ('cc0', *judged['per_label'], 'birdsort predict', 'from birdsort.predict import Predictor', 'onnxruntime-web', '## Limits', 'none of these'))
 
 
@@ -101,7 +101,7 @@ def test_networks_go_and_come_back(birds, arch, size, kw):
     torch.manual_seed(0)
     for p in learn.model.parameters(): # Random weights answer evenly: make them differ
         if p.ndim > 1: nn.init.normal_(p, std=.05)
-    config = json.loads(json.dumps(describe(learn, s))) | dict(temperature=1., hashes={})
+    config = json.loads(json.dumps(describe_network(learn, s))) | dict(temperature=1., hashes={})
     back = from_safetensors(to_safetensors(learn.model), config)
     session = onnxruntime.InferenceSession(to_onnx(back, config))
     side, shown = config['crop']['resize'], [Image.open(f) for f in list(birds.images.glob('*/*.jpg'))[:5]]
@@ -123,20 +123,20 @@ def test_a_network_of_ones_own(birds):
     train(birds, model=Mine(), quiet=True)
     said = export(birds, model=Mine(), quiet=True)
     assert set(said['apart']) == {'pickle', 'onnx'} and read_config(birds.export)['architecture'] == 'Mine'
-    assert Predictor(birds)(picture(birds))['label'] in said['labels'] and Predictor(birds).heat(picture(birds)) is None
+    assert Predictor(birds)(image(birds))['label'] in said['labels'] and Predictor(birds).gradcam_image(image(birds)) is None
     (birds.export/'model.onnx').unlink(), (birds.export/'learner.pkl').unlink()
     with pytest.raises(ValueError, match='Mine'): Predictor(birds, 'torch')
 
 
 def test_eight_bits_only_where_the_validation_side_does_not_suffer(exported, tmp_path, monkeypatch):
-    from birdsort.evaluation.predictions import answers
+    from birdsort.evaluation.predictions import predictions
     project = exported[0]
-    learn, config, val = bare(load_run(project)), read_config(project.export), answers(project)
+    learn, config, val = bare(load_run(open_run(project))), read_config(project.export), predictions(project)
     data = to_onnx(Sampled(learn.model, 64), config)
-    assert _eight_bits(data, tmp_path, config, learn, val._replace(targets=(val.said+1)%3))[1] is None # Nothing to lose
+    assert _eight_bits(data, tmp_path, config, learn, val._replace(targets=(val.predicted+1)%3))[1] is None # Nothing to lose
     for p in (upset := from_safetensors(to_safetensors(learn.model), config)).parameters(): nn.init.zeros_(p) # Says the same of everything
     monkeypatch.setattr('birdsort.export.to_int8', lambda data, batches: to_onnx(upset, config))
-    small, why = _eight_bits(data, tmp_path, config, learn, val._replace(targets=val.said))
+    small, why = _eight_bits(data, tmp_path, config, learn, val._replace(targets=val.predicted))
     assert small is None and 'points fewer' in why
 
 
@@ -156,7 +156,7 @@ def test_files_that_disagree_are_not_exported(birds, monkeypatch):
 def test_killed_and_run_again(birds):
     split(birds), train(birds, quiet=True)
     code = "import os, signal, sys, birdsort.export as e; from birdsort.core.project import Project\ndef die(*a): os.kill(os.getpid(), signal.SIGKILL)\nsetattr(e, sys.argv[2], die); e.export(Project(sys.argv[1]), formats=('pickle', 'safetensors'), quiet=True)"
-    for where in ('check_answers', '_explain_files'):
+    for where in ('check_parity', '_explain_files'):
         assert subprocess.run([sys.executable, '-c', code, str(birds.path), where], capture_output=True).returncode == -9
         assert not birds.export.is_dir()
     as_json('export', '--formats', 'pickle,safetensors', '--project', birds.path)
@@ -176,21 +176,21 @@ def test_a_pickle_that_would_create_a_file(tmp_path, exported):
     folder.mkdir()
     torch.save(Bomb(trap), folder/'learner.pkl')
     for model in (folder, folder/'learner.pkl'):
-        one_line(birdsort('predict', picture(exported[0]), '--model', model), 'pickle', 'runs whatever code', '--trust-pickle')
+        one_line(birdsort('predict', image(exported[0]), '--model', model), 'pickle', 'runs whatever code', '--trust-pickle')
         one_line(birdsort('serve', '--model', model), 'pickle', '--trust-pickle')
     assert not trap.exists()
-    birdsort('predict', picture(exported[0]), '--model', folder, '--trust-pickle')
+    birdsort('predict', image(exported[0]), '--model', folder, '--trust-pickle')
     assert trap.exists(), 'the trap is none'
 
 
 def test_an_export_with_everything_never_opens_its_pickle(own, exported):
     trap = own/'trap'
     torch.save(Bomb(trap), own/'learner.pkl')
-    assert as_json('predict', picture(exported[0]), '--model', own)['predictions'][0]['label'] and not trap.exists()
+    assert as_json('predict', image(exported[0]), '--model', own)['predictions'][0]['label'] and not trap.exists()
 
 
 def test_changed_files_are_refused(own, exported):
-    shown, config = picture(exported[0]), json.loads((own/'config.json').read_text())
+    shown, config = image(exported[0]), json.loads((own/'config.json').read_text())
     def refused(*words, engine='auto'): one_line(birdsort('predict', shown, '--model', own, '--engine', engine), *words)
     data = (own/'model.safetensors').read_bytes()
     (own/'model.safetensors').write_bytes(data[:-1]+bytes([data[-1] ^ 1]))
@@ -215,5 +215,5 @@ def test_changed_files_are_refused(own, exported):
 def test_a_label_is_no_way_out_of_the_folder(own, exported, tmp_path):
     config = json.loads((own/'config.json').read_text())
     (own/'config.json').write_text(json.dumps(config | dict(labels=['..', '../out', '/out'])))
-    one_line(birdsort('predict', picture(exported[0]), '--model', own, '--sort-into', tmp_path/'in'), 'out', 'no name for a folder')
+    one_line(birdsort('predict', image(exported[0]), '--model', own, '--sort-into', tmp_path/'in'), 'out', 'no name for a folder')
     assert not (tmp_path/'out').exists()

@@ -21,31 +21,31 @@ from birdsort.train import train
 def label(*args, cwd=None): return subprocess.run(['node', ROOT/'tests/deploy/label.mjs', *args], capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
-def in_javascript(model, pictures):
-    done = label(model, *pictures)
+def in_javascript(model, images):
+    done = label(model, *images)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def prepare(model, pictures):
-    "Pictures as an ONNX file wants them -> (b, 3, n, n) float32."
+def prepare(model, images):
+    "Images as an ONNX file wants them -> (b, 3, n, n) float32."
     said = {k: json.loads(v) for k,v in onnxruntime.InferenceSession(model).get_modelmeta().custom_metadata_map.items()}
-    squished = [Image.open(f).resize((said['input_size'],)*2, Image.Resampling.BILINEAR) for f in pictures]
+    squished = [Image.open(f).resize((said['input_size'],)*2, Image.Resampling.BILINEAR) for f in images]
     return ((np.float32(squished)/255 - np.float32(said['mean']))/np.float32(said['std'])).transpose(0, 3, 1, 2), said
 
 
-def in_python(model, pictures):
-    x, said = prepare(model, pictures)
+def in_python(model, images):
+    x, said = prepare(model, images)
     p = np.exp(onnxruntime.InferenceSession(model).run(['logits'], {'images': x})[0]/said['temperature'])
     return [dict(label=said['labels'][row.argmax()], probability=row.max()/row.sum()) for row in p]
 
 
-def by_birdsort(project, pictures): return Predictor(project)([decode(f) for f in pictures]) # Every pixel of them: from a file, large JPEGs are decoded at a fraction of their size
+def by_birdsort(project, images): return Predictor(project)([decode(f) for f in images]) # Every pixel of them: from a file, large JPEGs are decoded at a fraction of their size
 
 
-def alike(ours, theirs, pictures, least):
+def alike(ours, theirs, images, least):
     "The same labels in the same order, and no probability further apart than this."
-    assert [p['file'] for p in theirs] == [str(f) for f in pictures]
+    assert [p['file'] for p in theirs] == [str(f) for f in images]
     assert [p['label'] for p in ours] == [p['label'] for p in theirs]
     assert max(abs(a['probability']-b['probability']) for a,b in zip(ours, theirs)) <= least
 
@@ -62,30 +62,30 @@ def exported(tmp_path_factory):
 
 
 def test_javascript_gives_the_same_labels(exported):
-    project, pictures = exported
-    theirs = in_javascript(project.export/'model.onnx', pictures)
-    alike(by_birdsort(project, pictures), theirs, pictures, .001)
-    alike(in_python(project.export/'model.onnx', pictures), theirs, pictures, .001)
+    project, images = exported
+    theirs = in_javascript(project.export/'model.onnx', images)
+    alike(by_birdsort(project, images), theirs, images, .001)
+    alike(in_python(project.export/'model.onnx', images), theirs, images, .001)
     assert len({p['label'] for p in theirs}) > 1 and len({round(p['probability'], 3) for p in theirs}) > 10, 'the model tells nothing apart: the test shows nothing'
 
 
 def test_javascript_gives_the_same_labels_in_8_bits(exported, tmp_path):
-    project, pictures = exported
+    project, images = exported
     model = project.export/'model.onnx'
-    (small := tmp_path/'model.int8.onnx').write_bytes(to_int8(model.read_bytes(), [prepare(model, pictures)[0]]))
+    (small := tmp_path/'model.int8.onnx').write_bytes(to_int8(model.read_bytes(), [prepare(model, images)[0]]))
     assert small.stat().st_size < model.stat().st_size/3
-    alike(in_python(small, pictures), in_javascript(small, pictures), pictures, .02)
+    alike(in_python(small, images), in_javascript(small, images), images, .02)
 
 
-def test_a_picture_on_its_side_and_a_grey_one(exported, tmp_path):
-    project, pictures = exported
-    exif, bird, odd = Image.Exif(), Image.open(pictures[0]), [tmp_path/'turned.jpg', tmp_path/'grey.jpg']
+def test_a_image_on_its_side_and_a_grey_one(exported, tmp_path):
+    project, images = exported
+    exif, bird, odd = Image.Exif(), Image.open(images[0]), [tmp_path/'turned.jpg', tmp_path/'grey.jpg']
     exif[0x0112] = 6
     bird.save(odd[0], exif=exif), bird.convert('L').save(odd[1])
     alike(by_birdsort(project, odd), in_javascript(project.export/'model.onnx', odd), odd, .001)
 
 
-@pytest.mark.parametrize('args, why', [([], 'which model, and which pictures?'), (['none.onnx', 'bird.jpg'], 'no file none.onnx'), (['bird.jpg', 'bird.jpg'], 'bird.jpg: no ONNX model of birdsort'),
+@pytest.mark.parametrize('args, why', [([], 'which model, and which images?'), (['none.onnx', 'bird.jpg'], 'no file none.onnx'), (['bird.jpg', 'bird.jpg'], 'bird.jpg: no ONNX model of birdsort'),
                                        (['model.onnx', 'half.jpg'], 'half.jpg: Premature end of JPEG file'), (['model.onnx', 'model.onnx'], 'model.onnx: Not a JPEG file')])
 def test_wrong_use_is_told_in_one_line(exported, tmp_path, args, why):
     project, (first, *_) = exported

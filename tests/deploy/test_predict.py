@@ -30,7 +30,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def pile(project, tmp_path):
-    "Test pictures in one folder, some of one name, and one that is none."
+    "Test images in one folder, some of one name, and one that is none."
     for label in project.settings.labels:
         for i,f in enumerate(sorted((project.split/'test'/label).iterdir())):
             (folder := tmp_path/'pile'/('deep' if i else '')).mkdir(parents=True, exist_ok=True)
@@ -54,15 +54,15 @@ def site(pile):
 def test_files_folders_patterns_and_a_bad_one(project, pile):
     p = ['--project', project.path]
     rows = as_json('predict', pile, *p)['predictions']
-    assert len(rows) == 10 and [r['error'] for r in rows if r['label'] is None] == ['not a picture']
+    assert len(rows) == 10 and [r['error'] for r in rows if r['label'] is None] == ['not an image']
     assert all(list(r['best'].values()) == sorted(r['best'].values(), reverse=True) and next(iter(r['best'])) == r['label'] for r in rows if r['label'])
     some = as_json('predict', f'{pile}/deep/*.jpg', pile/'garza-0.jpg', *p)['predictions']
     assert len(some) == 7 and {r['file']: r['label'] for r in some}.items() <= {r['file']: r['label'] for r in rows}.items()
     assert {r['label'] for r in as_json('predict', pile, '--threshold', '1.01', *p)['predictions']} == {'none of these', None}
     table = birdsort('predict', pile, *p).stdout
-    assert '(not a picture)' in table and len(table.splitlines()) == 11
+    assert '(not an image)' in table and len(table.splitlines()) == 11
     rows = list(csv.DictReader(io.StringIO(birdsort('predict', pile, '--csv', *p).stdout)))
-    assert len(rows) == 10 and list(rows[0]) == ['file', 'label', 'probability', 'error'] and sum(r['error'] == 'not a picture' for r in rows) == 1
+    assert len(rows) == 10 and list(rows[0]) == ['file', 'label', 'probability', 'error'] and sum(r['error'] == 'not an image' for r in rows) == 1
     for bad,words in (((pile/'*.gif',), ['matches nothing']), ((pile, '--engine', 'jax'), ["'jax'", 'onnx']), ((pile, '--engine', 'pickle'), ['learner.pkl']), ((pile, '--model', pile), ['no model in']), ((pile, '--threshold', 'often'), ["'often'"])):
         one_line(birdsort('predict', *bad, *p), *words)
 
@@ -72,7 +72,7 @@ def test_standard_input(project, pile):
     one = ask((pile/'garza-0.jpg').read_bytes())
     assert one.stdout.decode().splitlines()[1].startswith('-,'), one.stderr
     two = ask(f"{pile/'garza-0.jpg'}\n{pile/'garza-0.png'}\n".encode()).stdout.decode().splitlines()
-    assert two[1].split(',')[1:3] == one.stdout.decode().splitlines()[1].split(',')[1:3] and two[2].endswith('not a picture')
+    assert two[1].split(',')[1:3] == one.stdout.decode().splitlines()[1].split(',')[1:3] and two[2].endswith('not an image')
     assert b'holiday,,,no such file' in ask(b'holiday\n').stdout # In a list, one that is gone stops nobody
     assert b'nothing came on standard input' in ask(b'\n').stderr
 
@@ -119,7 +119,7 @@ def test_large_photos_are_decoded_small_and_answered_alike(project, tmp_path):
     assert large['label'] == whole['label'] and large['probability'] == pytest.approx(whole['probability'], abs=.01)
 
 
-def test_a_picture_dropped_under_voila(project, tmp_path):
+def test_a_image_dropped_under_voila(project, tmp_path):
     import nbformat
     cells = [f"from birdsort.predict import Predictor\npredictor = Predictor({str(project.path)!r})", 'predictor']
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), tmp_path/'app.ipynb')
@@ -138,8 +138,8 @@ def test_a_picture_dropped_under_voila(project, tmp_path):
             driver.execute_script("HTMLInputElement.prototype.click = function() { document.body.append(this) }") # Where a person would see a dialog
             button.click()
             driver.find_element(By.CSS_SELECTOR, 'input[type=file]').send_keys('\n'.join(map(str, shown)))
-            pictures = until(lambda: driver.find_elements(By.CSS_SELECTOR, '.jupyter-widgets img'))
-            assert [i.get_attribute('alt') for i in pictures] == [f.name for f in shown]
+            images = until(lambda: driver.find_elements(By.CSS_SELECTOR, '.jupyter-widgets img'))
+            assert [i.get_attribute('alt') for i in images] == [f.name for f in shown]
             text = driver.find_element(By.TAG_NAME, 'body').text
             assert all(label in text for label in said) and '%' in text and 'import' not in text
     finally:

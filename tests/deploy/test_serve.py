@@ -127,10 +127,10 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
     name = '<img src=x onerror=alert(1)> ${1+1} {{x}}.jpg'
     with browser() as driver:
         page = Page(driver, server[0], 375)
-        page.drop(('notes.txt', b'no picture'), ('a.jpg', data), ('bomb.png', bomb()), (name, data))
+        page.drop(('notes.txt', b'no image'), ('a.jpg', data), ('bomb.png', bomb()), (name, data))
         said = page.cards(4)
         assert page.headings() == ['No answer', label, 'No answer', label]
-        assert 'not a picture' in said[0] and 'too many pixels' in said[2] and name in said[3] and '/' not in said[0]
+        assert 'not an image' in said[0] and 'too many pixels' in said[2] and name in said[3] and '/' not in said[0]
         page.shot('bad_375')
         for files in (('first.jpg', birds[0][1]),), (('second.jpg', birds[2][1]), ('third.txt', b'no')): page.drop(*files) # The last one wins, whole
         page.until(lambda: page.headings() == [birds[2][0], 'No answer'] and not page.all('.bs-soon'))
@@ -189,7 +189,7 @@ def test_refusals(server, birds, where):
     status, why = post(files={'a': ('bomb.png', bomb())})
     assert status == 422 and 'too many pixels' in why
     status, why = post(files={'a': ('notes.txt', b'hello')})
-    assert status == 415 and 'not a picture' in why
+    assert status == 415 and 'not an image' in why
     for name in ('../../etc/passwd', '..\\a.jpg', '/etc/passwd', '..'):
         status, why = post(files={'a': (name, birds[0][1])})
         assert status == 400 and 'a path in the file name' in why
@@ -201,7 +201,7 @@ def test_refusals(server, birds, where):
 def test_good_ones_among_bad(server, birds):
     rows = requests.post(f'{server[0]}/predict', files=[('a', ('a.jpg', birds[0][1])), ('b', ('b.txt', b'no')), ('c', ('c.jpg', birds[2][1]))], timeout=30).json()['predictions']
     assert [(r['file'], r['label']) for r in rows] == [('a.jpg', birds[0][0]), ('b.txt', None), ('c.jpg', birds[2][0])]
-    assert rows[1]['error'] == 'not a picture' and list(rows[0]['best'])[0] == birds[0][0]
+    assert rows[1]['error'] == 'not an image' and list(rows[0]['best'])[0] == birds[0][0]
 
 
 def test_whoever_comes_too_many_comes_again(server):

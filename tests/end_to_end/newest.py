@@ -28,7 +28,7 @@ def test_every_module_imports():
 
 
 def test_from_names_to_learner(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=14)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=14)
     result = as_json('run', '--project', project.path)
     assert result['evaluate']['n'] == 9 and len(result['predict']['predictions']) == 3
     assert [s['name'] for s in result['train']['stages']] == ['one-cycle', 'fine-tune']

@@ -21,7 +21,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     shown = {name: {kind for o in outs for kind in o.get('data', {})} for name,outs in seen.items()}
     assert 'application/vnd.jupyter.widget-view+json' in shown['20_clean'], 'the Cleaner was not shown'
     assert 'application/vnd.jupyter.widget-view+json' in shown['80_predict'], 'the Predictor was not shown'
-    assert all({'image/png', 'image/jpeg'} & shown[n] for n in ('10_scrape', '40_data', '50_train', '60_evaluate')), 'a picture is missing'
+    assert all({'image/png', 'image/jpeg'} & shown[n] for n in ('10_scrape', '40_data', '50_train', '60_evaluate')), 'an image is missing'
     project = Project(folder)
     assert project.catalogue.counts('label', 'split') == {('buitre', 'test'): 3, ('buitre', 'train'): 9, ('buitre', 'val'): 2, ('garza', 'test'): 3, ('garza', 'train'): 9, ('garza', 'val'): 2} | {k: n for k,n in project.catalogue.counts('label', 'split').items() if k[1] is None}
     assert (project.export/'learner.pkl').is_file()

@@ -14,7 +14,7 @@ from conftest import CLI, ENV, as_json, birdsort, files, one_line, started
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import Training
 
-TINY = dict(n=14, architecture='resnet18', pretrained=False, image_size=64, epochs=(2, 1), train=Training(precision='fp32')) # Which is fastest is measured, and may differ from project to project
+TINY = dict(images_per_label=14, architecture='resnet18', pretrained=False, image_size=64, epochs=(2, 1), train=Training(precision='fp32')) # Which is fastest is measured, and may differ from project to project
 STAGES = ['scrape', 'clean', 'split', 'train', 'evaluate', 'report', 'export', 'predict']
 
 
@@ -37,8 +37,8 @@ def test_run_reports_every_stage(whole):
 def test_run_again_does_nothing_twice(whole):
     project, result = whole
     before = {f: f.stat().st_mtime_ns for d in (project.images, project.split, project.models, project.export) for f in d.rglob('*') if f.is_file()}
-    again = as_json('run', '--project', project.path)
-    assert {k: again[k] for k in STAGES} == {k: result[k] for k in STAGES}
+    force = as_json('run', '--project', project.path)
+    assert {k: force[k] for k in STAGES} == {k: result[k] for k in STAGES}
     assert {f: f.stat().st_mtime_ns for f in before} == before
 
 

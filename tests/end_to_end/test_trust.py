@@ -1,4 +1,4 @@
-"Results are of the pictures and settings that are there now, and nothing of the user's is lost."
+"Results are of the images and settings that are there now, and nothing of the user's is lost."
 import signal
 import subprocess
 import time
@@ -20,12 +20,12 @@ def edit(project, old, new):
     toml.write_text(toml.read_text().replace(old, new))
 
 
-def test_changed_pictures_under_old_names_change_every_signature(birds):
+def test_changed_images_under_old_names_change_every_signature(birds):
     split(birds)
     before = train_signature(birds)
     for i,f in enumerate((birds.images/'garza').iterdir()): draw_bird('owl', i).save(f)
-    one_line(birdsort('split', '--project', birds.path), '--again')
-    split(birds, again=True)
+    one_line(birdsort('split', '--project', birds.path), '--force')
+    split(birds, force=True)
     assert train_signature(birds) != before
 
 
@@ -33,7 +33,7 @@ def test_a_run_is_never_judged_on_another_split(birds):
     p = ['--project', birds.path]
     as_json('split', *p), as_json('train', *p)
     edit(birds, 'seed = 42', 'seed = 7')
-    as_json('split', '--again', *p)
+    as_json('split', '--force', *p)
     for verb in ('evaluate', 'export'): one_line(birdsort(verb, *p), 'another split', 'birdsort train')
     assert 'train' not in as_json('status', *p)['done']
 
@@ -59,7 +59,7 @@ def test_run_leaves_a_split_of_the_users_alone(birds):
     mine = birds.split/'train'/'garza'/'only_copy.jpg'
     mine.parent.mkdir(parents=True)
     draw_bird('owl', 1).save(mine)
-    one_line(birdsort('run', '--project', birds.path), '--again')
+    one_line(birdsort('run', '--project', birds.path), '--force')
     assert mine.is_file()
 
 
@@ -75,7 +75,7 @@ def test_origins_survive_the_file_manager(birds):
     assert (moved['label'], moved['address']) == ('garza', rows[0]['address'])
 
 
-def test_a_picture_moved_to_a_label_that_knows_its_address(birds):
+def test_a_image_moved_to_a_label_that_knows_its_address(birds):
     row = birds.catalogue.rows(label='cacatua')[0]
     birds.catalogue.add([dict(label='garza', address=row['address'], state='rejected', reason='http 404')])
     (birds.images/'cacatua'/row['name']).rename(birds.images/'garza'/row['name'])
@@ -87,7 +87,7 @@ def test_a_picture_moved_to_a_label_that_knows_its_address(birds):
 def test_a_stale_split_is_not_trained_on(birds):
     split(birds)
     sorted((birds.images/'garza').iterdir())[0].unlink()
-    one_line(birdsort('train', '--project', birds.path), 'birdsort split --again')
+    one_line(birdsort('train', '--project', birds.path), 'birdsort split --force')
 
 
 def test_edited_notebooks_are_kept(tmp_path):
@@ -101,7 +101,7 @@ def test_edited_notebooks_are_kept(tmp_path):
 
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGHUP'])
 def test_a_closed_terminal_leaves_no_browser(tmp_path, short, how):
-    project = lesson_project(0, tmp_path/'birds', n=400)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=400)
     run = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**ENV, 'TMPDIR': str(short)})
     while not list(short.glob('birdsort-browser-*/*')): time.sleep(.05); assert run.poll() is None
     time.sleep(1)
@@ -113,14 +113,14 @@ def test_a_closed_terminal_leaves_no_browser(tmp_path, short, how):
     assert left == []
 
 
-def test_a_broken_picture_is_named_before_it_stops_training(birds):
+def test_a_broken_image_is_named_before_it_stops_training(birds):
     split(birds)
     broken = sorted((birds.split/'train'/'garza').iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:2000])
     one_line(birdsort('train', '--project', birds.path), broken.name, 'birdsort clean')
 
 
-def test_lying_and_transparent_pictures_are_split_as_they_are_seen(birds):
+def test_lying_and_transparent_images_are_split_as_they_are_seen(birds):
     from PIL import Image
     exif = Image.Exif(); exif[0x0112] = 6
     draw_bird('grey heron', 5).resize((90, 60)).save(birds.images/'garza'/'lying.jpg', exif=exif)
@@ -145,7 +145,7 @@ def test_more_settings_that_make_no_sense(tmp_path, text, words):
 def test_names_after_options_and_named_twice(tmp_path):
     assert set(as_json('new', tmp_path/'a', '-n', 30, 'stork', 'heron')['labels']) == {'stork', 'heron'}
     one_line(birdsort('new', tmp_path/'b', 'stork', 'stork', 'heron'), "'stork' is named twice")
-    one_line(birdsort('scrape', '-n', 0, '--project', tmp_path/'a'), 'n = 0')
+    one_line(birdsort('scrape', '-n', 0, '--project', tmp_path/'a'), 'images_per_label = 0')
     one_line(birdsort('scrape', '--source', 'google=www.google.com', '--project', tmp_path/'a'), 'source', 'https://')
     one_line(birdsort('demo', '--out', tmp_path/'a'), 'no demo', '--out')
 

@@ -1,4 +1,4 @@
-"Numbers against scikit-learn and by hand, the test side untouched by choices, and the report in a real browser."
+"Numbers against scikit-learn and by hand, the test split untouched by choices, and the report in a real browser."
 import ast
 import json
 from dataclasses import replace
@@ -16,25 +16,25 @@ from torch import nn
 from birdsort.aviary.pencil import draw_bird
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.compare import compare
-from birdsort.core.project import finish
+from birdsort.core.project import record_stage
 from birdsort.core.settings import Training
 from birdsort.evaluate import evaluate
-from birdsort.evaluation.calibration import fit_temperature, threshold_for, warmed
+from birdsort.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from birdsort.evaluation.gradcam import grad_cam
 from birdsort.evaluation.metrics import bootstrap, calibration_error, score, wilson
-from birdsort.evaluation.predictions import Answers, answers
+from birdsort.evaluation.predictions import Predictions, predictions
 from birdsort.report import report
 from birdsort.sources.browser import browser
 from birdsort.split import split
 from birdsort.train import train
-from birdsort.training.runs import load_run
+from birdsort.training.runs import load_run, open_run
 
 def planted(n=140, c=7, seed=0):
-    "Answers that are right about three times in four."
+    "Predictions that are right about three times in four."
     rng = np.random.default_rng(seed)
     truth = np.arange(n) % c
     p = rng.dirichlet(np.ones(c)*.5, n) + .6*np.eye(c)[truth]
-    return Answers([f'{i}.jpg' for i in range(n)], (p/p.sum(1, keepdims=True)).astype('float32'), truth, [f'label {i}' for i in range(c)])
+    return Predictions([f'{i}.jpg' for i in range(n)], (p/p.sum(1, keepdims=True)).astype('float32'), truth, [f'label {i}' for i in range(c)])
 
 
 def test_every_number_is_scikit_learns_or_by_hand():
@@ -45,8 +45,8 @@ def test_every_number_is_scikit_learns_or_by_hand():
                     f1_macro=metrics.f1_score(a.targets, said, average='macro'), f1_weighted=metrics.f1_score(a.targets, said, average='weighted'), kappa=metrics.cohen_kappa_score(a.targets, said),
                     roc_auc=np.mean([metrics.roc_auc_score(a.targets == i, p[:, i]) for i in range(7)]))
     for k,v in expected.items(): assert found[k] == pytest.approx(v, abs=1e-6), k
-    bins = np.clip(np.ceil(a.sure*15)-1, 0, 14)
-    by_hand = sum(abs(a.right[bins == b].mean()-a.sure[bins == b].mean())*(bins == b).mean() for b in np.unique(bins))
+    bins = np.clip(np.ceil(a.confidence*15)-1, 0, 14)
+    by_hand = sum(abs(a.correct[bins == b].mean()-a.confidence[bins == b].mean())*(bins == b).mean() for b in np.unique(bins))
     assert found['calibration_error'] == pytest.approx(by_hand, abs=1e-5)
     for i,label in enumerate(a.vocab):
         row = found['per_label'][label]
@@ -61,21 +61,21 @@ def test_intervals_by_hand():
     assert wilson(87, 100) == pytest.approx((middle-half, middle+half), abs=1e-6)
     a = planted(700)
     low, high = bootstrap(a, 300)['accuracy']
-    p, n = a.right.mean(), 700
+    p, n = a.correct.mean(), 700
     assert (low, high) == pytest.approx((p-1.96*(p*(1-p)/n)**.5, p+1.96*(p*(1-p)/n)**.5), abs=.012)
 
 
 def test_calibration_is_measured_and_mended():
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(4), 6000)
-    honest = Answers(list(range(6000)), p, np.array([rng.choice(4, p=row) for row in p]), list('abcd'), 'val')
-    bold = warmed(honest, 1/3)
+    honest = Predictions(list(range(6000)), p, np.array([rng.choice(4, p=row) for row in p]), list('abcd'), 'val')
+    bold = apply_temperature(honest, 1/3)
     assert calibration_error(honest) < .025
-    planted = np.abs(honest.sure-bold.sure).mean() # `honest` says how often `bold` is right
+    planted = np.abs(honest.confidence-bold.confidence).mean() # `honest` says how often `bold` is right
     assert planted > .15 and calibration_error(bold) == pytest.approx(planted, abs=.02)
     t = fit_temperature(bold)
-    assert t == pytest.approx(3, rel=.1) and calibration_error(warmed(bold, t)) < .03
-    assert (warmed(bold, t).said == bold.said).all()
+    assert t == pytest.approx(3, rel=.1) and calibration_error(apply_temperature(bold, t)) < .03
+    assert (apply_temperature(bold, t).predicted == bold.predicted).all()
 
 
 @pytest.fixture(scope='module')
@@ -92,30 +92,30 @@ def judged(tmp_path_factory):
 
 def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
     project, result = judged
-    chosen = lambda: (fit_temperature(answers(project)), threshold_for(answers(project)), [p['words'] for p in compare(project, [result['run'], f"{result['run']}/stage_one"])['pairs']])
+    chosen = lambda: (fit_temperature(predictions(project)), choose_threshold(predictions(project)), [p['words'] for p in compare(project, [result['run'], f"{result['run']}/stage_one"])['pairs']])
     before = chosen()
     kept = {f: f.read_bytes() for f in project.split.glob('test/*/*')}
     try:
-        for f in kept: f.write_bytes(b'no picture')
+        for f in kept: f.write_bytes(b'no image')
         for f in (project.models/result['run']/'answers').iterdir(): f.unlink()
         assert chosen() == before
-        with pytest.raises(ValueError, match='evaluate'): answers(project, side='test')
+        with pytest.raises(ValueError, match='evaluate'): predictions(project, split='test')
     finally:
         for f,data in kept.items(): f.write_bytes(data)
     assert evaluate(project, precision=.8, quiet=True)['threshold']['confidence'] <= evaluate(project, precision=.95, quiet=True)['threshold']['confidence']
-    for choose in (fit_temperature, threshold_for):
-        with pytest.raises(ValueError, match='never by those to test'): choose(answers(project)._replace(side='test'))
+    for choose in (fit_temperature, choose_threshold):
+        with pytest.raises(ValueError, match='never by those to test'): choose(predictions(project)._replace(split='test'))
 
 
 def test_only_the_judges_name_the_test_side():
-    "Of all modules, those that name the test side, or the functions that ask about it, are known."
+    "Of all modules, those that name the test split, or the functions that ask about it, are known."
     asks = {}
     for file in (ROOT/'birdsort').rglob('*.py'):
         for node in ast.walk(ast.parse(file.read_text())):
             word = getattr(node, 'attr', getattr(node, 'id', getattr(node, 'value', None)))
-            if isinstance(node, (ast.Attribute, ast.Name, ast.Constant)) and word in ('test', 'keep_answers', 'ask_all'): asks.setdefault(file.stem, set()).add(word)
-    dealers, judges = dict(split={'test'}, sides={'test'}, downloads={'test'}, card={'test'}), dict(evaluate={'keep_answers', 'ask_all', 'test'}, report={'ask_all', 'test'}, folds={'test'}, study={'ask_all', 'test'}) # A study tells every side of each trial, and chooses nothing
-    assert asks == dealers | judges | dict(answers={'keep_answers'}) # `answers` refuses the test side; the card says which side its numbers are from
+            if isinstance(node, (ast.Attribute, ast.Name, ast.Constant)) and word in ('test', 'cached_predictions', 'predict_all_splits'): asks.setdefault(file.stem, set()).add(word)
+    dealers, judges = dict(split={'test'}, splits={'test'}, downloads={'test'}, card={'test'}), dict(evaluate={'cached_predictions', 'predict_all_splits', 'test'}, report={'predict_all_splits', 'test'}, folds={'test'}, study={'predict_all_splits', 'test'}) # A study tells every side of each trial, and chooses nothing
+    assert asks == dealers | judges | dict(answers={'cached_predictions'}) # `answers` refuses the test split; the card says which side its numbers are from
 
 
 def test_compare_says_what_luck_explains(judged):
@@ -156,14 +156,14 @@ def test_the_report_in_a_browser(judged, tmp_path):
     assert (tmp_path/'opened').read_text().strip() == page.resolve().as_uri()
     text = (project.reports/'report.md').read_text()
     assert all((project.reports/line.split('](')[1].rstrip(')')).is_file() for line in text.splitlines() if line.startswith('!['))
-    assert f"it refuses {100*result['threshold']['unknown']:.0f} %" in text and f"{100*result['accuracy']:.1f} % of {result['n']} test pictures" in text
+    assert f"it refuses {100*result['threshold']['unknown']:.0f} %" in text and f"{100*result['accuracy']:.1f} % of {result['n']} test images" in text
 
 
 def empty(i, side=192): return Image.new('RGB', (side, side), (255-i % 64,)*3)
 
 
 def corner(i, k, side=192):
-    "A bird in corner k of an empty picture."
+    "A bird in corner k of an empty image."
     image = empty(i)
     image.paste(draw_bird(('cockatoo', 'grey heron')[i % 2], i).resize((side//2, side//2)), (k % 2*side//2, k//2*side//2))
     return image
@@ -188,7 +188,7 @@ def test_heat_lies_where_the_bird_is(network, tmp_path):
     assert trained['stages'][1]['accuracy'] == 1, trained
     assert evaluate(project, model=net, quiet=True)['n'] == 18 and Path(report(project, model=net)['report']).is_file()
     for k,v in torch.load(project.models/trained['run']/'best.pth', weights_only=True).items(): assert torch.equal(net.state_dict()[k], v), k # And not those of stage one
-    learn, shares = load_run(project, model=net), []
+    learn, shares = load_run(open_run(project), model=net), []
     for k in range(8):
         corner(1000+k//4, k % 4).save(tmp_path/'new.png')
         x, = learn.dls.test_dl([tmp_path/'new.png']).one_batch()
@@ -204,9 +204,9 @@ def test_folds_and_seeds(birds):
     folds = as_json('evaluate', '--folds', 3, '--project', birds.path)
     assert [r['fold'] for r in folds['rows']] == [1, 2, 3] and sum(r['n'] for r in folds['rows']) == 60
     assert folds['accuracy']['mean'] == pytest.approx(np.mean([r['accuracy'] for r in folds['rows']]))
-    finish(birds, 'folds', birds.catalogue.execute("select signature from stage where name = 'folds'")[0]['signature'], folds | dict(rows=folds['rows'][:2])) # As if it had been stopped
-    again = as_json('evaluate', '--folds', 3, '--project', birds.path)
-    assert {k: v for k,v in again.items() if k != 'seconds'} == {k: v for k,v in folds.items() if k != 'seconds'}
+    record_stage(birds, 'folds', birds.catalogue.execute("select signature from stage where name = 'folds'")[0]['signature'], folds | dict(rows=folds['rows'][:2])) # As if it had been stopped
+    force = as_json('evaluate', '--folds', 3, '--project', birds.path)
+    assert {k: v for k,v in force.items() if k != 'seconds'} == {k: v for k,v in folds.items() if k != 'seconds'}
     one_line(birdsort('evaluate', '--folds', 2, '--project', birds.path), 'folds = 2')
     one_line(birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', birds.path), 'choose')
     seeds = as_json('evaluate', '--seeds', 2, '--project', birds.path)

@@ -20,8 +20,8 @@ def encode(im, format='JPEG', **kw):
     return out.getvalue()
 
 
-def picture(seed, side=96): return draw_bird('grey heron', seed).resize((side, side*2//3)).convert('RGB')
-def jpeg(seed): return encode(picture(seed), quality=85)
+def image(seed, side=96): return draw_bird('grey heron', seed).resize((side, side*2//3)).convert('RGB')
+def jpeg(seed): return encode(image(seed), quality=85)
 
 
 def bomb(side=30_000):
@@ -36,27 +36,27 @@ def upright(seed): # Stored lying, with a note to turn it, and the place where i
     exif = Image.Exif()
     exif[0x0112] = 6
     exif.get_ifd(0x8825)[1] = 'N'
-    return encode(picture(seed), exif=exif)
+    return encode(image(seed), exif=exif)
 
 
 def walked(seed): # A clean JPEG, but for where it was taken
     exif = Image.Exif()
     exif.get_ifd(0x8825)[1] = 'N'
-    return encode(picture(seed), exif=exif, comment=b'at home')
+    return encode(image(seed), exif=exif, comment=b'at home')
 
 
 def deep(seed): # 16 bits of grey
-    grey = picture(seed).convert('L')
+    grey = image(seed).convert('L')
     return encode(Image.frombytes('I;16', grey.size, bytes(b for v in grey.tobytes() for b in (0, v))), 'PNG')
 
 
 def glass(seed):
-    im = picture(seed)
+    im = image(seed)
     im.putalpha(128)
     return encode(im, 'PNG')
 
 
-def film(seed): return encode(picture(seed), 'GIF', save_all=True, append_images=[picture(seed+1)], duration=100)
+def film(seed): return encode(image(seed), 'GIF', save_all=True, append_images=[image(seed+1)], duration=100)
 
 
 def head(length=None, status='200 OK', kind='image/jpeg', **more):
@@ -104,7 +104,7 @@ def chunked(body, broken=False):
     return send
 
 
-Fault = namedtuple('Fault', 'play kept reason') # What the server does; whether the picture is to be kept; else why not, one of these
+Fault = namedtuple('Fault', 'play kept reason') # What the server does; whether the image is to be kept; else why not, one of these
 
 
 def good(play): return Fault(play, True, None)
@@ -118,7 +118,7 @@ def faults():
         'drip.jpg': bad(drip, 'timeout'), 'stall.jpg': bad(stall, 'timeout'), 'stall-later.jpg': bad(stall_later, 'timeout'),
         'reset.jpg': bad(reset, 'cut off', 'no connection'), 'reset-once.jpg': good(first(1, reset, whole(jpeg(4)))),
         'truncated.jpg': bad(lambda s, n: s.sendall(head(9000) + jpeg(5)[:700]), 'cut off'),
-        'length-too-short.jpg': bad(lambda s, n: s.sendall(head(700) + jpeg(6)), 'broken picture', 'bad answer'),
+        'length-too-short.jpg': bad(lambda s, n: s.sendall(head(700) + jpeg(6)), 'broken image', 'bad answer'),
         'no-length.jpg': good(lambda s, n: s.sendall(head() + jpeg(7))), 'chunked.jpg': good(chunked(jpeg(8))), 'chunked-broken.jpg': bad(chunked(jpeg(9), True), 'cut off', 'bad answer', 'timeout'),
         'no-http.jpg': bad(lambda s, n: s.sendall(b'\xff\xfe\0nonsense\r\n\r\n'), 'bad answer'), 'hangs-up.jpg': bad(lambda s, n: None, 'no connection'),
         '404.jpg': bad(status(404), 'http 404'), '403.jpg': bad(status(403), 'http 403'), '410.jpg': bad(status(410), 'http 410'), '204.jpg': bad(status(204), 'http 204'),
@@ -128,14 +128,14 @@ def faults():
         'to-loopback.jpg': bad(moved('http://localhost:22/x.jpg'), 'private address'), 'to-number.jpg': bad(moved('http://127.1:22/x.jpg'), 'private address', 'not an address'),
         'to-metadata.jpg': bad(moved('http://169.254.169.254/latest/'), 'private address'), 'to-v6.jpg': bad(moved('http://[::ffff:127.0.0.1]:22/'), 'private address'),
         'to-file.jpg': bad(moved('file:///etc/passwd'), 'not http'), 'to-nonsense.jpg': bad(moved('http://[broken'), 'not an address'), 'to-nat64.jpg': bad(moved('http://[64:ff9b::7f00:1]:22/'), 'private address'),
-        'page.jpg': bad(whole(b'<html>Sorry</html>', kind='text/html'), 'not a picture'), 'drawing.jpg': bad(whole(b'<svg xmlns="http://www.w3.org/2000/svg"/>', kind='image/svg+xml'), 'not a picture'),
+        'page.jpg': bad(whole(b'<html>Sorry</html>', kind='text/html'), 'not an image'), 'drawing.jpg': bad(whole(b'<svg xmlns="http://www.w3.org/2000/svg"/>', kind='image/svg+xml'), 'not an image'),
         'empty.jpg': bad(whole(b''), 'empty file'), 'dot.png': bad(whole(encode(Image.new('RGB', (1, 1)), 'PNG')), 'too small'),
         'bomb.png': bad(whole(bomb()), 'too many pixels'), 'announced.jpg': bad(lambda s, n: s.sendall(head(200_000_000)), 'too large'), 'flood.jpg': bad(flood, 'too large'),
         'squeezed.jpg': bad(whole(gzip.compress(b'\0'*200_000_000, 9), Content_Encoding='gzip'), 'too large'),
-        'cut-inside.jpg': bad(whole(jpeg(14)[:-300]), 'broken picture'), 'garbage.jpg': bad(whole(b'\xff\xd8\xff\xe0\0\x10JFIF\0' + bytes(range(256))*9), 'broken picture', 'not a picture'),
-        'scan.tiff': bad(whole(encode(picture(15), 'TIFF'), kind='image/tiff'), 'not a picture'),
-        'cmyk.jpg': good(whole(encode(picture(16).convert('CMYK')))), 'palette.png': good(whole(encode(picture(17).quantize(16), 'PNG'))), '16-bit.png': good(whole(deep(18))),
-        'film.gif': good(whole(film(19))), 'glass.png': good(whole(glass(21))), 'picture.webp': good(whole(encode(picture(22), 'WEBP'))), 'picture.bmp': good(whole(encode(picture(23), 'BMP'))),
+        'cut-inside.jpg': bad(whole(jpeg(14)[:-300]), 'broken image'), 'garbage.jpg': bad(whole(b'\xff\xd8\xff\xe0\0\x10JFIF\0' + bytes(range(256))*9), 'broken image', 'not an image'),
+        'scan.tiff': bad(whole(encode(image(15), 'TIFF'), kind='image/tiff'), 'not an image'),
+        'cmyk.jpg': good(whole(encode(image(16).convert('CMYK')))), 'palette.png': good(whole(encode(image(17).quantize(16), 'PNG'))), '16-bit.png': good(whole(deep(18))),
+        'film.gif': good(whole(film(19))), 'glass.png': good(whole(glass(21))), 'image.webp': good(whole(encode(image(22), 'WEBP'))), 'image.bmp': good(whole(encode(image(23), 'BMP'))),
         'odd-notes.jpg': good(whole(jpeg(33)[:20] + b'\xff\xe1\x00\x10Exif\0\0nonsense' + jpeg(33)[20:])), 'upright.jpg': good(whole(upright(24))), 'walked.jpg': good(whole(walked(25))),
         '../../../etc/escape.jpg': good(whole(jpeg(26))), 'garça-real ’.jpg': good(whole(jpeg(27))), 'गौरैया.jpg': good(whole(jpeg(28))), 'con.jpg?a=/../b&c=%2F': good(whole(jpeg(29))),
         'noai.jpg': bad(whole(jpeg(30), X_Robots_Tag='noai'), 'opted out'), 'noimageai.jpg': bad(whole(jpeg(31), X_Robots_Tag='noindex, noimageai'), 'opted out'),

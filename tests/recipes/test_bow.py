@@ -11,10 +11,12 @@ from sklearn.metrics.pairwise import chi2_kernel
 from sklearn.model_selection import GridSearchCV
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.recipes.bow import descriptors
 from birdsort.recipes.bow.descriptors import Descriptors
 from birdsort.recipes.bow.kernels import chi2_distance, intersection
-from birdsort.recipes.bow.recipe import bow, descriptors, make_bow, open_run
+from birdsort.recipes.bow.recipe import bow, make_bow, open_bow
 from birdsort.split import split
+from birdsort.training.runs import open_run
 
 SMALL = dict(words=20, side=96, step=12, pca=16)
 
@@ -34,7 +36,7 @@ def train(project):
 
 @pytest.mark.parametrize('extractor', ['sift', 'kaze', 'orb', 'freak'])
 @pytest.mark.parametrize('step', [0, 12])
-def test_every_extractor_learns_its_own_pictures(train, extractor, step):
+def test_every_extractor_learns_its_own_images(train, extractor, step):
     pipe = make_bow(extractor, **SMALL | dict(step=step, side=160)).fit(*train)
     assert pipe.score(*train) > .8
 
@@ -49,8 +51,8 @@ def test_scikit_learn_keeps_its_promises(train, tmp_path):
     pipe = make_bow(**SMALL, cache=tmp_path)
     search = GridSearchCV(pipe, dict(words__soft=[1, 3], words__assign=['brute', 'flann'], classifier__C=[1.]), cv=2).fit(*train)
     assert set(search.cv_results_['rank_test_score']) and clone(search.best_estimator_).get_params()['words__n'] == 20
-    again = pickle.loads(pickle.dumps(search.best_estimator_))
-    assert (again.predict(train[0]) == search.predict(train[0])).all()
+    force = pickle.loads(pickle.dumps(search.best_estimator_))
+    assert (force.predict(train[0]) == search.predict(train[0])).all()
     assert np.array_equal(pipe.fit(*train).predict_proba(train[0]), clone(pipe).fit(*train).predict_proba(train[0]))
 
 
@@ -61,7 +63,7 @@ def test_kernels_are_their_formulas():
     assert np.allclose(np.exp(-.01*chi2_distance(a, b)), chi2_kernel(a, b, gamma=.01), atol=1e-5)
 
 
-def test_pictures_are_told_once(train, tmp_path, monkeypatch):
+def test_images_are_told_once(train, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(descriptors, 'decode', lambda f, side=0, real=descriptors.decode: opened.append(f) or real(f, side))
     look = Descriptors(step=12, side=96, cache=tmp_path)
@@ -83,9 +85,9 @@ def test_half_a_row_is_made_anew(train, tmp_path):
 
 def test_a_run_is_kept_once_and_opened(project, train):
     assert bow(project, **SMALL, quiet=True)['run'] == bow(project, **SMALL, quiet=True)['run']
-    other = bow(project, **SMALL, quiet=True, again=True)
+    other = bow(project, **SMALL, quiet=True, force=True)
     assert other['run'].endswith('_bow') and not list(project.models.glob('.bow-*'))
-    bag = open_run(project, project.models/other['run'])
+    bag = open_bow(open_run(project, other['run']))
     said = bag.ask([(f, f.parent.name) for f in train[0][:3]], quiet=True)
     assert said.probs.dtype == 'float32' and said.vocab == sorted(set(train[1])) and (said.targets >= 0).all()
     plain, drawn = bag.look(train[0][0], 100, 0)
@@ -121,6 +123,6 @@ def test_wrong_input_in_one_line(project, train, tmp_path):
 def test_evaluate_and_report_judge_it(project):
     from birdsort.evaluate import evaluate
     from birdsort.report import report
-    run = bow(project, **SMALL, quiet=True, again=True)['run']
+    run = bow(project, **SMALL, quiet=True, force=True)['run']
     assert evaluate(project, run, quiet=True)['run'] == run
     assert run in open(report(project, run, quiet=True)['report'], encoding='utf-8').read()

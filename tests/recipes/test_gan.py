@@ -1,4 +1,4 @@
-"The DCGAN: what it reads, what it refuses, that it can be killed, and where its pictures go."
+"The DCGAN: what it reads, what it refuses, that it can be killed, and where its images go."
 import gzip
 import json
 
@@ -9,9 +9,9 @@ from conftest import files, forked
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from birdsort.datasets.splits import read_sides
-from birdsort.recipes.gan.datasets import read_idx, read_pictures
-from birdsort.recipes.gan.metrics import frechet, make_judge, quality
+from birdsort.datasets.splits import load_splits
+from birdsort.recipes.gan.datasets import read_idx, read_images
+from birdsort.recipes.gan.metrics import frechet, make_feature_extractor, quality
 from birdsort.recipes.gan.networks import make_discriminator, make_generator, steps_to
 from birdsort.recipes.gan.recipe import augment, gan, interpolate, sample
 from birdsort.recipes.gan.training import open_gan
@@ -52,15 +52,15 @@ def test_what_is_refused(digits, tmp_path):
     for kw,word in ((dict(size=30), 'choose 24, 28 or 32'), (dict(epochs=0), 'epochs'), (dict(smooth=.9), 'smooth'), (dict(witdh=8), "mean 'width'"), (dict(precision='fp61'), 'precision')):
         with pytest.raises(ValueError, match=word): gan(digits, out, **kw)
     with pytest.raises(ValueError, match='--out'): gan(digits)
-    with pytest.raises(FileNotFoundError, match='idx files or pictures'): gan(tmp_path/'none', out)
+    with pytest.raises(FileNotFoundError, match='idx files or images'): gan(tmp_path/'none', out)
     assert not out.exists()
     (digits/'train-labels-idx1-ubyte.gz').write_bytes(gzip.compress(idx(np.zeros(7))))
-    with pytest.raises(ValueError, match='speaks of 7 pictures'): gan(digits, out)
+    with pytest.raises(ValueError, match='speaks of 7 images'): gan(digits, out)
     few = tmp_path/'few'
     few.mkdir()
-    with pytest.raises(FileNotFoundError, match='no pictures in'): gan(few, out)
+    with pytest.raises(FileNotFoundError, match='no images in'): gan(few, out)
     for i in range(20): Image.new('RGB', (16, 16), (i, 0, 0)).save(few/f'{i}.png')
-    with pytest.raises(ValueError, match='20 pictures'): gan(few, out)
+    with pytest.raises(ValueError, match='20 images'): gan(few, out)
     (tmp_path/'wide').write_bytes(idx(np.zeros((50, 20, 28))))
     with pytest.raises(ValueError, match='28 x 20'): gan(tmp_path/'wide', out)
 
@@ -74,16 +74,16 @@ def test_shapes(size, channels, spectral):
     assert make_discriminator(size, channels, 8, spectral)(x).shape == (3,)
 
 
-def test_folders_of_pictures(tmp_path):
+def test_folders_of_images(tmp_path):
     rng = np.random.default_rng(0)
     for l in ('a', 'b'):
         (tmp_path/l).mkdir()
         for i in range(30): Image.fromarray(rng.integers(0, 256, (40, 30), dtype='uint8')).save(tmp_path/l/f'{i}.png')
     (tmp_path/'a'/'0.png').write_bytes(b'broken')
-    found = read_pictures(tmp_path, quiet=True)
-    assert found.train.shape == (54, 1, 64, 64) and len(found.held) == 5 and found.vocab == ['a', 'b'] and found.broken == [(str(tmp_path/'a'/'0.png'), 'not a picture')]
+    found = read_images(tmp_path, quiet=True)
+    assert found.train.shape == (54, 1, 64, 64) and len(found.held) == 5 and found.vocab == ['a', 'b'] and found.broken == [(str(tmp_path/'a'/'0.png'), 'not an image')]
     for i in range(40): Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype='uint8')).save(tmp_path/'a'/f'{i}.png')
-    flat = read_pictures(tmp_path/'a', quiet=True)
+    flat = read_images(tmp_path/'a', quiet=True)
     assert flat.train.shape == (36, 3, 16, 16) and flat.known is None and flat.vocab == []
 
 
@@ -97,10 +97,10 @@ def test_frechet_by_hand_and_by_scipy():
     assert frechet(torch.from_numpy(a), torch.from_numpy(a)+2) == pytest.approx(24, rel=1e-6)
 
 
-def test_real_pictures_are_near_and_noise_is_far(digits):
-    pictures = read_pictures(digits)
-    judge = make_judge(pictures, quiet=True)
-    real, noise = quality(judge, pictures.held), quality(judge, torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8))
+def test_real_images_are_near_and_noise_is_far(digits):
+    images = read_images(digits)
+    judge = make_feature_extractor(images, quiet=True)
+    real, noise = quality(judge, images.held), quality(judge, torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8))
     assert judge.accuracy > .9 and real['classes'] == 10 and real['sure'] > .8 > .5 > noise['sure'] and real['frechet']*5 < noise['frechet']
 
 
@@ -132,8 +132,8 @@ def test_killed_and_taken_up_again(digits, tmp_path):
     assert {*files(whole)} == {'gan.json', 'checkpoint.pth', 'classifier.pth', 'generator.safetensors', 'film.gif', 'losses.png', 'history.csv', *(f'grids/epoch_00{i}.png' for i in (1, 2, 3, 4))}
     before = files(halves)
     assert gan(digits, halves, epochs=4, **TOY)['epochs'] == 4 and files(halves) == before
-    with pytest.raises(FileExistsError, match='--again'): gan(digits, halves, epochs=4, **TOY, seed=1)
-    assert gan(digits, halves, epochs=1, **TOY, seed=1, again=True)['epochs'] == 1 and len(list((halves/'grids').iterdir())) == 1
+    with pytest.raises(FileExistsError, match='--force'): gan(digits, halves, epochs=4, **TOY, seed=1)
+    assert gan(digits, halves, epochs=1, **TOY, seed=1, force=True)['epochs'] == 1 and len(list((halves/'grids').iterdir())) == 1
 
 
 def test_without_labels(digits, tmp_path):
@@ -160,14 +160,14 @@ def test_minutes_are_kept(digits, tmp_path):
     assert 1 <= found['epochs'] < 100_000 and time.perf_counter()-start < 20
 
 
-def test_generated_pictures_reach_the_train_side_alone(birds):
-    from birdsort.aviary.sample_project import stock
-    stock(birds, 50)
+def test_generated_images_reach_the_train_side_alone(birds):
+    from birdsort.aviary.sample_project import draw_images
+    draw_images(birds, 50)
     with pytest.raises(FileNotFoundError, match='birdsort split'): gan((birds, 'garza'), quiet=True)
     with pytest.raises(FileNotFoundError, match='birdsort split'): augment(birds, 'garza', 3)
     split(birds, quiet=True)
     with pytest.raises(FileNotFoundError, match='birdsort gan'): augment(birds, 'garza', 3)
-    before, rows, sides = files(birds.split), birds.catalogue.rows(), read_sides(birds)
+    before, rows, splits = files(birds.split), birds.catalogue.rows(), load_splits(birds)
     made = gan((birds, 'garza'), epochs=1, judge=False, **TOY)
     assert made['folder'] == str(birds.models/'gan_garza')
     found = augment(birds, 'garza', 5)
@@ -178,7 +178,7 @@ def test_generated_pictures_reach_the_train_side_alone(birds):
     assert {(r['split'], r['label'], r['reason']) for r in birds.catalogue.rows(source='gan')} == {('train', 'garza', 'generated by gan_garza')} and len(birds.catalogue.rows(source='gan')) == 10
     from birdsort.core.inventory import sync
     sync(birds)
-    assert len(read_sides(birds).train) == len(sides.train)+10 and len(birds.catalogue.rows(source='gan', split='train')) == 10
+    assert len(load_splits(birds).train) == len(splits.train)+10 and len(birds.catalogue.rows(source='gan', split='train')) == 10
     assert gan((birds, 'garza'), epochs=1, judge=False, **TOY) == made # It never learns from what it painted
     assert augment(birds, 'garza', 0)['removed'] == 10
     assert files(birds.split) == before and birds.catalogue.rows() == rows

@@ -13,13 +13,13 @@ from birdsort.scrape import scrape
 from birdsort.sources import base as hit
 from birdsort.sources import browser as browsers
 from birdsort.sources import google as page
-from birdsort.sources.base import Blocked, Kit
+from birdsort.sources.base import Blocked, SourceContext
 from birdsort.sources.google import google
 from birdsort.sources.http import Web
 
 @pytest.fixture(scope='module')
 def kit():
-    with Web() as web, Kit(web) as kit: yield kit
+    with Web() as web, SourceContext(web) as kit: yield kit
 
 
 def visit(kit, site, query='white stork', n=30):
@@ -76,27 +76,27 @@ def test_a_block_is_no_empty_answer(kit, blocked):
 def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
     "The third search is blocked: two labels are full, the third gets what the other source has, and the block is named."
     card = lesson_project(2, tmp_path/'card')
-    project = lesson_project(0, tmp_path/'birds', n=6)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=6)
     with Aviary(per_query=10) as site:
         site.block_after = 2
         result = scrape(project, source=[f'google={site.address}', f'folder={card.images}'], allow=site.hosts, quiet=True)
-        again = birdsort('scrape', '--project', project.path, '--source', f'google={site.address}')
+        force = birdsort('scrape', '--project', project.path, '--source', f'google={site.address}')
     kept = {l: t['kept'] for l,t in result['labels'].items()}
     blocked = [l for l,why in result['problems'].items() if any('blocks automatic searches' in w for w in why)]
     assert blocked and sum(result['short'].values()) == sum(6-k for k in kept.values()) > 0 and all(k >= 2 for k in kept.values())
-    assert again.returncode == 2 and 'blocks automatic searches' in again.stdout and 'fell short: ' + ', '.join(f'{l} by {6-k}' for l,k in kept.items() if k < 6) in again.stdout
+    assert force.returncode == 2 and 'blocks automatic searches' in force.stdout and 'fell short: ' + ', '.join(f'{l} by {6-k}' for l,k in kept.items() if k < 6) in force.stdout
 
 
 def test_one_browser_for_a_whole_run(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(hit, 'browser', lambda headed: started.append(headed) or browsers.browser(headed))
-    project = lesson_project(0, tmp_path/'birds', n=4)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=4)
     with Aviary(per_query=8) as site: assert 'short' not in scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
     assert started == [False]
 
 
 def test_a_browser_that_dies_is_replaced(tmp_path, monkeypatch):
-    project, real, visits = lesson_project(0, tmp_path/'birds', n=4), page._open, []
+    project, real, visits = lesson_project(0, tmp_path/'birds', images_per_label=4), page._open, []
     def deadly(driver, *args):
         visits.append(args)
         if len(visits) == 1: driver.service.process.kill() or driver.service.process.wait()
@@ -107,7 +107,7 @@ def test_a_browser_that_dies_is_replaced(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_while_the_page_never_ends(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=4)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=4)
     with Hostile({'search': good(stall)}) as server:
         process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
         while not server.open: time.sleep(.02)
@@ -120,7 +120,7 @@ def test_ctrl_c_while_the_page_never_ends(tmp_path):
 def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
     def running(): return subprocess.run(['ps', '-eww', '-o', 'args='], capture_output=True, text=True).stdout
     with Hostile({'search': good(stall)}) as server:
-        project = lesson_project(0, tmp_path/'birds', n=4)
+        project = lesson_project(0, tmp_path/'birds', images_per_label=4)
         process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV | {'TMPDIR': str(short)})
         while not server.open: time.sleep(.02)
         process.kill()
@@ -133,6 +133,6 @@ def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
 
 def test_a_photo_whose_address_opens_nothing_is_only_a_reason(tmp_path):
     "The page at the given address is no image search."
-    project = lesson_project(0, tmp_path/'birds', n=4, labels={'garza': ['grey heron'], 'loro': ['parrot']})
+    project = lesson_project(0, tmp_path/'birds', images_per_label=4, labels={'garza': ['grey heron'], 'loro': ['parrot']})
     with Aviary() as site: result = scrape(project, source=[f"google={site.photos('owl')[0].page}"], allow=site.hosts, quiet=True)
     assert all('no image search' in why[0] for why in result['problems'].values()) and result['short'] == {'garza': 4, 'loro': 4}

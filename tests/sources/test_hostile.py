@@ -1,4 +1,4 @@
-"Downloads from a server that does its worst: every good picture is there, every reason is right, and no file is bad."
+"Downloads from a server that does its worst: every good image is there, every reason is right, and no file is bad."
 import csv
 import os
 import random
@@ -8,7 +8,7 @@ import time
 
 import pytest
 from conftest import CLI, ENV, files
-from helpers.hostile import Hostile, encode, faults, good, jpeg, picture, status, whole
+from helpers.hostile import Hostile, encode, faults, good, image, jpeg, status, whole
 from PIL import Image
 
 from birdsort.aviary.sample_project import lesson_project
@@ -29,7 +29,7 @@ def listed(project, server, paths, name='list.csv', label='garza', more=()):
 
 @pytest.fixture(scope='module')
 def survived(tmp_path_factory):
-    project, table = lesson_project(0, tmp_path_factory.mktemp('hostile')/'birds', n=500), faults()
+    project, table = lesson_project(0, tmp_path_factory.mktemp('hostile')/'birds', images_per_label=500), faults()
     with Hostile(table) as server:
         result = scrape(project, source=[listed(project, server, table, more=NOWHERE)], label='garza', allow=[server.host], timeout=1, quiet=True)
         return project, {server.address(p): f for p,f in table.items()}, result, server.asked
@@ -58,7 +58,7 @@ def test_every_reason_is_right(survived):
     assert {a: rows[a]['reason'] for a in NOWHERE} == NOWHERE
 
 
-def test_every_good_picture_is_there(survived):
+def test_every_good_image_is_there(survived):
     project, table, result, _ = survived
     rows = {r['address']: r for r in project.catalogue.rows(label='garza')}
     assert not {a: rows[a]['reason'] for a,f in table.items() if f.kept and rows[a]['state'] != 'kept'}
@@ -69,8 +69,8 @@ def test_what_a_decoder_has_to_turn_and_convert(survived):
     project, table, _, _ = survived
     of = {a.rsplit('/', 1)[-1]: decode(project.images/'garza'/r['name']) for a in table for r in project.catalogue.rows(address=a, state='kept')}
     assert of['upright.jpg'].size == (64, 96) and of['film.gif'].size == (96, 64)
-    for name,seed in {'cmyk.jpg': 16, 'palette.png': 17, 'film.gif': 19, 'picture.webp': 22, 'picture.bmp': 23, 'walked.jpg': 25}.items():
-        a, b = (im.convert('L').resize((1, 1)).getpixel((0, 0)) for im in (of[name], picture(seed)))
+    for name,seed in {'cmyk.jpg': 16, 'palette.png': 17, 'film.gif': 19, 'image.webp': 22, 'image.bmp': 23, 'walked.jpg': 25}.items():
+        a, b = (im.convert('L').resize((1, 1)).getpixel((0, 0)) for im in (of[name], image(seed)))
         assert abs(a-b) < 12, name
 
 
@@ -93,7 +93,7 @@ def test_a_host_is_not_flooded(tmp_path):
 
 
 def test_the_owner_of_a_private_network_can_allow_it(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=2)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=2)
     with Hostile({'a.jpg': good(whole(jpeg(1))), 'b.jpg': good(whole(jpeg(2)))}) as server:
         source = listed(project, server, ['a.jpg', 'b.jpg'])
         refused = scrape(project, source=[source], label='garza', quiet=True)
@@ -102,18 +102,18 @@ def test_the_owner_of_a_private_network_can_allow_it(tmp_path):
 
 
 def test_what_other_settings_let_through_is_asked_for_again(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=2, min_side=90)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=2, min_side=90)
     with Hostile({'a.jpg': good(whole(jpeg(1), X_Robots_Tag='noai')), 'b.jpg': good(whole(jpeg(2)))}) as server:
         args = dict(source=[listed(project, server, ['a.jpg', 'b.jpg'])], label='garza', allow=[server.host], quiet=True)
         for _ in range(2): assert scrape(project, **args)['labels']['garza']['rejected'] == {'opted out': 1, 'too small': 1}
         assert server.asked['b.jpg'] == 1
         toml = (project.path/'birdsort.toml').read_text()
-        (project.path/'birdsort.toml').write_text(toml.replace('noai = true', 'noai = false').replace('min_side = 90', 'min_side = 32'))
+        (project.path/'birdsort.toml').write_text(toml.replace('respect_noai = true', 'respect_noai = false').replace('min_side = 90', 'min_side = 32'))
         assert scrape(project, **args)['labels']['garza']['kept'] == 2
 
 
-def test_a_card_with_new_pictures_under_old_names(tmp_path):
-    project, card = lesson_project(0, tmp_path/'birds', n=2), tmp_path/'card/garza'
+def test_a_card_with_new_images_under_old_names(tmp_path):
+    project, card = lesson_project(0, tmp_path/'birds', images_per_label=2), tmp_path/'card/garza'
     card.mkdir(parents=True)
     for seed in (1, 2):
         (card/'IMG_0001.JPG').write_bytes(jpeg(seed))
@@ -149,15 +149,15 @@ def test_a_host_that_says_wait_to_everything_does_not_hold_the_run_up(tmp_path):
         assert sum(server.asked.values()) < 40*4
 
 
-def test_small_and_large_pictures(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=9, min_side=100, max_side=200)
-    table = {f'{s}.jpg': good(whole(encode(picture(s, s)))) for s in (120, 180, 900)}
+def test_small_and_large_images(tmp_path):
+    project = lesson_project(0, tmp_path/'birds', images_per_label=9, min_side=100, max_side=200)
+    table = {f'{s}.jpg': good(whole(encode(image(s, s)))) for s in (120, 180, 900)}
     with Hostile(table) as server: result = scrape(project, source=[listed(project, server, table)], label='garza', allow=[server.host], quiet=True)['labels']['garza']
     assert result['rejected'] == {'too small': 1} and sorted(r['width'] for r in project.catalogue.rows(state='kept')) == [180, 200]
 
 
 def test_what_failed_for_the_time_being_is_tried_again_by_the_next_run(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=2)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=2)
     table = {'a.jpg': good(whole(jpeg(1))), 'b.jpg': good(status(503)), 'c.jpg': good(status(404))}
     with Hostile(table) as server:
         args = dict(source=[listed(project, server, table)], label='garza', allow=[server.host], timeout=.5, quiet=True)
@@ -186,10 +186,10 @@ def test_killed_thirty_times_ends_in_the_same_files(tmp_path, capsys):
         def run(project):
             command = ['scrape', '--project', project.path, '--label', 'garza', '--source', listed(project, server, order), '--allow', server.host]
             return subprocess.Popen([*CLI, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
-        whole_one = lesson_project(0, tmp_path/'whole', n=40)
+        whole_one = lesson_project(0, tmp_path/'whole', images_per_label=40)
         assert run(whole_one).wait() == 0
         while kills < 30:
-            killed, rounds = lesson_project(0, tmp_path/f'killed-{rounds}', n=40), rounds+1
+            killed, rounds = lesson_project(0, tmp_path/f'killed-{rounds}', images_per_label=40), rounds+1
             while (process := run(killed)).poll() is None:
                 before, moment = sum(server.asked.values()), rng.random()*.4
                 while process.poll() is None and sum(server.asked.values()) == before: time.sleep(.002)
@@ -205,7 +205,7 @@ def test_killed_thirty_times_ends_in_the_same_files(tmp_path, capsys):
 
 def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
     from helpers.hostile import stall
-    project, table = lesson_project(0, tmp_path/'birds', n=9), {f'{i}.jpg': good(stall) for i in range(9)} | {'a.jpg': good(whole(jpeg(1)))}
+    project, table = lesson_project(0, tmp_path/'birds', images_per_label=9), {f'{i}.jpg': good(stall) for i in range(9)} | {'a.jpg': good(whole(jpeg(1)))}
     with Hostile(table) as server:
         command = ['scrape', '--project', project.path, '--label', 'garza', '--source', listed(project, server, ['a.jpg', *table]), '--allow', server.host]
         process = subprocess.Popen([*CLI, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)

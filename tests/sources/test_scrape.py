@@ -20,7 +20,7 @@ FAULTS = dict(exact_duplicate=.2, near_duplicate=.1, other_species=.1, corrupt=.
 @pytest.fixture(scope='module')
 def scraped(tmp_path_factory):
     "A project scraped from an aviary in which much is wrong, and what the aviary had planned."
-    project = lesson_project(0, tmp_path_factory.mktemp('scrape')/'birds', n=500)
+    project = lesson_project(0, tmp_path_factory.mktemp('scrape')/'birds', images_per_label=500)
     with Aviary(per_query=25, faults=FAULTS, seed=3) as site:
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
         plan = {l: [p for q in qs for p in site.photos(q)] for l,qs in project.settings.labels.items()}
@@ -39,14 +39,14 @@ def test_what_became_of_each_kind(scraped):
     kinds = {p.address: p.kind for ps in plan.values() for p in ps}
     became = {}
     for r in project.catalogue.rows(): became.setdefault(kinds[r['address']], set()).add((r['state'], (r['reason'] or '').split(':')[0]))
-    assert became['html'] == {('rejected', 'not a picture')}
-    assert became['truncated'] == {('rejected', 'broken picture')}
-    assert became['corrupt'] <= {('rejected', 'broken picture'), ('rejected', 'not a picture')}
+    assert became['html'] == {('rejected', 'not an image')}
+    assert became['truncated'] == {('rejected', 'broken image')}
+    assert became['corrupt'] <= {('rejected', 'broken image'), ('rejected', 'not an image')}
     assert became['near_duplicate'] == became['other_species'] == {('kept', '')}
     assert became['good'] | became['exact_duplicate'] == {('kept', ''), ('rejected', 'exact duplicate')}
 
 
-def test_of_each_picture_exactly_one_copy_is_kept(scraped):
+def test_of_each_image_exactly_one_copy_is_kept(scraped):
     project, labels, plan = scraped
     for label in plan:
         kept = files(project.images/label)
@@ -66,13 +66,13 @@ def test_the_catalogue_knows_the_way(scraped):
 
 def test_a_gallery_is_served_and_kept_byte_for_byte(tmp_path):
     source = lesson_project(15, tmp_path/'source')
-    done = lesson_project(0, tmp_path/'copy', n=15, source=(f'aviary={source.images}',), labels={l: [l] for l in source.settings.labels})
+    done = lesson_project(0, tmp_path/'copy', images_per_label=15, source=(f'aviary={source.images}',), labels={l: [l] for l in source.settings.labels})
     scrape(done, quiet=True)
     assert files(done.images) == files(source.images)
 
 
 def test_what_was_removed_does_not_come_back(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=6)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=6)
     from birdsort.clean import set_aside
     with Aviary(per_query=12) as site:
         scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
@@ -84,7 +84,7 @@ def test_what_was_removed_does_not_come_back(tmp_path):
 
 
 def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
-    project = lesson_project(4, tmp_path/'birds', n=6)
+    project = lesson_project(4, tmp_path/'birds', images_per_label=6)
     with Aviary() as site:
         site.blocked = True
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
@@ -92,19 +92,19 @@ def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
 
 
 def test_a_label_that_nothing_is_found_for(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=3, labels={'unicorn': ['unicorn'], 'garza': ['grey heron']})
+    project = lesson_project(0, tmp_path/'birds', images_per_label=3, labels={'unicorn': ['unicorn'], 'garza': ['grey heron']})
     result = scrape(project, quiet=True)['labels']
     assert (result['unicorn']['found'], result['garza']['kept']) == (0, 3)
 
 
 def test_a_search_that_is_not_there(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', n=3)
+    project = lesson_project(0, tmp_path/'birds', images_per_label=3)
     with Aviary() as site: address = site.address
     assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['problems']['garza'][0]
 
 
 def test_killed_and_run_again_ends_in_the_same_files(tmp_path):
-    whole, killed = (lesson_project(0, tmp_path/d, n=25) for d in ('whole', 'killed'))
+    whole, killed = (lesson_project(0, tmp_path/d, images_per_label=25) for d in ('whole', 'killed'))
     as_json('scrape', '--project', whole.path)
     kills, halves = 0, []
     for seconds in (0, .02, .05, .1, .15, .2):
@@ -120,7 +120,7 @@ def test_killed_and_run_again_ends_in_the_same_files(tmp_path):
     whole_files, killed_files = (files(p.images) for p in (whole, killed))
     assert killed_files == whole_files
     db = sqlite3.connect(killed.path/'catalogue.sqlite')
-    assert db.execute("select count(*) from picture where state = 'kept' and address is not null").fetchone()[0] == len(whole_files), 'an origin was lost'
+    assert db.execute("select count(*) from image where state = 'kept' and address is not null").fetchone()[0] == len(whole_files), 'an origin was lost'
 
 
 def test_cleaning_finds_what_a_person_put_there(tmp_path):
@@ -133,4 +133,4 @@ def test_cleaning_finds_what_a_person_put_there(tmp_path):
     result = clean(project, apply=True, quiet=True)
     assert result['removed'] == {'garza': {'corrupt': 1, 'exact duplicate': 1}, 'buitre': {'exact duplicate': 1}, 'cacatua': {'exact duplicate': 1}}
     assert first.is_file() and not (project.images/'garza'/'mine.JPG').exists()
-    assert files(project.path/'images') | files(project.path/'removed') == before, 'a picture was lost'
+    assert files(project.path/'images') | files(project.path/'removed') == before, 'an image was lost'

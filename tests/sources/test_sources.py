@@ -4,7 +4,6 @@ import http.server
 import json
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +18,7 @@ PATHS = dict(inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php',
 
 
 class Replay(http.server.ThreadingHTTPServer):
-    "Answers with the first recorded exchange that fits; one that is marked `once` is used up by that."
+    "Predictions with the first recorded exchange that fits; one that is marked `once` is used up by that."
     def __init__(self, name, always=None):
         super().__init__(('127.0.0.1', 0), Play)
         self.host, self.always, self.asked, self.times = f'127.0.0.1:{self.server_port}', always, [], []
@@ -38,7 +37,7 @@ class Play(http.server.BaseHTTPRequestHandler):
         assert agent.startswith('birdsort/') and '+https://' in agent
         e = self.server.answer(at.path, query)
         if query: self.server.asked.append(query), self.server.times.append(time.monotonic())
-        body = jpeg(e['picture']) if 'picture' in e else json.dumps(e.get('body', {})).encode()
+        body = jpeg(e['image']) if 'image' in e else json.dumps(e.get('body', {})).encode()
         self.send_response(e.get('status', 200))
         for k,v in {'Content-Length': len(body), **e.get('headers', {})}.items(): self.send_header(k, str(v))
         self.end_headers()
@@ -54,7 +53,7 @@ def replaying(name, **kw):
     finally: server.shutdown(); server.server_close()
 
 
-def heron(tmp_path, n=4, query='Ardea cinerea', **kw): return lesson_project(0, tmp_path/'birds', n=n, labels={'garza': [query], 'nada': ['Nulla avis']}, **kw)
+def heron(tmp_path, images_per_label=4, query='Ardea cinerea', **kw): return lesson_project(0, tmp_path/'birds', images_per_label=images_per_label, labels={'garza': [query], 'nada': ['Nulla avis']}, **kw)
 def by_photo(project): return {r['address'].split('/')[-2] if r['source'] == 'inaturalist' else r['address'].split('/')[-1][:3]: r for r in project.catalogue.rows(label='garza')}
 
 
@@ -119,7 +118,7 @@ def test_one_photo_in_two_catalogues(tmp_path):
 
 
 def test_kept_before_under_another_licence_is_said(tmp_path):
-    project = heron(tmp_path, n=1)
+    project = heron(tmp_path, images_per_label=1)
     with replaying('gbif') as (_, source):
         scrape(project, source=[source], label='garza', quiet=True)
         done = birdsort('scrape', '--project', project.path, '--label', 'garza', '--source', source, '--licence', 'cc0, pd')
@@ -133,7 +132,7 @@ def test_commons_asks_to_slow_down_in_its_own_way(tmp_path):
 
 
 def test_many_bad_hits_before_the_good_ones(tmp_path):
-    project = heron(tmp_path, n=20)
+    project = heron(tmp_path, images_per_label=20)
     table = {f'{i}.jpg': good(whole(jpeg(i))) if i % 6 == 5 else good(status(404)) for i in range(130)}
     with Hostile(table) as server:
         (project.path/'garza.txt').write_text('\n'.join(map(server.address, table)))
@@ -154,7 +153,7 @@ def test_a_common_name_for_gbif(tmp_path):
 
 @pytest.mark.parametrize('token', ['vqd=3-12345&', 'vqd="4-12345"'])
 def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
-    project, asked = heron(tmp_path, n=3), []
+    project, asked = heron(tmp_path, images_per_label=3), []
     with Hostile({f'{i}.jpg': good(whole(jpeg(i))) for i in range(6)}) as photos:
         results = [dict(image=photos.address(f'{i}.jpg'), thumbnail='t', title=f'Heron {i}', url='https://birds.example/', height=9, width=9, source='Bing') for i in range(6)]
         def page(body, **kw): return good(lambda sock, nth: asked.append(body[:5]) or whole(body.encode(), **kw)(sock, nth))
@@ -164,8 +163,8 @@ def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
     assert len(rows) == 3 and 'short' not in result and rows[0]['page'] == 'https://birds.example/' and rows[0]['title'] == 'Heron 0' and len(asked) >= 2
 
 
-def test_sources_take_turns_and_share_no_picture(tmp_path):
-    project = heron(tmp_path, n=6)
+def test_sources_take_turns_and_share_no_image(tmp_path):
+    project = heron(tmp_path, images_per_label=6)
     with replaying('gbif') as (_, a), replaying('openverse') as (_, b): result = scrape(project, source=[a, b], label='garza', quiet=True)
     got = result['labels']['garza']
     assert {s: c['found'] for s,c in got['sources'].items()} == dict(gbif=5, openverse=5) and got['kept'] == 4
@@ -183,26 +182,26 @@ def test_status_shows_sources_and_reasons_as_a_table(tmp_path):
 
 
 def test_licences_of_a_source_that_knows_none(tmp_path):
-    project, card = heron(tmp_path, n=1), lesson_project(1, tmp_path/'card')
+    project, card = heron(tmp_path, images_per_label=1), lesson_project(1, tmp_path/'card')
     (project.path/'list.csv').write_text('label,address,licence\ngarza,http://127.0.0.1:1/a.jpg,\n')
     result = scrape(project, source=[f"urls={project.path/'list.csv'}", f'folder={card.images}'], licence=['cc-by'], label='garza', quiet=True)
     assert result['labels']['garza']['rejected'] == {'licence': 1} and result['labels']['garza']['kept'] == 1
 
 
 def test_top_up_to_more(tmp_path):
-    project = heron(tmp_path, n=2)
+    project = heron(tmp_path, images_per_label=2)
     table = {f'{i}.jpg': good(whole(jpeg(i))) for i in range(5)} | {'gone.jpg': good(status(404))}
     with Hostile(table) as server:
         (project.path/'garza.txt').write_text('\n'.join(map(server.address, ['0.jpg', 'gone.jpg', '1.jpg', '2.jpg', '3.jpg', '4.jpg'])))
         args = dict(source=[f"urls={project.path/'garza.txt'}"], label='garza', allow=[server.host], quiet=True)
         first = scrape(project, **args)['labels']['garza']
         assert (first['kept'], first['waiting'], sum(server.asked.values())) == (2, 3, 3), 'more was downloaded than was wanted'
-        more = scrape(project, n=5, **args)['labels']['garza']
+        more = scrape(project, images_per_label=5, **args)['labels']['garza']
         assert (more['kept'], more['rejected']) == (5, {'http 404': 1}) and set(server.asked.values()) == {1}
 
 
 def test_licences_change_between_two_runs(tmp_path):
-    project = heron(tmp_path, n=9)
+    project = heron(tmp_path, images_per_label=9)
     with replaying('gbif') as (_, source):
         assert scrape(project, source=[source], licence=('cc0',), label='garza', quiet=True)['labels']['garza']['kept'] == 1
         assert scrape(project, source=[source], licence=('cc0', 'cc-by-nc'), label='garza', quiet=True)['labels']['garza']['kept'] == 2

@@ -10,7 +10,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from torch import nn
 
-from birdsort.training.callbacks import ReduceLROnPlateau, keep_best, watchers
+from birdsort.training.callbacks import ReduceLROnPlateau, save_best, stage_callbacks
 
 class Scripted(nn.Module):
     "A loss that answers, in validation, what it is told to, one value per epoch."
@@ -77,7 +77,7 @@ def test_min_lr_is_the_floor():
     assert lrs[5:].min() == pytest.approx(5e-4)
 
 
-@pytest.mark.parametrize('cb, epoch', [(keep_best, 1), (lambda: SaveModelCallback(fname='best'), 3)], ids=['ours keeps 0.1', "fastai's keeps 0.8"])
+@pytest.mark.parametrize('cb, epoch', [(save_best, 1), (lambda: SaveModelCallback(fname='best'), 3)], ids=['ours keeps 0.1', "fastai's keeps 0.8"])
 def test_best_model_of_both_phases(tmp_path, cb, epoch):
     learn, weights, best = tiny([.3, .1, .9, .8], tmp_path), Weights(), cb()
     quietly(learn, lambda: learn.fine_tune(2, 1e-1, freeze_epochs=2, cbs=[best, weights]))
@@ -87,14 +87,14 @@ def test_best_model_of_both_phases(tmp_path, cb, epoch):
 
 def test_best_model_over_both_stages_and_early_stop(tmp_path):
     "The published callbacks over fit_one_cycle, then fine_tune, as `train` calls them."
-    learn, weights, best = tiny([.5, .2, .9, .9, .9, .9, .8, .8, .8, .8, .8, .8, .8, .8], tmp_path), Weights(), keep_best()
-    quietly(learn, lambda: learn.fit_one_cycle(9, 1e-1, cbs=[*watchers(best, .10, 3.5), weights]))
+    learn, weights, best = tiny([.5, .2, .9, .9, .9, .9, .8, .8, .8, .8, .8, .8, .8, .8], tmp_path), Weights(), save_best()
+    quietly(learn, lambda: learn.fit_one_cycle(9, 1e-1, cbs=[*stage_callbacks(best, .10, 3.5), weights]))
     assert len(weights.seen) == 6 and learn.model[1].weight.item() == weights.seen[1]
-    quietly(learn, lambda: learn.fine_tune(5, 1e-1, cbs=[*watchers(best, .05, 7.5), weights]))
+    quietly(learn, lambda: learn.fine_tune(5, 1e-1, cbs=[*stage_callbacks(best, .05, 7.5), weights]))
     assert learn.model[1].weight.item() == weights.seen[1] and best.best == pytest.approx(.2)
 
 
 def test_the_published_numbers():
-    _, one, stop = watchers(keep_best(), .10, 3.5)
+    _, one, stop = stage_callbacks(save_best(), .10, 3.5)
     assert (one.monitor, -one.min_delta, one.factor, stop.monitor, stop.patience) == ('valid_loss', .10, 3.5, 'valid_loss', 3)
     assert one.order > ParamScheduler.order # it scales what the schedule has set

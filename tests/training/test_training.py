@@ -24,7 +24,7 @@ from birdsort.core.project import Project
 from birdsort.core.settings import SHORTCUTS_OFF, change
 from birdsort.split import split
 from birdsort.train import train
-from birdsort.training.runs import last_run, load_run, run_note
+from birdsort.training.runs import load_run, open_run
 
 @pytest.fixture
 def pretrained(tmp_path):
@@ -42,10 +42,10 @@ def pretrained(tmp_path):
 
 def history(project, run=None):
     "The losses of a run."
-    with open(last_run(project, run)/'history.csv') as f: return [(r['stage'], r['train_loss'], r['valid_loss'], r['accuracy'], r['lr']) for r in csv.DictReader(f)]
+    with open(open_run(project, run).folder/'history.csv') as f: return [(r['stage'], r['train_loss'], r['valid_loss'], r['accuracy'], r['lr']) for r in csv.DictReader(f)]
 
 
-def weights(project): return torch.load(last_run(project)/'best.pth', weights_only=True)
+def weights(project): return torch.load(open_run(project).folder/'best.pth', weights_only=True)
 
 
 class Kill(Callback):
@@ -73,10 +73,10 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(pretrained, stage, epochs,
     one_line(birdsort('train', '--project', project.path, '--resume', '--epochs', '9,9'), 'without --resume')
     if stage == 'one-cycle': as_json('train', '--project', project.path, '--epochs', '1,1') # Another training takes nothing from this one
     as_json('train', '--project', project.path, '--resume', *given)
-    resumed, found, before = history(project), weights(project), last_run(project).name
+    resumed, found, before = history(project), weights(project), open_run(project).name
     assert len(resumed) == sum(epochs)+1 and not list(project.models.glob('.*'))
-    as_json('train', '--project', project.path, '--again', *given)
-    assert history(project) == resumed and last_run(project).name > before
+    as_json('train', '--project', project.path, '--force', *given)
+    assert history(project) == resumed and open_run(project).name > before
     assert all(torch.equal(v, found[k]) for k,v in weights(project).items())
     assert len([f for f in (project.path/'.cache').glob('features-*') if f.suffix != '.lock']) == (4 if unfreeze == 3 else 2), 'what is frozen looked once at each side'
 
@@ -154,7 +154,7 @@ def test_weights_from_a_hub(pretrained, tmp_path):
 
 
 class Small(nn.Module):
-    "A network for which four pictures are too many."
+    "A network for which four images are too many."
     def __init__(self): super().__init__(); self.net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     def forward(self, x):
         if len(x) > 3: raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
@@ -170,14 +170,14 @@ def test_data_from_elsewhere(birds, tmp_path):
     "A folder per label, dealt folders, a table: each gives a run that can be judged and exported."
     split(birds, quiet=True)
     table = tmp_path/'birds.csv'
-    table.write_text('file,label,side\n' + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in birds.split.glob('*/*/*.jpg')))
+    table.write_text('file,label,split\n' + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in birds.split.glob('*/*/*.jpg')))
     toml = birds.path/'birdsort.toml'
     toml.write_text(toml.read_text().replace('data = ""', 'data = "images"')) # Seen from the project, wherever one stands
     whole = as_json('run', '--project', birds.path, cwd=tmp_path)
     assert list(whole) == ['train', 'evaluate', 'report', 'export', 'predict', 'seconds'] and as_json('status', '--project', birds.path)['next'] == 'predict'
     runs = [whole['train']['run'], *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table))]
     assert runs == ['001_resnet18', '002_resnet18', '003_resnet18']
-    assert run_note(last_run(birds))['vocab'] == ['bui', 'cac', 'gar']
+    assert open_run(birds).note['vocab'] == ['bui', 'cac', 'gar']
     assert as_json('evaluate', '--project', birds.path)['n'] == 9
     as_json('export', '--project', birds.path)
     code = "import sys; from fastai.learner import load_learner; l = load_learner(sys.argv[1]); print(l.predict(sys.argv[2])[0], 'birdsort' in sys.modules)"
@@ -191,8 +191,8 @@ def test_bad_input_is_one_line_before_the_first_epoch(birds, tmp_path):
     split(birds, quiet=True)
     go = lambda *a: birdsort('train', '--project', birds.path, *a)
     table = tmp_path/'birds.csv'
-    for rows,words in (('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')), ('picture,label\nx,y\n', ('file and label',)),
-                       ('file,label,side\n' + ''.join(f'{f},{f.parent.name},train\n' for f in birds.images.glob('*/*')), ('val has no picture of',)),
+    for rows,words in (('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')), ('image,label\nx,y\n', ('file and label',)),
+                       ('file,label,split\n' + ''.join(f'{f},{f.parent.name},train\n' for f in birds.images.glob('*/*')), ('val has no image of',)),
                        ('file,label\n' + ''.join(f'{f},{f.parent.name}\n' for f in birds.images.glob('garza/*')) + f'{next(birds.images.glob("cacatua/*"))},rare\n', ("'rare' has 1",))):
         table.write_text(rows)
         one_line(go('--data', table), *words)
@@ -211,8 +211,8 @@ def test_bad_input_is_one_line_before_the_first_epoch(birds, tmp_path):
 
 def test_weights_of_another_network_are_named(birds):
     split(birds, quiet=True)
-    run = last_run(birds, train(birds, quiet=True)['run'])
-    note = run_note(run)
+    run = open_run(birds, train(birds, quiet=True)['run'])
+    note = run.note
     note['settings']['architecture'] = 'resnet34'
     (run/'run.json').write_text(json.dumps(note))
     one_line(birdsort('evaluate', '--project', birds.path), 'another network than resnet34')
@@ -222,9 +222,9 @@ def test_weights_of_another_network_are_named(birds):
 def test_what_can_be_chosen_trains_and_comes_back(pretrained, given):
     result = train(pretrained, quiet=True, settings=change(pretrained.settings, **given))
     assert [s['name'] for s in result['stages']] == ['one-cycle', 'fine-tune']
-    learn = load_run(pretrained)
+    learn = load_run(open_run(pretrained))
     assert abs(learn.validate()[0] - min(s['valid_loss'] for s in result['stages'])) < .2
-    assert {f.name for f in last_run(pretrained).iterdir()} == {'best.pth', 'stage_one.pth', 'history.csv', 'history.png', 'run.json'}
+    assert {f.name for f in open_run(pretrained).folder.iterdir()} == {'best.pth', 'stage_one.pth', 'history.csv', 'history.png', 'run.json'}
 
 
 def test_tensorboard_is_written(birds):

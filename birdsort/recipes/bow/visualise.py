@@ -15,11 +15,11 @@ from ...core.images import decode
 # %% ../../../nbs/recipes/bow/04_visualise.ipynb #6f4c7de8
 def nearest_patches(
     pipe:Pipeline, # Fitted; its steps are descriptors, words, classifier
-    files:list, # Pictures to look in
+    files:list, # Images to look in
     words:list, # Numbers of words
     most:int=8, # Patches for each
 ) -> dict: # Word -> list of (file, (3,) place as in `Patches`), nearest first
-    "Where each word is seen best, once a picture."
+    "Where each word is seen best, once an image."
     codes, bags, words = pipe['words'], pipe['descriptors'].transform(files), list(words)
     def one(what, where):
         what, where = what[full := what.any(1)], where[full]
@@ -48,7 +48,7 @@ def words_sheet(
 # %% ../../../nbs/recipes/bow/04_visualise.ipynb #234f3905
 def word_worth(
     pipe:Pipeline, # Fitted
-    file, # A picture
+    file, # An image
     target:int, # Number of the label, in the order of `pipe.classes_`
 ) -> tuple: # (n, 3) float32 places of its patches, and (n,) float64 worth of each: above 0 it speaks for the label, below 0 against it
     "How much each patch speaks for a label, by leaving its word out."
@@ -71,7 +71,7 @@ def draw_words(
     worth:np.ndarray, # (n,) what each is worth
     most:int=60, # Patches that are drawn, those worth most, for or against
 ) -> Image.Image: # Of the same size
-    "A picture with its words drawn on: red speaks for the label, blue against it."
+    "An image with its words drawn on: red speaks for the label, blue against it."
     image = Image.blend(image.convert('RGB'), Image.new('RGB', image.size, 'white'), .25)
     pen, top = ImageDraw.Draw(image, 'RGBA'), np.abs(worth).max(initial=1e-12)
     for i in np.argsort(np.abs(worth))[-most:]:

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .datasets import check_sides
+from .datasets import check_sizes
 
 # %% ../../../nbs/recipes/gan/02_networks.ipynb #ebd6d8d4
 def steps_to(
-    size:int, # Of the pictures, pixels
+    size:int, # Of the images, pixels
 ) -> tuple: # (base, pixels; number of doublings)
     "How a side is reached: 28 is 7, doubled twice."
-    base, n = check_sides(size), 0
+    base, n = check_sizes(size), 0
     while base >= 8: base, n = base//2, n+1
     return base, n
 
@@ -28,10 +28,10 @@ def _begin(m): # Radford et al. 2016, section 3
 
 # %% ../../../nbs/recipes/gan/02_networks.ipynb #8c07863c
 def make_generator(
-    size:int, # Of the pictures, pixels
+    size:int, # Of the images, pixels
     channels:int=1, # 1 for grey, 3 for colour
     width:int=32, # Feature maps before the last layer
-    latent:int=100, # Random numbers per picture
+    latent:int=100, # Random numbers per image
 ) -> nn.Sequential: # (b, latent, 1, 1) float32 -> (b, channels, size, size) float32 in [-1, 1]
     "The generator of Radford et al. 2016, its weights at their beginning."
     base, n = steps_to(size)
@@ -42,7 +42,7 @@ def make_generator(
 
 # %% ../../../nbs/recipes/gan/02_networks.ipynb #526d1a53
 def make_discriminator(
-    size:int, # Of the pictures, pixels
+    size:int, # Of the images, pixels
     channels:int=1, # 1 for grey, 3 for colour
     width:int=32, # Feature maps after the first layer
     spectral:bool=False, # Spectral normalisation instead of batch norm
