@@ -6,11 +6,12 @@ NEWEST := .venv-newest
 NODE := tests/node_modules
 BIN := $(VENV)/bin
 DEMO ?= data/demo
-# Tests share the processor: one thread each is faster than two that fight.
+# Several workers with one thread each are faster than threads that fight; more workers than cores, since many tests wait.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-PYTEST := $(ONE) $(BIN)/python -m pytest -q --durations=5
+WORKERS ?= 3
+PYTEST := $(ONE) $(BIN)/python -m pytest -q
 
-.PHONY: help install demo test lint check-sync check-notebooks check-tests check-training check-web check-recipes check-newest readme lab clean
+.PHONY: help install demo test lint check check-house check-notebooks check-tests check-newest readme lab clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -40,33 +41,29 @@ $(NODE)/.installed: tests/package.json .ci/node
 demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
-test: install $(NEWEST)/.installed $(NODE)/.installed lint check-sync ## everything that CI checks
-	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j2 --output-sync=target check-tests check-training check-notebooks check-web check-recipes && $(MAKE) --no-print-directory check-newest
+test: install $(NEWEST)/.installed $(NODE)/.installed lint check-house ## everything that CI checks
+	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target check-tests check-notebooks check-newest
 	@echo "all checks passed"
 
 lint: $(VENV)/.installed ## ruff and mypy, in seconds
 	@bash .ci/lint $(BIN)
 
-check-sync: $(VENV)/.installed
-	@$(BIN)/python -m pytest -q tests/test_architecture.py
+check: $(VENV)/.installed ## export, lint and run one notebook or folder: make check ON=nbs/50_train.ipynb, ON=tests/training
+	@test -n "$(ON)" || { echo "name a notebook or a folder of nbs or tests: make check ON=nbs/50_train.ipynb" >&2; exit 1; }
+	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/ruff check birdsort tests bench
+	@case "$(ON)" in tests*) $(PYTEST) $(ON) ;; *) $(ONE) $(BIN)/nbdev_test --path $(ON) ;; esac
+
+check-house: $(VENV)/.installed
+	@$(PYTEST) tests/test_architecture.py tests/test_style.py
+
+check-tests: $(VENV)/.installed $(NODE)/.installed
+	@$(PYTEST) tests --ignore tests/test_architecture.py --ignore tests/test_style.py -n $(WORKERS) --dist loadfile --durations=10
 
 check-notebooks: $(VENV)/.installed
-	@$(ONE) $(BIN)/nbdev_test --n_workers 1 && echo "nbdev_test: every notebook ran"
-
-check-web: $(VENV)/.installed $(NODE)/.installed
-	@$(PYTEST) tests/sources tests/deploy
-
-check-tests: $(VENV)/.installed
-	@$(PYTEST) tests/cleaning tests/commands tests/end_to_end
-
-check-training: $(VENV)/.installed
-	@$(PYTEST) tests/training tests/evaluation
-
-check-recipes: $(VENV)/.installed
-	@$(PYTEST) tests/recipes
+	@$(ONE) $(BIN)/nbdev_test --n_workers 2 && echo "nbdev_test: every notebook ran"
 
 check-newest: $(NEWEST)/.installed
-	@PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q tests/end_to_end/newest.py
+	@PYTHONPATH=. $(ONE) $(NEWEST)/bin/python -m pytest -q tests/end_to_end/newest.py
 
 readme: $(VENV)/.installed ## write README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/readme.py

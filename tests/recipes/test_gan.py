@@ -108,7 +108,7 @@ def toy(data, out, killed):
     "In a process of its own: train, and die in the middle of the third epoch."
     import os
 
-    from birdsort.recipes.gan.recipe import training as fit
+    from birdsort.recipes.gan import training as fit
     if killed:
         step, seen = fit.step, []
         def dying(*args):
