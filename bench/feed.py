@@ -4,6 +4,7 @@
 
 Images per second of birdsort's training of the whole network (cache, augmentation, callbacks, recorder), and of a bare loop over one random
 batch that already lies on the device: the same network, optimizer, batch size and precision. In turns, so that both see the same weather."""
+
 import argparse
 import json
 import statistics
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from train import make_project, random_weights
 
+
 def sync(device):
     import torch
-    if device.type == 'cuda': torch.cuda.synchronize()
+
+    if device.type == 'cuda':
+        torch.cuda.synchronize()
 
 
 def fed(learn, epochs, folder):
@@ -24,13 +28,23 @@ def fed(learn, epochs, folder):
     from fastai.callback.core import Callback
 
     from birdsort.training.callbacks import History, StopOnNaN, save_best, stage_callbacks
+
     class Clock(Callback):
-        order, took = 999, 0.
-        def before_train(self): sync(self.dls.device); self.start = time.perf_counter()
-        def after_train(self): sync(self.dls.device); self.took += time.perf_counter()-self.start
-    history, clock = History(folder/'history.csv'), Clock()
-    learn.fit_one_cycle(epochs, 1e-4, cbs=[*stage_callbacks(save_best(), .1, 3.5, 1000), history, StopOnNaN(), clock])
-    return epochs*len(learn.dls.train)*learn.dls.bs/clock.took, statistics.mean(r['waiting'] for r in history.rows)
+        order, took = 999, 0.0
+
+        def before_train(self):
+            sync(self.dls.device)
+            self.start = time.perf_counter()
+
+        def after_train(self):
+            sync(self.dls.device)
+            self.took += time.perf_counter() - self.start
+
+    history, clock = History(folder / 'history.csv'), Clock()
+    learn.fit_one_cycle(epochs, 1e-4, cbs=[*stage_callbacks(save_best(), 0.1, 3.5, 1000), history, StopOnNaN(), clock])
+    return epochs * len(learn.dls.train) * learn.dls.bs / clock.took, statistics.mean(
+        r['waiting'] for r in history.rows
+    )
 
 
 def bare(learn, steps, size, precision):
@@ -38,19 +52,27 @@ def bare(learn, steps, size, precision):
     import torch
 
     from birdsort.training.callbacks import head_of
+
     device, head = learn.dls.device, set(head_of(learn).modules())
-    x, y = torch.rand(learn.dls.bs, 3, size, size, device=device), torch.randint(learn.dls.c, (learn.dls.bs,), device=device)
+    x, y = (
+        torch.rand(learn.dls.bs, 3, size, size, device=device),
+        torch.randint(learn.dls.c, (learn.dls.bs,), device=device),
+    )
     learn.create_opt()
     learn.model.train()
     for m in learn.model.modules():
-        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m not in head: m.eval() # At rest, as in birdsort
-    for i in range(steps+3):
-        if i == 3: sync(device); start = time.perf_counter()
-        with torch.autocast(device.type, torch.float16, enabled=precision == 'fp16'): loss = learn.loss_func(learn.model(x), y)
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m not in head:
+            m.eval()  # At rest, as in birdsort
+    for i in range(steps + 3):
+        if i == 3:
+            sync(device)
+            start = time.perf_counter()
+        with torch.autocast(device.type, torch.float16, enabled=precision == 'fp16'):
+            loss = learn.loss_func(learn.model(x), y)
         loss.backward()
         learn.opt.step(), learn.opt.zero_grad()
     sync(device)
-    return steps*learn.dls.bs/(time.perf_counter()-start)
+    return steps * learn.dls.bs / (time.perf_counter() - start)
 
 
 def measure(args):
@@ -60,8 +82,9 @@ def measure(args):
     from birdsort.training.learner import make_learner, open_layers
     from birdsort.training.precision import in_precision, measure_precision
     from birdsort.training.resources import retain_memory
+
     project = make_project(args, args.seed)
-    set_seed(args.seed, reproducible=True) # As `train` does; some kernels are slower for it
+    set_seed(args.seed, reproducible=True)  # As `train` does; some kernels are slower for it
     learn = make_learner(project, Path(args.tmp), project.settings)
     learn.dls = cache_dataloaders(project, learn.dls)
     learn.model.to(learn.dls.device)
@@ -69,11 +92,29 @@ def measure(args):
     precision = min(times, key=times.get)
     open_layers(learn, 'all')
     rows = []
-    with retain_memory(learn.dls.device.type == 'cpu'), in_precision(learn, precision), learn.no_bar(), learn.no_logging():
-        fed(learn, 1, Path(args.tmp)) # Warms up
-        for _ in range(args.repeat): rows.append((*fed(learn, args.times, Path(args.tmp)), bare(learn, args.times*len(learn.dls.train), args.size, precision)))
+    with (
+        retain_memory(learn.dls.device.type == 'cpu'),
+        in_precision(learn, precision),
+        learn.no_bar(),
+        learn.no_logging(),
+    ):
+        fed(learn, 1, Path(args.tmp))  # Warms up
+        for _ in range(args.repeat):
+            rows.append(
+                (
+                    *fed(learn, args.times, Path(args.tmp)),
+                    bare(learn, args.times * len(learn.dls.train), args.size, precision),
+                )
+            )
     images, waiting, loop = (statistics.median(c) for c in zip(*rows))
-    return dict(device=str(learn.dls.device), precision=precision, birdsort=round(images, 1), bare=round(loop, 1), share=round(images/loop, 3), waiting=round(waiting, 3))
+    return dict(
+        device=str(learn.dls.device),
+        precision=precision,
+        birdsort=round(images, 1),
+        bare=round(loop, 1),
+        share=round(images / loop, 3),
+        waiting=round(waiting, 3),
+    )
 
 
 def main():
@@ -92,10 +133,13 @@ def main():
     args.epochs = (1, 1)
     warnings.filterwarnings('ignore')
     with tempfile.TemporaryDirectory() as args.tmp:
-        if args.random: args.arch = random_weights(args.arch, Path(args.tmp)/args.arch)
+        if args.random:
+            args.arch = random_weights(args.arch, Path(args.tmp) / args.arch)
         row = measure(args)
-    if args.json: return print(json.dumps(row))
-    print('  '.join(f'{k} {v}' for k,v in row.items()))
+    if args.json:
+        return print(json.dumps(row))
+    print('  '.join(f'{k} {v}' for k, v in row.items()))
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

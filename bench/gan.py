@@ -4,6 +4,7 @@
 
 Each folder holds idx files with MNIST's names, images, or label folders. The seconds are those of the whole: reading, the classifier,
 the training, the verdict. The last column is the distance of held-out real images, which is the floor."""
+
 import argparse
 import json
 import sys
@@ -12,7 +13,17 @@ import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
-KEYS = ('epochs', 'classes', 'sure', 'sure_real', 'frechet_first', 'frechet_last', 'frechet_real', 'classifier_accuracy', 'seconds')
+KEYS = (
+    'epochs',
+    'classes',
+    'sure',
+    'sure_real',
+    'frechet_first',
+    'frechet_last',
+    'frechet_real',
+    'classifier_accuracy',
+    'seconds',
+)
 
 
 def main():
@@ -29,13 +40,28 @@ def main():
     warnings.filterwarnings('ignore')
     with tempfile.TemporaryDirectory() as tmp, redirect_stdout(sys.stderr):
         from birdsort.recipes.gan.recipe import gan
-        out = {Path(d).name: gan(d, Path(args.out or tmp)/Path(d).name, size=args.size, epochs=args.epochs, minutes=args.minutes, width=args.width, seed=args.seed) for d in args.data}
-    if args.json: return print(json.dumps({d: {k: r[k] for k in (*KEYS, 'warnings')} for d,r in out.items()}))
+
+        out = {
+            Path(d).name: gan(
+                d,
+                Path(args.out or tmp) / Path(d).name,
+                size=args.size,
+                epochs=args.epochs,
+                minutes=args.minutes,
+                width=args.width,
+                seed=args.seed,
+            )
+            for d in args.data
+        }
+    if args.json:
+        return print(json.dumps({d: {k: r[k] for k in (*KEYS, 'warnings')} for d, r in out.items()}))
     width = max(map(len, out))
     print(f"{'data':{width}}  " + '  '.join(f'{k:>{max(len(k), 7)}}' for k in KEYS))
-    for d,r in out.items():
+    for d, r in out.items():
         print(f'{d:{width}}  ' + '  '.join(f'{str(r[k]):>{max(len(k), 7)}}' for k in KEYS))
-        for w in r['warnings']: print(f'  {w}')
+        for w in r['warnings']:
+            print(f'  {w}')
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

@@ -7,6 +7,7 @@ fastai: the study's cells, `vision_learner`, `fit_one_cycle`, `fine_tune`, fp32,
 ReduceLROnPlateau as they come. Each training is a process of its own. `--random` stands in for weights that cannot be fetched: random ones
 are written down and taken for pretrained, to see the speed alone; both splits then run all epochs, since such losses would stop them anywhere.
 `--keep FILE` notes each training when it is done, and a bench that was stopped goes on from there."""
+
 import argparse
 import json
 import shutil
@@ -18,16 +19,21 @@ import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
+
 def make_project(args, seed):
     "A project of so many of the images, split by the seed."
     from birdsort.core.scaffold import new_project
     from birdsort.pipeline import demo_settings
     from birdsort.split import split
-    settings = demo_settings(args.data, args.arch) | dict(seed=seed, epochs=tuple(args.epochs), image_size=args.size, batch_size=args.batch)
-    project = new_project(Path(tempfile.mkdtemp(dir=args.tmp))/'birds', **settings)
+
+    settings = demo_settings(args.data, args.arch) | dict(
+        seed=seed, epochs=tuple(args.epochs), image_size=args.size, batch_size=args.batch
+    )
+    project = new_project(Path(tempfile.mkdtemp(dir=args.tmp)) / 'birds', **settings)
     for folder in (d for d in sorted(Path(args.data).iterdir()) if d.is_dir()):
-        (project.images/folder.name).mkdir(parents=True)
-        for f in sorted(folder.iterdir())[:args.per_label or None]: shutil.copy(f, project.images/folder.name)
+        (project.images / folder.name).mkdir(parents=True)
+        for f in sorted(folder.iterdir())[: args.per_label or None]:
+            shutil.copy(f, project.images / folder.name)
     split(project, quiet=True)
     return project
 
@@ -47,18 +53,34 @@ def plain_fastai(project, args):
     )
 
     from birdsort.core.architectures import architecture
+
     s = project.settings
     set_seed(s.seed, reproducible=True)
-    dls = ImageDataLoaders.from_folder(project.split, train='train', valid='val', bs=s.batch_size, num_workers=args.workers, item_tfms=Resize(s.image_size), batch_tfms=aug_transforms())
+    dls = ImageDataLoaders.from_folder(
+        project.split,
+        train='train',
+        valid='val',
+        bs=s.batch_size,
+        num_workers=args.workers,
+        item_tfms=Resize(s.image_size),
+        batch_tfms=aug_transforms(),
+    )
     learn = vision_learner(dls, architecture(s.architecture)[0], metrics=accuracy, path=tempfile.mkdtemp(dir=args.tmp))
     stop = [] if args.random else [lambda: EarlyStoppingCallback(patience=3)]
-    watch = lambda delta, factor: [*(cb() for cb in stop), SaveModelCallback(), ReduceLROnPlateau(min_delta=delta, factor=factor)]
+
+    def watch(delta, factor):
+        return [
+            *(cb() for cb in stop),
+            SaveModelCallback(),
+            ReduceLROnPlateau(min_delta=delta, factor=factor),
+        ]
+
     start = time.perf_counter()
     with learn.no_bar():
-        learn.fit_one_cycle(s.epochs[0], cbs=watch(.10, 3.5))
-        frozen, epochs = time.perf_counter()-start, [len(learn.recorder.values)]
-        learn.fine_tune(s.epochs[1], cbs=watch(.05, 7.5))
-    total, epochs = time.perf_counter()-start, [*epochs, len(learn.recorder.values)]
+        learn.fit_one_cycle(s.epochs[0], cbs=watch(0.10, 3.5))
+        frozen, epochs = time.perf_counter() - start, [len(learn.recorder.values)]
+        learn.fine_tune(s.epochs[1], cbs=watch(0.05, 7.5))
+    total, epochs = time.perf_counter() - start, [*epochs, len(learn.recorder.values)]
     return dict(frozen=frozen, total=total, epochs=epochs) | scores(project, learn)
 
 
@@ -66,25 +88,42 @@ def ours(project, args):
     from birdsort.core.settings import change
     from birdsort.train import train
     from birdsort.training.runs import load_run, open_run
-    given = dict(patience=1000) if args.random else {} # All epochs
+
+    given = dict(patience=1000) if args.random else {}  # All epochs
     result = train(project, force=True, settings=change(project.settings, **given, **json.loads(args.set)))
     stages = result['stages']
-    return dict(frozen=result['seconds']-stages[1]['seconds'], total=result['seconds'], epochs=[s['epochs'] for s in stages], waiting=result.get('waiting')) | scores(project, load_run(open_run(project)))
+    return dict(
+        frozen=result['seconds'] - stages[1]['seconds'],
+        total=result['seconds'],
+        epochs=[s['epochs'] for s in stages],
+        waiting=result.get('waiting'),
+    ) | scores(project, load_run(open_run(project)))
 
 
 def scores(project, learn):
-    with learn.no_bar(), learn.no_logging(): return dict(validation=learn.validate()[1], test=learn.validate(dl=learn.dls.test_dl(sorted(project.split.glob('test/*/*')), with_labels=True))[1])
+    with learn.no_bar(), learn.no_logging():
+        return dict(
+            validation=learn.validate()[1],
+            test=learn.validate(dl=learn.dls.test_dl(sorted(project.split.glob('test/*/*')), with_labels=True))[1],
+        )
 
 
 def random_weights(arch, folder):
     "A `local-dir:` of random weights."
     import timm
     from safetensors.torch import save_file
+
     net = timm.create_model(arch)
     folder.mkdir(parents=True)
-    save_file(net.state_dict(), folder/'model.safetensors')
-    cfg = {k: net.pretrained_cfg[k] for k in ('num_classes', 'classifier', 'input_size', 'mean', 'std', 'pool_size', 'first_conv') if k in net.pretrained_cfg}
-    (folder/'config.json').write_text(json.dumps(dict(architecture=arch, num_classes=net.num_classes, pretrained_cfg=cfg)))
+    save_file(net.state_dict(), folder / 'model.safetensors')
+    cfg = {
+        k: net.pretrained_cfg[k]
+        for k in ('num_classes', 'classifier', 'input_size', 'mean', 'std', 'pool_size', 'first_conv')
+        if k in net.pretrained_cfg
+    }
+    (folder / 'config.json').write_text(
+        json.dumps(dict(architecture=arch, num_classes=net.num_classes, pretrained_cfg=cfg))
+    )
     return f'local-dir:{folder}'
 
 
@@ -92,21 +131,45 @@ def one(args):
     "One training, in this process -> a dict on stdout."
     warnings.filterwarnings('ignore')
     import resource
+
     with redirect_stdout(sys.stderr):
         row = dict(fastai=plain_fastai, birdsort=ours)[args.one](make_project(args, args.seeds[0]), args)
-    print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k,v in row.items()} | dict(megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)))
+    print(
+        json.dumps(
+            {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+            | dict(megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        )
+    )
 
 
 def trainings(args):
     "Every seed and side -> {seed: {who: row}}"
-    what = {k: v for k,v in vars(args).items() if k not in ('seeds', 'who', 'keep', 'json', 'one', 'tmp')} | (dict(arch='random') if args.random else {})
+    what = {k: v for k, v in vars(args).items() if k not in ('seeds', 'who', 'keep', 'json', 'one', 'tmp')} | (
+        dict(arch='random') if args.random else {}
+    )
     kept = json.loads(Path(args.keep).read_text()) if args.keep and Path(args.keep).is_file() else dict(of=what)
-    if kept['of'] != what: sys.exit(f'{args.keep} holds another bench: {kept["of"]}')
+    if kept['of'] != what:
+        sys.exit(f'{args.keep} holds another bench: {kept["of"]}')
     for seed in map(str, args.seeds):
         for who in (w for w in args.who if w not in kept.get(seed, {})):
-            argv = [sys.executable, __file__, *sys.argv[1:], '--one', who, '--seeds', seed, '--arch', args.arch, '--tmp', args.tmp]
-            kept.setdefault(seed, {})[who] = json.loads(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
-            if args.keep: Path(args.keep).write_text(json.dumps(kept, indent=1))
+            argv = [
+                sys.executable,
+                __file__,
+                *sys.argv[1:],
+                '--one',
+                who,
+                '--seeds',
+                seed,
+                '--arch',
+                args.arch,
+                '--tmp',
+                args.tmp,
+            ]
+            kept.setdefault(seed, {})[who] = json.loads(
+                subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
+            )
+            if args.keep:
+                Path(args.keep).write_text(json.dumps(kept, indent=1))
             print(f'seed {seed}, {who}: {kept[seed][who]}', file=sys.stderr, flush=True)
     return {s: kept[s] for s in map(str, args.seeds)}
 
@@ -129,22 +192,41 @@ def main():
     p.add_argument('--one', help=argparse.SUPPRESS)
     p.add_argument('--tmp', help=argparse.SUPPRESS)
     args = p.parse_args()
-    if args.one: return one(args)
+    if args.one:
+        return one(args)
     with tempfile.TemporaryDirectory() as args.tmp:
-        if args.random: args.arch = random_weights(args.arch, Path(args.tmp)/args.arch)
+        if args.random:
+            args.arch = random_weights(args.arch, Path(args.tmp) / args.arch)
         rows = trainings(args)
-    if len(args.who) < 2: return print(json.dumps(rows))
+    if len(args.who) < 2:
+        return print(json.dumps(rows))
     report(args, rows)
 
 
 def report(args, rows):
-    mean = lambda who, k: sum(r[who][k] for r in rows.values())/len(rows)
-    ratio = lambda k: mean('fastai', k)/mean('birdsort', k)
-    result = dict(frozen_ratio=ratio('frozen'), total_ratio=ratio('total'), test_accuracy={who: mean(who, 'test') for who in args.who}, rows=rows)
-    if args.json: return print(json.dumps(result))
+    def mean(who, k):
+        return sum(r[who][k] for r in rows.values()) / len(rows)
+
+    def ratio(k):
+        return mean('fastai', k) / mean('birdsort', k)
+
+    result = dict(
+        frozen_ratio=ratio('frozen'),
+        total_ratio=ratio('total'),
+        test_accuracy={who: mean(who, 'test') for who in args.who},
+        rows=rows,
+    )
+    if args.json:
+        return print(json.dumps(result))
     print(f"{'':<10}{'stage one, s':>14}{'all, s':>10}{'validation':>12}{'test':>8}")
-    for who in args.who: print(f"{who:<10}{mean(who, 'frozen'):>14.0f}{mean(who, 'total'):>10.0f}{mean(who, 'validation'):>12.3f}{mean(who, 'test'):>8.3f}")
-    print(f"stage one {result['frozen_ratio']:.1f} times faster, all {result['total_ratio']:.1f} times, over {len(rows)} seeds")
+    for who in args.who:
+        print(
+            f"{who:<10}{mean(who, 'frozen'):>14.0f}{mean(who, 'total'):>10.0f}{mean(who, 'validation'):>12.3f}{mean(who, 'test'):>8.3f}"
+        )
+    print(
+        f"stage one {result['frozen_ratio']:.1f} times faster, all {result['total_ratio']:.1f} times, over {len(rows)} seeds"
+    )
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

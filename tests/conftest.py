@@ -1,4 +1,5 @@
 "What the tests share: the command line as a process of its own, a project of drawn birds, and quiet threads."
+
 import json
 import multiprocessing
 import os
@@ -13,41 +14,71 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CLI = [sys.executable, '-c', 'import sys; from birdsort.cli import main; sys.exit(main())']
-signal.signal(signal.SIGINT, signal.default_int_handler) # In the background of a shell Ctrl-C is turned off, and so it would be for what the tests start
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # In the background of a shell Ctrl-C is turned off, and so it would be for what the tests start
 os.environ['OMP_NUM_THREADS'] = '1'
 ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 # Loading torch takes longer than most tests: one process loads it, and others are forked from it, each for one call.
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(['onnxscript', 'torch.onnx._internal.exporter._compat', *(f'birdsort.{m}' for m in 'cli scrape clean train evaluate compare evaluation.cross_validation report export predict'.split())])
+SERVER.set_forkserver_preload(
+    [
+        'onnxscript',
+        'torch.onnx._internal.exporter._compat',
+        *(
+            f'birdsort.{m}'
+            for m in [
+                'cli',
+                'scrape',
+                'clean',
+                'train',
+                'evaluate',
+                'compare',
+                'evaluation.cross_validation',
+                'report',
+                'export',
+                'predict',
+            ]
+        ),
+    ]
+)
 
 
 def alone(func, args, cwd, environ, said):
     os.chdir(cwd)
     os.environ.clear(), os.environ.update(environ)
-    for fd,file in zip((1, 2), said): os.dup2(os.open(file, os.O_WRONLY), fd)
+    for fd, file in zip((1, 2), said):
+        os.dup2(os.open(file, os.O_WRONLY), fd)
     sys.exit(func(*args))
 
 
 def forked(func, *args, cwd=None, timeout=300):
     "Call a function of a test module in a process of its own -> the finished process; its exit code is what the function returns."
     with tempfile.TemporaryDirectory() as folder:
-        for f in (said := [Path(folder)/'out', Path(folder)/'err']): f.touch()
+        for f in (said := [Path(folder) / 'out', Path(folder) / 'err']):
+            f.touch()
         process = SERVER.Process(target=alone, args=(func, args, cwd or os.getcwd(), dict(os.environ), said))
         process.start(), process.join(timeout)
-        if process.exitcode is None: process.kill(), process.join(); raise subprocess.TimeoutExpired(args, timeout, *(f.read_text() for f in said))
+        if process.exitcode is None:
+            process.kill(), process.join()
+            raise subprocess.TimeoutExpired(args, timeout, *(f.read_text() for f in said))
         return subprocess.CompletedProcess(args, process.exitcode, *(f.read_text(errors='replace') for f in said))
 
 
 def verb(argv):
     from birdsort.cli import main
+
     return main(argv)
 
 
 def started(argv, said):
     "A verb in a process and a session of its own, as from a terminal, that writes into two files -> the process, under way."
-    for f in said: f.write_text('')
-    process = SERVER.Process(target=alone, args=(own_session, (list(map(str, argv)),), os.getcwd(), dict(os.environ), said))
+    for f in said:
+        f.write_text('')
+    process = SERVER.Process(
+        target=alone, args=(own_session, (list(map(str, argv)),), os.getcwd(), dict(os.environ), said)
+    )
     process.start()
     return process
 
@@ -60,7 +91,8 @@ def own_session(argv):
 def birdsort(*args, cwd=None, env=None, timeout=300):
     "Run a verb in a process of its own, a wholly new one where the environment is another -> the finished process."
     argv = list(map(str, args))
-    if env is None: return forked(verb, argv, cwd=cwd, timeout=timeout)
+    if env is None:
+        return forked(verb, argv, cwd=cwd, timeout=timeout)
     return subprocess.run([*CLI, *argv], capture_output=True, text=True, cwd=cwd, env=ENV | env, timeout=timeout)
 
 
@@ -88,21 +120,23 @@ def files(folder):
 
 def until(ask, seconds=60):
     "Wait for a true answer."
-    end = time.monotonic()+seconds
+    end = time.monotonic() + seconds
     while not (answer := ask()):
         assert time.monotonic() < end, 'waited in vain'
-        time.sleep(.2)
+        time.sleep(0.2)
     return answer
 
 
 @pytest.fixture
 def short():
     "A temporary folder whose path leaves Chromium room for a socket, wherever the tests run."
-    with tempfile.TemporaryDirectory(prefix='b-', dir='/tmp') as folder: yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix='b-', dir='/tmp') as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
 def birds(tmp_path):
     "A project of three labels with twenty drawn birds each."
     from birdsort.aviary.sample_project import lesson_project
-    return lesson_project(20, tmp_path/'birds')
+
+    return lesson_project(20, tmp_path / 'birds')

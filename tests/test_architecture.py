@@ -1,4 +1,5 @@
 "The laws of the house: who may import whom, and that what is committed was made from what is written."
+
 import ast
 import json
 import re
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT
 
 # Who may import whom: a module imports from the levels before its own and, inside its package, from notebooks with a
@@ -28,11 +30,35 @@ LEVELS = [
     'cli',
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
-PACKAGES = {'core', 'aviary', 'sources', 'cleaning', 'datasets', 'training', 'evaluation', 'deploy', 'recipes',
-            'commands'}
-STAGES = {'scrape', 'clean', 'split', 'data', 'train', 'evaluate', 'compare', 'report', 'export', 'predict', 'serve',
-          'pipeline', 'study', 'cli'}
-NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
+PACKAGES = {
+    'core',
+    'aviary',
+    'sources',
+    'cleaning',
+    'datasets',
+    'training',
+    'evaluation',
+    'deploy',
+    'recipes',
+    'commands',
+}
+STAGES = {
+    'scrape',
+    'clean',
+    'split',
+    'data',
+    'train',
+    'evaluate',
+    'compare',
+    'report',
+    'export',
+    'predict',
+    'serve',
+    'pipeline',
+    'study',
+    'cli',
+}
+NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 
 
 def cells(notebook):
@@ -48,42 +74,48 @@ def exports(notebook):
 
 
 MADE_FROM = {module: n for n in NOTEBOOKS if (module := exports(n))}
-MODULES = {'.'.join(f.relative_to(ROOT/'birdsort').with_suffix('').parts): f
-           for f in (ROOT/'birdsort').rglob('*.py') if f.name not in ('__init__.py', '_modidx.py')}
+MODULES = {
+    '.'.join(f.relative_to(ROOT / 'birdsort').with_suffix('').parts): f
+    for f in (ROOT / 'birdsort').rglob('*.py')
+    if f.name not in ('__init__.py', '_modidx.py')
+}
 
 
 def test_stages_in_front_and_packages_behind():
-    names = {re.sub(r'^\d+_', '', n.stem) for n in (ROOT/'nbs').glob('*.ipynb')}
+    names = {re.sub(r'^\d+_', '', n.stem) for n in (ROOT / 'nbs').glob('*.ipynb')}
     assert names == STAGES | {'index'}
-    assert {d.name for d in (ROOT/'nbs').iterdir() if any(d.glob('*.ipynb'))} == PACKAGES | {'studies'}
+    assert {d.name for d in (ROOT / 'nbs').iterdir() if any(d.glob('*.ipynb'))} == PACKAGES | {'studies'}
 
 
 def test_every_module_has_a_notebook_of_its_name():
     assert set(MODULES) == set(MADE_FROM)
     for module, notebook in MADE_FROM.items():
-        path = notebook.relative_to(ROOT/'nbs').with_suffix('')
+        path = notebook.relative_to(ROOT / 'nbs').with_suffix('')
         assert module == '.'.join(re.sub(r'^\d+_', '', part) for part in path.parts)
 
 
 def test_at_most_nine_notebooks_in_a_folder():
-    folders = {n.parent for n in NOTEBOOKS if n.parent != ROOT/'nbs'}
+    folders = {n.parent for n in NOTEBOOKS if n.parent != ROOT / 'nbs'}
     assert len(folders) > 10
     assert {d.name: len(list(d.glob('*.ipynb'))) for d in folders if len(list(d.glob('*.ipynb'))) > 9} == {}
 
 
 def named(node, home):
     "What an import statement names, as (module, name) pairs of dotted texts; `home` is the package it stands in."
-    if isinstance(node, ast.Import): return [(a.name, '') for a in node.names]
-    base = home[:len(home)+1-node.level] if node.level else []
+    if isinstance(node, ast.Import):
+        return [(a.name, '') for a in node.names]
+    base = home[: len(home) + 1 - node.level] if node.level else []
     return [('.'.join([*base, *filter(None, [node.module])]), a.name) for a in node.names]
 
 
 def called_imports(tree):
     "Calls that import by a string: (line, the string, or None where it is put together at run time)."
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call): continue
+        if not isinstance(node, ast.Call):
+            continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
-        if name not in ('import_module', '__import__', 'run_module', 'find_loader'): continue
+        if name not in ('import_module', '__import__', 'run_module', 'find_loader'):
+            continue
         first = node.args[0] if node.args else None
         yield node.lineno, first.value if isinstance(first, ast.Constant) else None
 
@@ -95,13 +127,14 @@ def imported(source, module, modules):
     pairs += [(text, '') for _, text in called_imports(tree) if text]
     for base, name in pairs:
         candidates = (f'{base}.{name}'.removeprefix('birdsort.'), base.removeprefix('birdsort.'))
-        if base.split('.')[0] == 'birdsort': yield from [c for c in candidates if c in modules][:1]
+        if base.split('.')[0] == 'birdsort':
+            yield from [c for c in candidates if c in modules][:1]
 
 
 def place(module):
     "Where a module stands: its level, its package, and the numbers of its notebook inside the package."
     top, *rest = module.split('.')
-    path = MADE_FROM[module].relative_to(ROOT/'nbs').parts if module in MADE_FROM else ()
+    path = MADE_FROM[module].relative_to(ROOT / 'nbs').parts if module in MADE_FROM else ()
     return LEVEL[top], top if rest else None, path[1:]
 
 
@@ -109,7 +142,8 @@ def forbidden(module, other):
     "May this module not import that one?"
     (level, package, path), (other_level, other_package, other_path) = place(module), place(other)
     if package and package == other_package:
-        if package == 'recipes' and len(path) != len(other_path): return len(path) < len(other_path)
+        if package == 'recipes' and len(path) != len(other_path):
+            return len(path) < len(other_path)
         return path[:-1] != other_path[:-1] or path <= other_path
     return other_level >= level
 
@@ -118,9 +152,11 @@ def broken(sources):
     "Every import that breaks the list, and every import by a string that is put together at run time."
     for module, source in sources.items():
         for other in imported(source, module, sources):
-            if module != other and forbidden(module, other): yield f'{module} -> {other}'
+            if module != other and forbidden(module, other):
+                yield f'{module} -> {other}'
         for line, text in called_imports(ast.parse(source)):
-            if text is None: yield f'{module}:{line} imports a name that is put together at run time'
+            if text is None:
+                yield f'{module}:{line} imports a name that is put together at run time'
 
 
 SOURCES = {module: file.read_text() for module, file in MODULES.items()}
@@ -131,16 +167,19 @@ def test_arrows_point_one_way():
     assert list(broken(SOURCES)) == []
 
 
-@pytest.mark.parametrize('module, planted', [
-    ('core.project', 'from birdsort.scrape import scrape'),
-    ('core.project', 'def f():\n    from .scaffold import new_project'),
-    ('core.settings', 'from ..cleaning import issues'),
-    ('cleaning.issues', 'from birdsort.sources.http import Web'),
-    ('training.runs', 'import birdsort.recipes.bow.recipe'),
-    ('training.runs', "from importlib import import_module\nimport_module('birdsort.recipes.bow.recipe')"),
-    ('training.runs', "__import__('birdsort.recipes.sweep')"),
-    ('training.runs', "import importlib\nname = 'bow'\nimportlib.import_module(f'birdsort.recipes.{name}')"),
-])
+@pytest.mark.parametrize(
+    'module, planted',
+    [
+        ('core.project', 'from birdsort.scrape import scrape'),
+        ('core.project', 'def f():\n    from .scaffold import new_project'),
+        ('core.settings', 'from ..cleaning import issues'),
+        ('cleaning.issues', 'from birdsort.sources.http import Web'),
+        ('training.runs', 'import birdsort.recipes.bow.recipe'),
+        ('training.runs', "from importlib import import_module\nimport_module('birdsort.recipes.bow.recipe')"),
+        ('training.runs', "__import__('birdsort.recipes.sweep')"),
+        ('training.runs', "import importlib\nname = 'bow'\nimportlib.import_module(f'birdsort.recipes.{name}')"),
+    ],
+)
 def test_a_planted_import_is_found(module, planted):
     assert len(list(broken(SOURCES | {module: f'{SOURCES[module]}\n{planted}\n'}))) == 1
 
@@ -155,32 +194,34 @@ def test_no_private_name_is_used_by_another_module():
 
 
 def test_modules_are_exported_from_the_notebooks(tmp_path):
-    copy = tmp_path/'birdsort'
+    copy = tmp_path / 'birdsort'
     left_out = ('.venv*', 'node_modules', 'data', '.git', '*.egg-info', '__pycache__')
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left_out))
-    for f in (copy/'birdsort').rglob('*.py'):
-        if f.name != '__init__.py': f.unlink()
-    subprocess.run([Path(sys.executable).parent/'nbdev_export'], cwd=copy, check=True, capture_output=True)
-    made, here = ({str(f.relative_to(r)): f.read_text() for f in (r/'birdsort').rglob('*.py')} for r in (copy, ROOT))
+    for f in (copy / 'birdsort').rglob('*.py'):
+        if f.name != '__init__.py':
+            f.unlink()
+    subprocess.run([Path(sys.executable).parent / 'nbdev_export'], cwd=copy, check=True, capture_output=True)
+    made, here = ({str(f.relative_to(r)): f.read_text() for f in (r / 'birdsort').rglob('*.py')} for r in (copy, ROOT))
     assert made.keys() == here.keys()
     assert [n for n in made if made[n] != here[n]] == [], 'run nbdev_export'
 
 
 def test_notebooks_are_clean_and_small(tmp_path):
-    copy = tmp_path/'nbs'
-    shutil.copytree(ROOT/'nbs', copy)
-    clean = [Path(sys.executable).parent/'nbdev_clean', '--fname', copy]
+    copy = tmp_path / 'nbs'
+    shutil.copytree(ROOT / 'nbs', copy)
+    clean = [Path(sys.executable).parent / 'nbdev_clean', '--fname', copy]
     subprocess.run(clean, check=True, capture_output=True, cwd=ROOT)
     for n in NOTEBOOKS:
         assert n.stat().st_size <= 200_000, f'{n.name} is heavy'
-        cleaned = json.loads((copy/n.relative_to(ROOT/'nbs')).read_text())
+        cleaned = json.loads((copy / n.relative_to(ROOT / 'nbs')).read_text())
         assert cleaned == json.loads(n.read_text()), f'run nbdev_clean on {n.name}'
 
 
 def test_readme_is_written_from_index():
-    sys.path.insert(0, str(ROOT/'.ci'))
+    sys.path.insert(0, str(ROOT / '.ci'))
     from readme import readme
-    assert readme(ROOT/'nbs/index.ipynb') == (ROOT/'README.md').read_text(), 'run make readme'
+
+    assert readme(ROOT / 'nbs/index.ipynb') == (ROOT / 'README.md').read_text(), 'run make readme'
 
 
 @pytest.mark.parametrize('module', sorted(MODULES))

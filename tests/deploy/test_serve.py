@@ -1,4 +1,5 @@
 "The served page in a real browser, many clients at once, and what must not come in."
+
 import io
 import os
 import pickle
@@ -15,14 +16,15 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from conftest import CLI, ENV, as_json, birdsort, one_line
-from helpers.hostile import bomb
 from selenium.webdriver.common.by import By
 
 from birdsort.aviary.pencil import draw_bird
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.predict import NONE, Predictor
 from birdsort.sources.browser import browser
+from conftest import CLI, ENV, as_json, birdsort, one_line
+from helpers.hostile import bomb
+
 
 def jpeg(species, seed):
     out = io.BytesIO()
@@ -33,8 +35,9 @@ def jpeg(species, seed):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     "A project with an exported model."
-    project = lesson_project(12, tmp_path_factory.mktemp('serve')/'birds')
-    for verb in (['split'], ['train'], ['export', '--formats', 'onnx,safetensors']): as_json(*verb, '--project', project.path)
+    project = lesson_project(12, tmp_path_factory.mktemp('serve') / 'birds')
+    for verb in (['split'], ['train'], ['export', '--formats', 'onnx,safetensors']):
+        as_json(*verb, '--project', project.path)
     return project
 
 
@@ -42,63 +45,103 @@ def trained(tmp_path_factory):
 def served(*args, temporary):
     "`birdsort serve` in a process of its own -> (its address, the process); ended as by Ctrl-C."
     temporary.mkdir(exist_ok=True)
-    log = temporary/'log'
-    process = subprocess.Popen([*CLI, 'serve', *map(str, args)], stdout=subprocess.DEVNULL, stderr=log.open('w'), env=ENV | {'TMPDIR': str(temporary)})
+    log = temporary / 'log'
+    process = subprocess.Popen(
+        [*CLI, 'serve', *map(str, args)],
+        stdout=subprocess.DEVNULL,
+        stderr=log.open('w'),
+        env=ENV | {'TMPDIR': str(temporary)},
+    )
     try:
-        while not (m := re.search(r'http://\S+:\d+', log.read_text())): assert process.poll() is None, log.read_text(); time.sleep(.05)
+        while not (m := re.search(r'http://\S+:\d+', log.read_text())):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
         yield m[0], process
     finally:
         process.send_signal(signal.SIGINT)
-        try: process.wait(20)
-        except subprocess.TimeoutExpired: process.kill(); raise
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert process.returncode == 0 and 'birdsort/' not in log.read_text(), log.read_text()
     assert not [*temporary.glob('birdsort-*'), *temporary.glob('gradio*')], 'something is left behind'
 
 
 @pytest.fixture(scope='module')
 def server(trained, tmp_path_factory):
-    with served('--project', trained.path, '--threshold', 0, temporary=tmp_path_factory.mktemp('tmp')) as (address, process): yield address, process
+    with served('--project', trained.path, '--threshold', 0, temporary=tmp_path_factory.mktemp('tmp')) as (
+        address,
+        process,
+    ):
+        yield address, process
 
 
 @pytest.fixture(scope='module')
 def birds(trained):
     "New birds of every label that the model knows by sight: [(label, JPEG)]."
     ask, labels = Predictor(trained), {'cacatua': 'cockatoo', 'garza': 'grey heron', 'buitre': 'griffon vulture'}
-    found = [next(((l, data) for i in range(900, 960) if ask(data := jpeg(species, i))['label'] == l), None) for l,species in labels.items()]
+    found = [
+        next(((l, data) for i in range(900, 960) if ask(data := jpeg(species, i))['label'] == l), None)
+        for l, species in labels.items()
+    ]
     assert all(found), 'the model knows nothing'
     return found
 
 
 class Page:
     "What a person does on the page, and what stands on it."
+
     def __init__(self, driver, address, width):
         self.driver = driver
-        driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 500))
+        driver.execute_cdp_cmd(
+            'Emulation.setDeviceMetricsOverride', dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
+        )
         driver.get_log('browser')
         driver.get(address)
         self.until(lambda: self.all('.bs-drop'))
-    def all(self, css): return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def all(self, css):
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
     def until(self, ask, seconds=30):
-        end = time.monotonic()+seconds
-        while not (answer := ask()): assert time.monotonic() < end, self.driver.find_element(By.TAG_NAME, 'body').text; time.sleep(.05)
+        end = time.monotonic() + seconds
+        while not (answer := ask()):
+            assert time.monotonic() < end, self.driver.find_element(By.TAG_NAME, 'body').text
+            time.sleep(0.05)
         return answer
-    def cards(self, n): # Texts of n cards, with their heat maps
+
+    def cards(self, n):  # Texts of n cards, with their heat maps
         self.until(lambda: len(self.all('.bs-card')) == n and not self.all('.bs-soon'))
         return self.texts('.bs-card')
-    def texts(self, css): return self.driver.execute_script('return [...document.querySelectorAll(arguments[0])].map(e => e.innerText)', css)
-    def headings(self): return self.texts('.bs-card h3')
-    def drop(self, *files): # As the browser tells a page of a drop: (name, bytes)
-        self.driver.execute_script("""const carried = new DataTransfer();
+
+    def texts(self, css):
+        return self.driver.execute_script(
+            'return [...document.querySelectorAll(arguments[0])].map(e => e.innerText)', css
+        )
+
+    def headings(self):
+        return self.texts('.bs-card h3')
+
+    def drop(self, *files):  # As the browser tells a page of a drop: (name, bytes)
+        self.driver.execute_script(
+            """const carried = new DataTransfer();
             for (const [name, data] of arguments[0]) carried.items.add(new File([new Uint8Array(data)], name));
-            document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}))""", [[n, list(d)] for n,d in files])
-    def shot(self, name): # Looked at by hand: BIRDSORT_SHOTS=folder
-        if folder := os.environ.get('BIRDSORT_SHOTS'): self.driver.save_screenshot(f'{folder}/{name}.png')
+            document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}))""",
+            [[n, list(d)] for n, d in files],
+        )
+
+    def shot(self, name):  # Looked at by hand: BIRDSORT_SHOTS=folder
+        if folder := os.environ.get('BIRDSORT_SHOTS'):
+            self.driver.save_screenshot(f'{folder}/{name}.png')
 
 
 @pytest.mark.parametrize('width', [1280, 375])
 def test_the_page(server, birds, tmp_path, width):
     files = []
-    for label,data in birds: files.append(tmp_path/f'one {label}.jpg'); files[-1].write_bytes(data)
+    for label, data in birds:
+        files.append(tmp_path / f'one {label}.jpg')
+        files[-1].write_bytes(data)
     with browser() as driver:
         page = Page(driver, server[0], width)
         assert len(page.all('[data-sample]')) == 3
@@ -109,11 +152,13 @@ def test_the_page(server, birds, tmp_path, width):
         page.shot(f'one_{width}')
         page.all('.bs-drop input')[0].send_keys('\n'.join(map(str, files)))
         page.cards(3)
-        assert page.headings() == [l for l,_ in birds]
+        assert page.headings() == [l for l, _ in birds]
         page.shot(f'three_{width}')
         page.all('[data-sample]')[1].click()
         assert 'example of' in page.cards(1)[0]
-        assert driver.execute_script('return document.documentElement.scrollWidth <= innerWidth'), 'the page is wider than the window'
+        assert driver.execute_script('return document.documentElement.scrollWidth <= innerWidth'), (
+            'the page is wider than the window'
+        )
         asked = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
         assert len(asked) > 10 and [a for a in asked if not a.startswith((server[0], 'data:'))] == []
         assert driver.get_log('browser') == []
@@ -132,23 +177,35 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
         assert page.headings() == ['No answer', label, 'No answer', label]
         assert 'not an image' in said[0] and 'too many pixels' in said[2] and name in said[3] and '/' not in said[0]
         page.shot('bad_375')
-        for files in (('first.jpg', birds[0][1]),), (('second.jpg', birds[2][1]), ('third.txt', b'no')): page.drop(*files) # The last one wins, whole
+        for files in (('first.jpg', birds[0][1]),), (('second.jpg', birds[2][1]), ('third.txt', b'no')):
+            page.drop(*files)  # The last one wins, whole
         page.until(lambda: page.headings() == [birds[2][0], 'No answer'] and not page.all('.bs-soon'))
         time.sleep(1)
         assert page.headings() == [birds[2][0], 'No answer']
-        driver.execute_script("const carried = new DataTransfer(); carried.items.add(new File([new Uint8Array(50_000_000)], 'big.jpg')); document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}))")
+        driver.execute_script(
+            "const carried = new DataTransfer(); carried.items.add(new File([new Uint8Array(50_000_000)], 'big.jpg')); document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}))"
+        )
         assert 'big.jpg: larger than 20 MB' in page.cards(1)[0]
 
 
 def test_in_doubt_it_is_none_of_these(trained, birds, tmp_path):
-    (bare := tmp_path/'bare').mkdir() # No weights that PyTorch could open, and so no heat map
-    for name in ('model.onnx', 'config.json'): shutil.copy(trained.export/name, bare)
-    with served('--model', bare, '--threshold', .9999, temporary=tmp_path/'tmp') as (address, _), browser() as driver:
+    (bare := tmp_path / 'bare').mkdir()  # No weights that PyTorch could open, and so no heat map
+    for name in ('model.onnx', 'config.json'):
+        shutil.copy(trained.export / name, bare)
+    with (
+        served('--model', bare, '--threshold', 0.9999, temporary=tmp_path / 'tmp') as (address, _),
+        browser() as driver,
+    ):
         page = Page(driver, address, 1280)
         assert not page.all('[data-sample]'), 'an export has no examples'
         page.drop(('a.jpg', birds[0][1]))
-        said, = page.cards(1)
-        assert page.headings() == [NONE] and birds[0][0] in said and 'Not sure enough' in said and len(page.all('.bs-pair img')) == 1
+        (said,) = page.cards(1)
+        assert (
+            page.headings() == [NONE]
+            and birds[0][0] in said
+            and 'Not sure enough' in said
+            and len(page.all('.bs-pair img')) == 1
+        )
         page.shot('doubt_1280')
         page.all('button[role=tab]')[1].click()
         page.until(lambda: 'without a card' in driver.find_element(By.TAG_NAME, 'body').text)
@@ -156,36 +213,51 @@ def test_in_doubt_it_is_none_of_these(trained, birds, tmp_path):
 
 def test_many_at_once(server, birds):
     address, process = server
+
     def ask(i):
         label, data = birds[i % 3]
         answer = requests.post(f'{address}/predict', files={'photo': (f'{i}.jpg', data)}, timeout=60)
         return answer.status_code == 200 and answer.json()['predictions'][0]['label'] == label
-    memory = lambda: psutil.Process(process.pid).memory_info().rss/1e6
+
+    def memory():
+        return psutil.Process(process.pid).memory_info().rss / 1e6
+
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(ask, range(40)))
         before, start = memory(), time.monotonic()
         assert all(pool.map(ask, range(200)))
-    print(f'200 in {time.monotonic()-start:.1f} s, {before:.0f} MB before, {memory():.0f} after')
-    assert memory()-before < 60
+    print(f'200 in {time.monotonic() - start:.1f} s, {before:.0f} MB before, {memory():.0f} after')
+    assert memory() - before < 60
     health = requests.get(f'{address}/health', timeout=10).json()
-    assert (health['status'], health['waiting'], sorted(health['labels']), health['run']) == ('ok', 0, ['buitre', 'cacatua', 'garza'], '001_resnet18')
+    assert (health['status'], health['waiting'], sorted(health['labels']), health['run']) == (
+        'ok',
+        0,
+        ['buitre', 'cacatua', 'garza'],
+        '001_resnet18',
+    )
 
 
-def chunks(n): # A body that does not say how long it is
+def chunks(n):  # A body that does not say how long it is
     yield b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.jpg"\r\n\r\n'
-    for _ in range(n): yield b'\0'*1_000_000
+    for _ in range(n):
+        yield b'\0' * 1_000_000
 
 
 @pytest.mark.parametrize('where', ['/predict', '/photo'])
 def test_refusals(server, birds, where):
     address, process = server
+
     def post(**kw):
-        answer = requests.post(address+where, timeout=30, **kw)
+        answer = requests.post(address + where, timeout=30, **kw)
         return answer.status_code, answer.json()['error']
+
     before = psutil.Process(process.pid).memory_info().rss
-    assert post(files={'a': ('a.jpg', b'\0'*50_000_000)}) == (413, 'larger than 20 MB')
-    assert post(data=chunks(50), headers={'Content-Type': 'multipart/form-data; boundary=x'}) == (413, 'larger than 20 MB')
-    assert psutil.Process(process.pid).memory_info().rss-before < 20e6
+    assert post(files={'a': ('a.jpg', b'\0' * 50_000_000)}) == (413, 'larger than 20 MB')
+    assert post(data=chunks(50), headers={'Content-Type': 'multipart/form-data; boundary=x'}) == (
+        413,
+        'larger than 20 MB',
+    )
+    assert psutil.Process(process.pid).memory_info().rss - before < 20e6
     status, why = post(files={'a': ('bomb.png', bomb())})
     assert status == 422 and 'too many pixels' in why
     status, why = post(files={'a': ('notes.txt', b'hello')})
@@ -193,13 +265,19 @@ def test_refusals(server, birds, where):
     for name in ('../../etc/passwd', '..\\a.jpg', '/etc/passwd', '..'):
         status, why = post(files={'a': (name, birds[0][1])})
         assert status == 400 and 'a path in the file name' in why
-    assert post(data={'a': 'b'})[0] == 400 and post(data=b'x', headers={'Content-Type': 'multipart/form-data'})[0] == 400
-    assert requests.get(address+'/predict', timeout=10).json() == {'error': 'GET is not for /predict'}
-    assert requests.get(address+'/health', timeout=10).json()['status'] == 'ok'
+    assert (
+        post(data={'a': 'b'})[0] == 400 and post(data=b'x', headers={'Content-Type': 'multipart/form-data'})[0] == 400
+    )
+    assert requests.get(address + '/predict', timeout=10).json() == {'error': 'GET is not for /predict'}
+    assert requests.get(address + '/health', timeout=10).json()['status'] == 'ok'
 
 
 def test_good_ones_among_bad(server, birds):
-    rows = requests.post(f'{server[0]}/predict', files=[('a', ('a.jpg', birds[0][1])), ('b', ('b.txt', b'no')), ('c', ('c.jpg', birds[2][1]))], timeout=30).json()['predictions']
+    rows = requests.post(
+        f'{server[0]}/predict',
+        files=[('a', ('a.jpg', birds[0][1])), ('b', ('b.txt', b'no')), ('c', ('c.jpg', birds[2][1]))],
+        timeout=30,
+    ).json()['predictions']
     assert [(r['file'], r['label']) for r in rows] == [('a.jpg', birds[0][0]), ('b.txt', None), ('c.jpg', birds[2][0])]
     assert rows[1]['error'] == 'not an image' and list(rows[0]['best'])[0] == birds[0][0]
 
@@ -208,40 +286,86 @@ def test_whoever_comes_too_many_comes_again(server):
     host, port = server[0].removeprefix('http://').split(':')
     slow = []
     try:
-        for _ in range(64): # Half a request each
+        for _ in range(64):  # Half a request each
             slow.append(socket.create_connection((host, int(port))))
-            slow[-1].sendall(f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'.encode())
-        deadline = time.monotonic()+10
-        while requests.get(f'{server[0]}/health', timeout=10).json()['waiting'] < 64: assert time.monotonic() < deadline; time.sleep(.1)
+            slow[-1].sendall(
+                f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'.encode()
+            )
+        deadline = time.monotonic() + 10
+        while requests.get(f'{server[0]}/health', timeout=10).json()['waiting'] < 64:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         answer = requests.post(f'{server[0]}/predict', files={'a': b'x'}, timeout=10)
-        assert answer.status_code == 503 and int(answer.headers['retry-after']) > 0 and 'try again' in answer.json()['error']
+        assert (
+            answer.status_code == 503
+            and int(answer.headers['retry-after']) > 0
+            and 'try again' in answer.json()['error']
+        )
     finally:
-        for s in slow: s.close()
-    deadline = time.monotonic()+10
-    while requests.get(f'{server[0]}/health', timeout=10).json()['waiting']: assert time.monotonic() < deadline; time.sleep(.1)
+        for s in slow:
+            s.close()
+    deadline = time.monotonic() + 10
+    while requests.get(f'{server[0]}/health', timeout=10).json()['waiting']:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
-def raw(address, path, **headers): # As it is, nothing tidied up on the way
+def raw(address, path, **headers):  # As it is, nothing tidied up on the way
     host, port = address.removeprefix('http://').split(':')
     with socket.create_connection((host, int(port)), timeout=10) as s:
-        s.sendall(f'GET {path} HTTP/1.1\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k,v in (dict(Host=f"{host}:{port}") | headers).items())}Connection: close\r\n\r\n'.encode())
+        s.sendall(
+            f'GET {path} HTTP/1.1\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k, v in (dict(Host=f"{host}:{port}") | headers).items())}Connection: close\r\n\r\n'.encode()
+        )
         answer = b''.join(iter(lambda: s.recv(65536), b''))
     return int(answer.split()[1]), answer
 
 
 def test_nothing_can_be_read(server, trained, tmp_path):
     address, _ = server
-    secret = tmp_path/'secret.txt'
+    secret = tmp_path / 'secret.txt'
     secret.write_text('the secret')
-    for path in (f'/gradio_api/file={secret}', f'/file={secret}', f'/gradio_api/file/{secret}', '/gradio_api/file=/etc/passwd', '/gradio_api/file=https://127.0.0.1/', '/gradio_api/proxy=https://example.org/', f'/static/../../../../..{secret}',
-                 f'/assets/..%2f..%2f..%2f..%2f..{secret}', f'/assets/%2e%2e/%2e%2e{secret}', f'/static//{secret}', f'/gradio_api/deep_link?session_hash=../..{secret}', '/gradio_api/run/predict', '/gradio_api/info', '/monitoring', '/gradio_api/vibe-code', '/docs', '/openapi.json'):
+    for path in (
+        f'/gradio_api/file={secret}',
+        f'/file={secret}',
+        f'/gradio_api/file/{secret}',
+        '/gradio_api/file=/etc/passwd',
+        '/gradio_api/file=https://127.0.0.1/',
+        '/gradio_api/proxy=https://example.org/',
+        f'/static/../../../../..{secret}',
+        f'/assets/..%2f..%2f..%2f..%2f..{secret}',
+        f'/assets/%2e%2e/%2e%2e{secret}',
+        f'/static//{secret}',
+        f'/gradio_api/deep_link?session_hash=../..{secret}',
+        '/gradio_api/run/predict',
+        '/gradio_api/info',
+        '/monitoring',
+        '/gradio_api/vibe-code',
+        '/docs',
+        '/openapi.json',
+    ):
         status, answer = raw(address, path)
         assert status in (403, 404) and b'the secret' not in answer and b'root:' not in answer, (path, answer)
-    for path in ('upload', 'run/answers', 'call/answers', 'component_server', 'process_recording', 'vibe-edit'): assert requests.post(f'{address}/gradio_api/{path}', files={'files': ('a.txt', b'x')}, timeout=10).status_code == 404
+    for path in ('upload', 'run/answers', 'call/answers', 'component_server', 'process_recording', 'vibe-edit'):
+        assert (
+            requests.post(f'{address}/gradio_api/{path}', files={'files': ('a.txt', b'x')}, timeout=10).status_code
+            == 404
+        )
     file = dict(path=str(secret), name='a.jpg', photo=str(secret), meta={'_type': 'gradio.FileData'})
-    for sent in (dict(data=[[file]]), dict(data=[], event_data=dict(photos=[file])), dict(data=[], event_data=dict(photos=[dict(name='x', photo='../secret.txt')])), dict(data=[], event_data=7), dict(data=[], event_data=dict(photos=[dict(sample=99), 5, None]))):
-        joined = requests.post(f'{address}/gradio_api/queue/join', json=dict(session_hash='s', fn_index=0, **sent), timeout=10)
-        said = requests.get(f'{address}/gradio_api/queue/data?session_hash=s', timeout=30).text if joined.ok else joined.text
+    for sent in (
+        dict(data=[[file]]),
+        dict(data=[], event_data=dict(photos=[file])),
+        dict(data=[], event_data=dict(photos=[dict(name='x', photo='../secret.txt')])),
+        dict(data=[], event_data=7),
+        dict(data=[], event_data=dict(photos=[dict(sample=99), 5, None])),
+    ):
+        joined = requests.post(
+            f'{address}/gradio_api/queue/join', json=dict(session_hash='s', fn_index=0, **sent), timeout=10
+        )
+        said = (
+            requests.get(f'{address}/gradio_api/queue/data?session_hash=s', timeout=30).text
+            if joined.ok
+            else joined.text
+        )
         assert 'the secret' not in said and 'Traceback' not in said
     assert secret.is_file()
 
@@ -257,7 +381,10 @@ def test_foreign_pages(server, birds):
         assert answer.status_code == 403 and 'foreign page' in answer.json()['error']
     answer = requests.get(address, headers={'Origin': address}, timeout=10)
     assert answer.status_code == 200 and not [h for h in answer.headers if h.lower().startswith('access-control')]
-    assert "default-src 'self'" in answer.headers['content-security-policy'] and answer.headers['x-frame-options'] == 'DENY'
+    assert (
+        "default-src 'self'" in answer.headers['content-security-policy']
+        and answer.headers['x-frame-options'] == 'DENY'
+    )
 
 
 def test_a_port_that_is_taken(server, trained):
@@ -266,17 +393,20 @@ def test_a_port_that_is_taken(server, trained):
     one_line(birdsort('serve', '--project', trained.path, '--host', 'no.such.host.invalid'), 'no.such.host.invalid')
 
 
-class Makes: # A pickle that makes a file as it is opened
-    def __init__(self, file): self.file = file
-    def __reduce__(self): return Path.touch, (self.file,)
+class Makes:  # A pickle that makes a file as it is opened
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
 
 
 def test_a_pickle_is_not_opened(trained, tmp_path):
-    (export := tmp_path/'export').mkdir()
-    (export/'learner.pkl').write_bytes(pickle.dumps(Makes(made := tmp_path/'made')))
+    (export := tmp_path / 'export').mkdir()
+    (export / 'learner.pkl').write_bytes(pickle.dumps(Makes(made := tmp_path / 'made')))
     one_line(birdsort('serve', '--model', export), 'learner.pkl', '--trust-pickle')
-    (export/'config.json').write_bytes((trained.export/'config.json').read_bytes())
+    (export / 'config.json').write_bytes((trained.export / 'config.json').read_bytes())
     one_line(birdsort('serve', '--model', export), 'learner.pkl', '--trust-pickle')
     assert not made.exists()
-    pickle.loads((export/'learner.pkl').read_bytes())
+    pickle.loads((export / 'learner.pkl').read_bytes())
     assert made.exists(), 'the test would not notice'

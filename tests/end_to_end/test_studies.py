@@ -1,4 +1,5 @@
 "The studies: data of their shape by path, one clear line for another shape, the table at the end, and resuming."
+
 import csv
 import json
 import os
@@ -7,10 +8,10 @@ import subprocess
 
 import nbformat
 import pytest
-from conftest import CLI, ENV, ROOT, as_json, birdsort, one_line, until
 
 from birdsort.aviary.forgeries import draw_face, draw_road
 from birdsort.aviary.pencil import draw_bird
+from conftest import CLI, ENV, ROOT, as_json, birdsort, one_line, until
 
 STUDIES = ['birds', 'edited_scenes', 'faces', 'scenes', 'sports']
 COLUMNS = {'name', 'published', 'reproduced', 'improved', 'intervals'}
@@ -19,25 +20,31 @@ COLUMNS = {'name', 'published', 'reproduced', 'improved', 'intervals'}
 def drawn(folder, labels, n, draw=draw_bird):
     "A folder per label with n drawn images each."
     for k, label in enumerate(labels):
-        (folder/label).mkdir(parents=True)
-        for i in range(n): draw(label, i*len(labels)+k).save(folder/label/f'{i}.png')
+        (folder / label).mkdir(parents=True)
+        for i in range(n):
+            draw(label, i * len(labels) + k).save(folder / label / f'{i}.png')
     return folder
 
 
-def drawn_faces(folder): return drawn(folder, ['anna', 'otto'], 14, lambda label, i: draw_face(i, label == 'otto'))
+def drawn_faces(folder):
+    return drawn(folder, ['anna', 'otto'], 14, lambda label, i: draw_face(i, label == 'otto'))
 
 
 def three_splits(folder):
-    for split in ('train', 'valid', 'test'): drawn(folder/split, ['owl', 'parrot', 'cockatoo'], 4)
+    for split in ('train', 'valid', 'test'):
+        drawn(folder / split, ['owl', 'parrot', 'cockatoo'], 4)
     return folder
 
 
 def table_of_scenes(folder):
     "Thirty labelled photos with a CSV table, and six without a label."
-    for name in ('photos', 'to_judge'): (folder/name).mkdir(parents=True)
-    for i in range(36): draw_road(i, i % 2 > 0).save(folder/('to_judge' if i >= 30 else 'photos')/f'scene_{i}.png')
+    for name in ('photos', 'to_judge'):
+        (folder / name).mkdir(parents=True)
+    for i in range(36):
+        draw_road(i, i % 2 > 0).save(folder / ('to_judge' if i >= 30 else 'photos') / f'scene_{i}.png')
     rows = [(f'scene_{i}', 'editada' if i % 2 else 'real', 240) for i in range(30)]
-    with open(folder/'clases.csv', 'w', newline='') as f: csv.writer(f).writerows([('nombre', 'tipo', 'ancho'), *rows])
+    with open(folder / 'clases.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([('nombre', 'tipo', 'ancho'), *rows])
     return folder
 
 
@@ -48,54 +55,63 @@ def test_they_are_listed_each_with_its_question():
     assert 'edited_scenes' in birdsort('study').stdout
 
 
-@pytest.mark.parametrize('name, data, row', [
-    ('edited_scenes', table_of_scenes, 'B0, dropout 0.3, 512 pixels'),
-    ('faces', drawn_faces, 'two convolutions'),
-    ('sports', three_splits, 'frozen'),
-])
+@pytest.mark.parametrize(
+    'name, data, row',
+    [
+        ('edited_scenes', table_of_scenes, 'B0, dropout 0.3, 512 pixels'),
+        ('faces', drawn_faces, 'two convolutions'),
+        ('sports', three_splits, 'frozen'),
+    ],
+)
 def test_any_data_of_that_shape(tmp_path, name, data, row):
-    made = as_json('study', name, '--data', data(tmp_path/'data'), '--project', tmp_path/'study', timeout=600)
+    made = as_json('study', name, '--data', data(tmp_path / 'data'), '--project', tmp_path / 'study', timeout=600)
     assert all(set(r) == COLUMNS for r in made['table'])
     mine = next(r for r in made['table'] if r['name'] == row)
     low, high = mine['intervals']['reproduced']
     assert 0 <= mine['published'] <= 1
     assert 0 <= low <= mine['reproduced'] <= high <= 1
     nb = nbformat.read(made['notebook'], 4)
-    assert str(tmp_path/'data') in ''.join(c.source for c in nb.cells)
+    assert str(tmp_path / 'data') in ''.join(c.source for c in nb.cells)
     outputs = [o for c in nb.cells if c.cell_type == 'code' for o in c.outputs]
     assert not [o for o in outputs if o.output_type == 'error']
-    if name == 'edited_scenes': check_submission(tmp_path/'study'/'reports'/'submission.csv')
+    if name == 'edited_scenes':
+        check_submission(tmp_path / 'study' / 'reports' / 'submission.csv')
 
 
 def check_submission(file):
-    with open(file) as f: handed_in = list(csv.DictReader(f))
+    with open(file) as f:
+        handed_in = list(csv.DictReader(f))
     assert [r['file'] for r in handed_in] == [f'scene_{i}.png' for i in range(30, 36)]
     assert {r['label'] for r in handed_in} <= {'0', '1'}
 
 
 def test_another_shape_is_one_line(tmp_path):
-    two = drawn(tmp_path/'two', ['owl', 'parrot'], 2)
-    (tmp_path/'none').mkdir()
+    two = drawn(tmp_path / 'two', ['owl', 'parrot'], 2)
+    (tmp_path / 'none').mkdir()
     found = 'found the folders owl, parrot'
-    def study(name, *more, at='a'): return birdsort('study', name, *more, '--project', tmp_path/at)
+
+    def study(name, *more, at='a'):
+        return birdsort('study', name, *more, '--project', tmp_path / at)
+
     one_line(study('sports', '--data', two), 'train, valid (or val) and test', found)
     one_line(study('edited_scenes', '--data', two, at='b'), 'CSV file', found)
-    one_line(study('faces', '--data', tmp_path/'none', at='c'), 'a folder per label', 'nothing in it')
-    one_line(birdsort('study', 'faces', '--data', tmp_path/'nowhere'), 'nowhere', '--data')
+    one_line(study('faces', '--data', tmp_path / 'none', at='c'), 'a folder per label', 'nothing in it')
+    one_line(birdsort('study', 'faces', '--data', tmp_path / 'nowhere'), 'nowhere', '--data')
     one_line(birdsort('study', 'sport'), "unknown study 'sport'", 'sports')
     one_line(birdsort('study', 'birds', 'faces'), 'one study at a time')
 
 
 def test_stopped_and_run_again_it_resumes(tmp_path):
-    home = tmp_path/'study'
+    home = tmp_path / 'study'
     command = [*CLI, 'study', 'sports', '--project', str(home), '--json']
-    process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    process = subprocess.Popen(
+        command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     first, *_ = until(lambda: sorted(home.glob('models/0*/run.json')), seconds=300)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, '') and 'Traceback' not in err, err
-    assert (home/'notebooks'/'sports.ipynb').is_file(), 'what was done is kept'
+    assert (home / 'notebooks' / 'sports.ipynb').is_file(), 'what was done is kept'
     before = first.stat().st_mtime_ns
     made = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=600)
     assert made.returncode == 0, made.stderr
@@ -107,7 +123,7 @@ def test_stopped_and_run_again_it_resumes(tmp_path):
 
 @pytest.mark.parametrize('name', STUDIES)
 def test_what_is_committed_ends_with_its_table_and_shows_thumbnails_only(name):
-    nb = nbformat.read(ROOT/'nbs'/'studies'/f'{name}.ipynb', 4)
+    nb = nbformat.read(ROOT / 'nbs' / 'studies' / f'{name}.ipynb', 4)
     *_, last = (c for c in nb.cells if c.cell_type == 'code')
     assert 'study_table(' in last.source
     assert any('published' in str(o.get('data', {})) for o in last.outputs)

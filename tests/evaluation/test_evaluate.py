@@ -1,4 +1,5 @@
 "Numbers against scikit-learn and by hand, the test split untouched by choices, and the report in a real browser."
+
 import ast
 import json
 from dataclasses import replace
@@ -7,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, as_json, birdsort, one_line
 from PIL import Image
 from sklearn import metrics
 from timm.models.vision_transformer import VisionTransformer
@@ -28,53 +28,76 @@ from birdsort.sources.browser import browser
 from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.runs import load_run, open_run
+from conftest import ROOT, as_json, birdsort, one_line
+
 
 def planted(n=140, c=7, seed=0):
     "Predictions that are right about three times in four."
     rng = np.random.default_rng(seed)
     truth = np.arange(n) % c
-    p = rng.dirichlet(np.ones(c)*.5, n) + .6*np.eye(c)[truth]
-    return Predictions([f'{i}.jpg' for i in range(n)], (p/p.sum(1, keepdims=True)).astype('float32'), truth, [f'label {i}' for i in range(c)])
+    p = rng.dirichlet(np.ones(c) * 0.5, n) + 0.6 * np.eye(c)[truth]
+    return Predictions(
+        [f'{i}.jpg' for i in range(n)],
+        (p / p.sum(1, keepdims=True)).astype('float32'),
+        truth,
+        [f'label {i}' for i in range(c)],
+    )
 
 
 def test_every_number_is_scikit_learns_or_by_hand():
     a = planted()
     p, said, found = a.probs.astype('float64'), a.probs.argmax(1), score(a, times=100)
     p /= p.sum(1, keepdims=True)
-    expected = dict(loss=-np.log(p[np.arange(140), a.targets]).mean(), accuracy=(said == a.targets).mean(), top_3=np.mean([t in row for t,row in zip(a.targets, np.argsort(-p, 1)[:, :3])]),
-                    f1_macro=metrics.f1_score(a.targets, said, average='macro'), f1_weighted=metrics.f1_score(a.targets, said, average='weighted'), kappa=metrics.cohen_kappa_score(a.targets, said),
-                    roc_auc=np.mean([metrics.roc_auc_score(a.targets == i, p[:, i]) for i in range(7)]))
-    for k,v in expected.items(): assert found[k] == pytest.approx(v, abs=1e-6), k
-    bins = np.clip(np.ceil(a.confidence*15)-1, 0, 14)
-    by_hand = sum(abs(a.correct[bins == b].mean()-a.confidence[bins == b].mean())*(bins == b).mean() for b in np.unique(bins))
+    expected = dict(
+        loss=-np.log(p[np.arange(140), a.targets]).mean(),
+        accuracy=(said == a.targets).mean(),
+        top_3=np.mean([t in row for t, row in zip(a.targets, np.argsort(-p, 1)[:, :3])]),
+        f1_macro=metrics.f1_score(a.targets, said, average='macro'),
+        f1_weighted=metrics.f1_score(a.targets, said, average='weighted'),
+        kappa=metrics.cohen_kappa_score(a.targets, said),
+        roc_auc=np.mean([metrics.roc_auc_score(a.targets == i, p[:, i]) for i in range(7)]),
+    )
+    for k, v in expected.items():
+        assert found[k] == pytest.approx(v, abs=1e-6), k
+    bins = np.clip(np.ceil(a.confidence * 15) - 1, 0, 14)
+    by_hand = sum(
+        abs(a.correct[bins == b].mean() - a.confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
+    )
     assert found['calibration_error'] == pytest.approx(by_hand, abs=1e-5)
-    for i,label in enumerate(a.vocab):
+    for i, label in enumerate(a.vocab):
         row = found['per_label'][label]
-        assert (row['precision'], row['recall']) == pytest.approx((metrics.precision_score(a.targets == i, said == i), metrics.recall_score(a.targets == i, said == i)))
+        assert (row['precision'], row['recall']) == pytest.approx(
+            (metrics.precision_score(a.targets == i, said == i), metrics.recall_score(a.targets == i, said == i))
+        )
         assert row['intervals']['recall'][0] <= row['recall'] <= row['intervals']['recall'][1]
     json.dumps(found, allow_nan=False)
 
 
 def test_intervals_by_hand():
-    p, n, z = .87, 100, 1.959964
-    middle, half = (p+z*z/2/n)/(1+z*z/n), z/(1+z*z/n)*(p*(1-p)/n+z*z/4/n/n)**.5
-    assert wilson(87, 100) == pytest.approx((middle-half, middle+half), abs=1e-6)
+    p, n, z = 0.87, 100, 1.959964
+    middle, half = (
+        (p + z * z / 2 / n) / (1 + z * z / n),
+        z / (1 + z * z / n) * (p * (1 - p) / n + z * z / 4 / n / n) ** 0.5,
+    )
+    assert wilson(87, 100) == pytest.approx((middle - half, middle + half), abs=1e-6)
     a = planted(700)
     low, high = bootstrap(a, 300)['accuracy']
     p, n = a.correct.mean(), 700
-    assert (low, high) == pytest.approx((p-1.96*(p*(1-p)/n)**.5, p+1.96*(p*(1-p)/n)**.5), abs=.012)
+    assert (low, high) == pytest.approx(
+        (p - 1.96 * (p * (1 - p) / n) ** 0.5, p + 1.96 * (p * (1 - p) / n) ** 0.5), abs=0.012
+    )
 
 
 def test_calibration_is_measured_and_mended():
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(4), 6000)
     honest = Predictions(list(range(6000)), p, np.array([rng.choice(4, p=row) for row in p]), list('abcd'), 'val')
-    bold = apply_temperature(honest, 1/3)
-    assert calibration_error(honest) < .025
-    planted = np.abs(honest.confidence-bold.confidence).mean() # `honest` says how often `bold` is right
-    assert planted > .15 and calibration_error(bold) == pytest.approx(planted, abs=.02)
+    bold = apply_temperature(honest, 1 / 3)
+    assert calibration_error(honest) < 0.025
+    planted = np.abs(honest.confidence - bold.confidence).mean()  # `honest` says how often `bold` is right
+    assert planted > 0.15 and calibration_error(bold) == pytest.approx(planted, abs=0.02)
     t = fit_temperature(bold)
-    assert t == pytest.approx(3, rel=.1) and calibration_error(apply_temperature(bold, t)) < .03
+    assert t == pytest.approx(3, rel=0.1) and calibration_error(apply_temperature(bold, t)) < 0.03
     assert (apply_temperature(bold, t).predicted == bold.predicted).all()
 
 
@@ -82,40 +105,80 @@ def test_calibration_is_measured_and_mended():
 def judged(tmp_path_factory):
     "A project of drawn birds, trained until it knows them, with drawn owls in `unknown/`."
     labels = {'garza': ['grey heron'], 'buitre': ['griffon vulture'], 'loro': ['parrot'], 'periquito': ['budgerigar']}
-    project = lesson_project(80, tmp_path_factory.mktemp('judged')/'birds', labels=labels, architecture='resnet10t', image_size=64, batch_size=8, epochs=(10, 6), train=Training(precision='fp32'))
+    project = lesson_project(
+        80,
+        tmp_path_factory.mktemp('judged') / 'birds',
+        labels=labels,
+        architecture='resnet10t',
+        image_size=64,
+        batch_size=8,
+        epochs=(10, 6),
+        train=Training(precision='fp32'),
+    )
     split(project, quiet=True)
     train(project, quiet=True)
-    (project.path/'unknown').mkdir()
-    for i in range(40): draw_bird('owl', i).save(project.path/'unknown'/f'{i}.jpg')
+    (project.path / 'unknown').mkdir()
+    for i in range(40):
+        draw_bird('owl', i).save(project.path / 'unknown' / f'{i}.jpg')
     return project, evaluate(project)
 
 
 def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
     project, result = judged
-    chosen = lambda: (fit_temperature(predictions(project)), choose_threshold(predictions(project)), [p['words'] for p in compare(project, [result['run'], f"{result['run']}/stage_one"])['pairs']])
+
+    def chosen():
+        return (
+            fit_temperature(predictions(project)),
+            choose_threshold(predictions(project)),
+            [p['words'] for p in compare(project, [result['run'], f"{result['run']}/stage_one"])['pairs']],
+        )
+
     before = chosen()
     kept = {f: f.read_bytes() for f in project.split.glob('test/*/*')}
     try:
-        for f in kept: f.write_bytes(b'no image')
-        for f in (project.models/result['run']/'answers').iterdir(): f.unlink()
+        for f in kept:
+            f.write_bytes(b'no image')
+        for f in (project.models / result['run'] / 'answers').iterdir():
+            f.unlink()
         assert chosen() == before
-        with pytest.raises(ValueError, match='evaluate'): predictions(project, split='test')
+        with pytest.raises(ValueError, match='evaluate'):
+            predictions(project, split='test')
     finally:
-        for f,data in kept.items(): f.write_bytes(data)
-    assert evaluate(project, precision=.8, quiet=True)['threshold']['confidence'] <= evaluate(project, precision=.95, quiet=True)['threshold']['confidence']
+        for f, data in kept.items():
+            f.write_bytes(data)
+    assert (
+        evaluate(project, precision=0.8, quiet=True)['threshold']['confidence']
+        <= evaluate(project, precision=0.95, quiet=True)['threshold']['confidence']
+    )
     for choose in (fit_temperature, choose_threshold):
-        with pytest.raises(ValueError, match='never by those to test'): choose(predictions(project)._replace(split='test'))
+        with pytest.raises(ValueError, match='never by those to test'):
+            choose(predictions(project)._replace(split='test'))
 
 
 def test_only_the_judges_name_the_test_side():
     "Of all modules, those that name the test split, or the functions that ask about it, are known."
     asks = {}
-    for file in (ROOT/'birdsort').rglob('*.py'):
+    for file in (ROOT / 'birdsort').rglob('*.py'):
         for node in ast.walk(ast.parse(file.read_text())):
             word = getattr(node, 'attr', getattr(node, 'id', getattr(node, 'value', None)))
-            if isinstance(node, (ast.Attribute, ast.Name, ast.Constant)) and word in ('test', 'cached_predictions', 'predict_all_splits'): asks.setdefault(file.stem, set()).add(word)
-    dealers, judges = dict(split={'test'}, splits={'test'}, downloads={'test'}, card={'test'}), dict(evaluate={'cached_predictions', 'predict_all_splits', 'test'}, report={'predict_all_splits', 'test'}, folds={'test'}, study={'predict_all_splits', 'test'}) # A study tells every side of each trial, and chooses nothing
-    assert asks == dealers | judges | dict(answers={'cached_predictions'}) # `answers` refuses the test split; the card says which side its numbers are from
+            if isinstance(node, (ast.Attribute, ast.Name, ast.Constant)) and word in (
+                'test',
+                'cached_predictions',
+                'predict_all_splits',
+            ):
+                asks.setdefault(file.stem, set()).add(word)
+    dealers, judges = (
+        dict(split={'test'}, splits={'test'}, downloads={'test'}, card={'test'}),
+        dict(
+            evaluate={'cached_predictions', 'predict_all_splits', 'test'},
+            report={'predict_all_splits', 'test'},
+            folds={'test'},
+            study={'predict_all_splits', 'test'},
+        ),
+    )  # A study tells every side of each trial, and chooses nothing
+    assert asks == dealers | judges | dict(
+        answers={'cached_predictions'}
+    )  # `answers` refuses the test split; the card says which side its numbers are from
 
 
 def test_compare_says_what_luck_explains(judged):
@@ -124,18 +187,26 @@ def test_compare_says_what_luck_explains(judged):
     same = as_json('compare', run, run, '--project', project.path)['pairs'][0]
     assert same['p'] == 1 and same['words'].startswith('no difference')
     better = as_json('compare', f'{run}/random', f'{run}/stage_one', '--project', project.path)['pairs'][0]
-    assert better['p'] < .05 and f'{run}/stage_one is better' in better['words'] and 'p = ' in better['words']
+    assert better['p'] < 0.05 and f'{run}/stage_one is better' in better['words'] and 'p = ' in better['words']
     one_line(birdsort('compare', run, '--project', project.path), 'two runs')
     one_line(birdsort('evaluate', '--run', run, '--folds', 3, '--project', project.path), '--run')
 
 
 def test_unknown_birds_are_refused(judged):
     project, threshold = judged[0], judged[1]['threshold']
-    one_line(birdsort('predict', project.path/'unknown', '--threshold', 'auto', '--project', project.path), 'birdsort export')
+    one_line(
+        birdsort('predict', project.path / 'unknown', '--threshold', 'auto', '--project', project.path),
+        'birdsort export',
+    )
     as_json('export', '--formats', 'onnx', '--project', project.path)
-    refused = [p['label'] == 'none of these' for p in as_json('predict', project.path/'unknown', '--threshold', 'auto', '--project', project.path)['predictions']]
-    assert np.mean(refused) == pytest.approx(threshold['unknown'], abs=.1)
-    assert judged[1]['accuracy'] > .75 and threshold['unknown'] >= .5 and threshold['accuracy'] > .85, threshold
+    refused = [
+        p['label'] == 'none of these'
+        for p in as_json('predict', project.path / 'unknown', '--threshold', 'auto', '--project', project.path)[
+            'predictions'
+        ]
+    ]
+    assert np.mean(refused) == pytest.approx(threshold['unknown'], abs=0.1)
+    assert judged[1]['accuracy'] > 0.75 and threshold['unknown'] >= 0.5 and threshold['accuracy'] > 0.85, threshold
 
 
 def test_the_report_in_a_browser(judged, tmp_path):
@@ -144,59 +215,102 @@ def test_the_report_in_a_browser(judged, tmp_path):
     assert page.stat().st_size < 5e6
     with browser() as driver:
         for width in (1280, 375):
-            driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 500))
+            driver.execute_cdp_cmd(
+                'Emulation.setDeviceMetricsOverride',
+                dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 500),
+            )
             driver.get(page.as_uri())
             assert driver.execute_script('return document.documentElement.scrollWidth') <= width
-            assert driver.execute_script('return [...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length') >= 8
-            assert driver.execute_script("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
+            assert (
+                driver.execute_script(
+                    'return [...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length'
+                )
+                >= 8
+            )
+            assert (
+                driver.execute_script(
+                    "return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length"
+                )
+                == 0
+            )
             assert [l for l in driver.get_log('browser') if l['level'] == 'SEVERE'] == []
-    (opener := tmp_path/'opener').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    (opener := tmp_path / 'opener').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     opener.chmod(0o755)
-    assert birdsort('report', '--open', '--project', project.path, env=dict(BROWSER=f'{opener} %s')).stdout.splitlines()[0] == str(page)
-    assert (tmp_path/'opened').read_text().strip() == page.resolve().as_uri()
-    text = (project.reports/'report.md').read_text()
-    assert all((project.reports/line.split('](')[1].rstrip(')')).is_file() for line in text.splitlines() if line.startswith('!['))
-    assert f"it refuses {100*result['threshold']['unknown']:.0f} %" in text and f"{100*result['accuracy']:.1f} % of {result['n']} test images" in text
+    assert birdsort(
+        'report', '--open', '--project', project.path, env=dict(BROWSER=f'{opener} %s')
+    ).stdout.splitlines()[0] == str(page)
+    assert (tmp_path / 'opened').read_text().strip() == page.resolve().as_uri()
+    text = (project.reports / 'report.md').read_text()
+    assert all(
+        (project.reports / line.split('](')[1].rstrip(')')).is_file()
+        for line in text.splitlines()
+        if line.startswith('![')
+    )
+    assert (
+        f"it refuses {100 * result['threshold']['unknown']:.0f} %" in text
+        and f"{100 * result['accuracy']:.1f} % of {result['n']} test images" in text
+    )
 
 
-def empty(i, side=192): return Image.new('RGB', (side, side), (255-i % 64,)*3)
+def empty(i, side=192):
+    return Image.new('RGB', (side, side), (255 - i % 64,) * 3)
 
 
 def corner(i, k, side=192):
     "A bird in corner k of an empty image."
     image = empty(i)
-    image.paste(draw_bird(('cockatoo', 'grey heron')[i % 2], i).resize((side//2, side//2)), (k % 2*side//2, k//2*side//2))
+    image.paste(
+        draw_bird(('cockatoo', 'grey heron')[i % 2], i).resize((side // 2, side // 2)),
+        (k % 2 * side // 2, k // 2 * side // 2),
+    )
     return image
 
 
-def block(channels, filters): return [nn.Conv2d(channels, filters, 3, 2, 1), nn.GroupNorm(4, filters), nn.ReLU()]
+def block(channels, filters):
+    return [nn.Conv2d(channels, filters, 3, 2, 1), nn.GroupNorm(4, filters), nn.ReLU()]
 
 
 @pytest.mark.parametrize('network', ['cnn', 'vit'])
 def test_heat_lies_where_the_bird_is(network, tmp_path):
-    project = lesson_project(0, tmp_path/'birds', labels={'bird': ['bird'], 'nothing': ['nothing']}, image_size=96, epochs=(20, 8))
-    for label in project.settings.labels: (project.images/label).mkdir(parents=True)
+    project = lesson_project(
+        0, tmp_path / 'birds', labels={'bird': ['bird'], 'nothing': ['nothing']}, image_size=96, epochs=(20, 8)
+    )
+    for label in project.settings.labels:
+        (project.images / label).mkdir(parents=True)
     for i in range(60):
-        corner(i, i//2 % 4).save(project.images/'bird'/f'{i}.jpg')
-        empty(i).save(project.images/'nothing'/f'{i}.jpg')
+        corner(i, i // 2 % 4).save(project.images / 'bird' / f'{i}.jpg')
+        empty(i).save(project.images / 'nothing' / f'{i}.jpg')
     split(project, quiet=True)
     torch.manual_seed(0)
-    net = nn.Sequential(*block(3, 16), *block(16, 32), *block(32, 64), nn.Conv2d(64, 64, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)) if network == 'cnn' else \
-        VisionTransformer(img_size=96, patch_size=12, embed_dim=96, depth=3, num_heads=4, num_classes=2)
+    net = (
+        nn.Sequential(
+            *block(3, 16),
+            *block(16, 32),
+            *block(32, 64),
+            nn.Conv2d(64, 64, 3, 1, 1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, 2),
+        )
+        if network == 'cnn'
+        else VisionTransformer(img_size=96, patch_size=12, embed_dim=96, depth=3, num_heads=4, num_classes=2)
+    )
     how = Training(lr=5e-3 if network == 'cnn' else 1e-3, augmentation='none', precision='fp32', patience=30)
     trained = train(project, quiet=True, model=net, settings=replace(project.settings, train=how))
     assert trained['stages'][1]['accuracy'] == 1, trained
     assert evaluate(project, model=net, quiet=True)['n'] == 18 and Path(report(project, model=net)['report']).is_file()
-    for k,v in torch.load(project.models/trained['run']/'best.pth', weights_only=True).items(): assert torch.equal(net.state_dict()[k], v), k # And not those of stage one
+    for k, v in torch.load(project.models / trained['run'] / 'best.pth', weights_only=True).items():
+        assert torch.equal(net.state_dict()[k], v), k  # And not those of stage one
     learn, shares = load_run(open_run(project), model=net), []
     for k in range(8):
-        corner(1000+k//4, k % 4).save(tmp_path/'new.png')
-        x, = learn.dls.test_dl([tmp_path/'new.png']).one_batch()
+        corner(1000 + k // 4, k % 4).save(tmp_path / 'new.png')
+        (x,) = learn.dls.test_dl([tmp_path / 'new.png']).one_batch()
         heat = grad_cam(learn.model, x.as_subclass(torch.Tensor), torch.tensor([learn.dls.vocab.o2i['bird']]))[0]
-        there = heat.view(2, 48, 2, 48)[k % 4//2, :, k % 2]
+        there = heat.view(2, 48, 2, 48)[k % 4 // 2, :, k % 2]
         assert there.max() == heat.max() > 0
-        shares.append((there.sum()/heat.sum()).item())
-    assert min(shares) > .4 and np.mean(shares) > .5, shares # By chance, a quarter
+        shares.append((there.sum() / heat.sum()).item())
+    assert min(shares) > 0.4 and np.mean(shares) > 0.5, shares  # By chance, a quarter
 
 
 def test_folds_and_seeds(birds):
@@ -204,9 +318,14 @@ def test_folds_and_seeds(birds):
     folds = as_json('evaluate', '--folds', 3, '--project', birds.path)
     assert [r['fold'] for r in folds['rows']] == [1, 2, 3] and sum(r['n'] for r in folds['rows']) == 60
     assert folds['accuracy']['mean'] == pytest.approx(np.mean([r['accuracy'] for r in folds['rows']]))
-    record_stage(birds, 'folds', birds.catalogue.execute("select signature from stage where name = 'folds'")[0]['signature'], folds | dict(rows=folds['rows'][:2])) # As if it had been stopped
+    record_stage(
+        birds,
+        'folds',
+        birds.catalogue.execute("select signature from stage where name = 'folds'")[0]['signature'],
+        folds | dict(rows=folds['rows'][:2]),
+    )  # As if it had been stopped
     force = as_json('evaluate', '--folds', 3, '--project', birds.path)
-    assert {k: v for k,v in force.items() if k != 'seconds'} == {k: v for k,v in folds.items() if k != 'seconds'}
+    assert {k: v for k, v in force.items() if k != 'seconds'} == {k: v for k, v in folds.items() if k != 'seconds'}
     one_line(birdsort('evaluate', '--folds', 2, '--project', birds.path), 'folds = 2')
     one_line(birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', birds.path), 'choose')
     seeds = as_json('evaluate', '--seeds', 2, '--project', birds.path)

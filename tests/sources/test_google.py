@@ -1,11 +1,10 @@
 "Google's page in a real headless Chromium: three generations of layout, three ways to the photo, consent, blocks, one browser."
+
 import signal
 import subprocess
 import time
 
 import pytest
-from conftest import CLI, ENV, birdsort
-from helpers.hostile import Hostile, good, stall
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.aviary.site import Aviary
@@ -16,15 +15,20 @@ from birdsort.sources import google as page
 from birdsort.sources.base import Blocked, SourceContext
 from birdsort.sources.google import google
 from birdsort.sources.http import Web
+from conftest import CLI, ENV, birdsort
+from helpers.hostile import Hostile, good, stall
+
 
 @pytest.fixture(scope='module')
 def kit():
-    with Web() as web, SourceContext(web) as kit: yield kit
+    with Web() as web, SourceContext(web) as kit:
+        yield kit
 
 
 def visit(kit, site, query='white stork', n=30):
     "The hits, and what was planned; as a visitor who has never been there."
-    with kit.driver() as driver: driver.execute_cdp_cmd('Network.clearBrowserCookies', {})
+    with kit.driver() as driver:
+        driver.execute_cdp_cmd('Network.clearBrowserCookies', {})
     return list(google(query, n, kit, site.address)), {p.address: p for p in site.photos(query)}
 
 
@@ -32,7 +36,7 @@ def visit(kit, site, query='white stork', n=30):
 @pytest.mark.parametrize('layout', [2019, 2022, 2025])
 def test_every_layout_by_its_links(kit, layout, consent, language):
     with Aviary(per_query=100, layout=layout, consent=consent, language=language) as site:
-        hits, plan = visit(kit, site, n=100) # Beyond the first "more results"
+        hits, plan = visit(kit, site, n=100)  # Beyond the first "more results"
         assert [h.address for h in hits] == list(plan)
         assert all((h.page, h.title) == (plan[h.address].page, plan[h.address].title) for h in hits)
 
@@ -41,12 +45,18 @@ def test_every_layout_by_its_links(kit, layout, consent, language):
 @pytest.mark.parametrize('reveal', ['panel', 'script'])
 def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
     used = []
-    for way in ('read_panel', 'read_scripts'): monkeypatch.setattr(page, way, lambda *args, f=getattr(page, way), name=way: used.append((name, len(found := f(*args)))) or found)
+    for way in ('read_panel', 'read_scripts'):
+        monkeypatch.setattr(
+            page,
+            way,
+            lambda *args, f=getattr(page, way), name=way: used.append((name, len(found := f(*args)))) or found,
+        )
     with Aviary(per_query=12, layout=layout, reveal=reveal, consent='overlay', language='nl') as site:
         hits, plan = visit(kit, site, n=12)
         assert {h.address for h in hits} == set(plan)
         assert used == ([('read_panel', 12)] if reveal == 'panel' else [('read_panel', 0), ('read_scripts', 12)])
-        if reveal == 'panel': assert all(h.page == plan[h.address].page for h in hits)
+        if reveal == 'panel':
+            assert all(h.page == plan[h.address].page for h in hits)
 
 
 def test_class_names_are_others_at_each_start(kit):
@@ -54,7 +64,13 @@ def test_class_names_are_others_at_each_start(kit):
     for _ in range(2):
         with Aviary(per_query=5, layout=2022, consent=False) as site, kit.driver() as driver:
             driver.get(f'{site.address}?q=white+stork')
-            found.append(set(driver.execute_script("return [...document.querySelectorAll('[class]')].flatMap(e => [...e.classList])")))
+            found.append(
+                set(
+                    driver.execute_script(
+                        "return [...document.querySelectorAll('[class]')].flatMap(e => [...e.classList])"
+                    )
+                )
+            )
     assert found[0] and found[1] and not found[0] & found[1]
 
 
@@ -70,69 +86,110 @@ def test_a_block_is_no_empty_answer(kit, blocked):
     with Aviary(per_query=5, language='it') as site:
         assert visit(kit, site, 'unicorn')[0] == []
         site.blocked = blocked
-        with pytest.raises(Blocked, match='blocks automatic searches'): visit(kit, site)
+        with pytest.raises(Blocked, match='blocks automatic searches'):
+            visit(kit, site)
 
 
 def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
     "The third search is blocked: two labels are full, the third gets what the other source has, and the block is named."
-    card = lesson_project(2, tmp_path/'card')
-    project = lesson_project(0, tmp_path/'birds', images_per_label=6)
+    card = lesson_project(2, tmp_path / 'card')
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=6)
     with Aviary(per_query=10) as site:
         site.block_after = 2
-        result = scrape(project, source=[f'google={site.address}', f'folder={card.images}'], allow=site.hosts, quiet=True)
+        result = scrape(
+            project, source=[f'google={site.address}', f'folder={card.images}'], allow=site.hosts, quiet=True
+        )
         force = birdsort('scrape', '--project', project.path, '--source', f'google={site.address}')
-    kept = {l: t['kept'] for l,t in result['labels'].items()}
-    blocked = [l for l,why in result['problems'].items() if any('blocks automatic searches' in w for w in why)]
-    assert blocked and sum(result['short'].values()) == sum(6-k for k in kept.values()) > 0 and all(k >= 2 for k in kept.values())
-    assert force.returncode == 2 and 'blocks automatic searches' in force.stdout and 'fell short: ' + ', '.join(f'{l} by {6-k}' for l,k in kept.items() if k < 6) in force.stdout
+    kept = {l: t['kept'] for l, t in result['labels'].items()}
+    blocked = [l for l, why in result['problems'].items() if any('blocks automatic searches' in w for w in why)]
+    assert (
+        blocked
+        and sum(result['short'].values()) == sum(6 - k for k in kept.values()) > 0
+        and all(k >= 2 for k in kept.values())
+    )
+    assert (
+        force.returncode == 2
+        and 'blocks automatic searches' in force.stdout
+        and 'fell short: ' + ', '.join(f'{l} by {6 - k}' for l, k in kept.items() if k < 6) in force.stdout
+    )
 
 
 def test_one_browser_for_a_whole_run(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(hit, 'browser', lambda headed: started.append(headed) or browsers.browser(headed))
-    project = lesson_project(0, tmp_path/'birds', images_per_label=4)
-    with Aviary(per_query=8) as site: assert 'short' not in scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
+    with Aviary(per_query=8) as site:
+        assert 'short' not in scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
     assert started == [False]
 
 
 def test_a_browser_that_dies_is_replaced(tmp_path, monkeypatch):
-    project, real, visits = lesson_project(0, tmp_path/'birds', images_per_label=4), page._open, []
+    project, real, visits = lesson_project(0, tmp_path / 'birds', images_per_label=4), page._open, []
+
     def deadly(driver, *args):
         visits.append(args)
-        if len(visits) == 1: driver.service.process.kill() or driver.service.process.wait()
+        if len(visits) == 1:
+            driver.service.process.kill() or driver.service.process.wait()
         return real(driver, *args)
+
     monkeypatch.setattr(page, '_open', deadly)
-    with Aviary(per_query=8) as site: result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
+    with Aviary(per_query=8) as site:
+        result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
     assert not result.keys() & {'short', 'problems'} and len(visits) == 5
 
 
 def test_ctrl_c_while_the_page_never_ends(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', images_per_label=4)
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
     with Hostile({'search': good(stall)}) as server:
-        process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-        while not server.open: time.sleep(.02)
+        process = subprocess.Popen(
+            [*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENV,
+        )
+        while not server.open:
+            time.sleep(0.02)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'stopped' in err and time.monotonic()-start < 8
+    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 8
 
 
 def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
-    def running(): return subprocess.run(['ps', '-eww', '-o', 'args='], capture_output=True, text=True).stdout
+    def running():
+        return subprocess.run(['ps', '-eww', '-o', 'args='], capture_output=True, text=True).stdout
+
     with Hostile({'search': good(stall)}) as server:
-        project = lesson_project(0, tmp_path/'birds', images_per_label=4)
-        process = subprocess.Popen([*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV | {'TMPDIR': str(short)})
-        while not server.open: time.sleep(.02)
+        project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
+        process = subprocess.Popen(
+            [*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENV | {'TMPDIR': str(short)},
+        )
+        while not server.open:
+            time.sleep(0.02)
         process.kill()
         process.wait()
-        left, = short.glob('birdsort-browser-*')
+        (left,) = short.glob('birdsort-browser-*')
         assert str(left) in running()
-        subprocess.run([*CLI[:2], 'from birdsort.sources.browser import browser\nwith browser() as driver: pass'], env=ENV | {'TMPDIR': str(short)}, check=True)
+        subprocess.run(
+            [*CLI[:2], 'from birdsort.sources.browser import browser\nwith browser() as driver: pass'],
+            env=ENV | {'TMPDIR': str(short)},
+            check=True,
+        )
     assert not left.exists() and str(left) not in running()
 
 
 def test_a_photo_whose_address_opens_nothing_is_only_a_reason(tmp_path):
     "The page at the given address is no image search."
-    project = lesson_project(0, tmp_path/'birds', images_per_label=4, labels={'garza': ['grey heron'], 'loro': ['parrot']})
-    with Aviary() as site: result = scrape(project, source=[f"google={site.photos('owl')[0].page}"], allow=site.hosts, quiet=True)
-    assert all('no image search' in why[0] for why in result['problems'].values()) and result['short'] == {'garza': 4, 'loro': 4}
+    project = lesson_project(
+        0, tmp_path / 'birds', images_per_label=4, labels={'garza': ['grey heron'], 'loro': ['parrot']}
+    )
+    with Aviary() as site:
+        result = scrape(project, source=[f"google={site.photos('owl')[0].page}"], allow=site.hosts, quiet=True)
+    assert all('no image search' in why[0] for why in result['problems'].values()) and result['short'] == {
+        'garza': 4,
+        'loro': 4,
+    }

@@ -1,4 +1,5 @@
 "Scraping with a real headless browser: what was planned is what is kept, and a kill loses nothing."
+
 import os
 import signal
 import sqlite3
@@ -6,24 +7,24 @@ import subprocess
 import time
 
 import pytest
-from conftest import CLI, ENV, as_json, files
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.aviary.site import Aviary
 from birdsort.clean import clean
 from birdsort.core.images import decode, fingerprint
 from birdsort.scrape import scrape
+from conftest import CLI, ENV, as_json, files
 
-FAULTS = dict(exact_duplicate=.2, near_duplicate=.1, other_species=.1, corrupt=.1, truncated=.2, html=.1)
+FAULTS = dict(exact_duplicate=0.2, near_duplicate=0.1, other_species=0.1, corrupt=0.1, truncated=0.2, html=0.1)
 
 
 @pytest.fixture(scope='module')
 def scraped(tmp_path_factory):
     "A project scraped from an aviary in which much is wrong, and what the aviary had planned."
-    project = lesson_project(0, tmp_path_factory.mktemp('scrape')/'birds', images_per_label=500)
+    project = lesson_project(0, tmp_path_factory.mktemp('scrape') / 'birds', images_per_label=500)
     with Aviary(per_query=25, faults=FAULTS, seed=3) as site:
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
-        plan = {l: [p for q in qs for p in site.photos(q)] for l,qs in project.settings.labels.items()}
+        plan = {l: [p for q in qs for p in site.photos(q)] for l, qs in project.settings.labels.items()}
     return project, result['labels'], plan
 
 
@@ -38,7 +39,8 @@ def test_what_became_of_each_kind(scraped):
     project, _, plan = scraped
     kinds = {p.address: p.kind for ps in plan.values() for p in ps}
     became = {}
-    for r in project.catalogue.rows(): became.setdefault(kinds[r['address']], set()).add((r['state'], (r['reason'] or '').split(':')[0]))
+    for r in project.catalogue.rows():
+        became.setdefault(kinds[r['address']], set()).add((r['state'], (r['reason'] or '').split(':')[0]))
     assert became['html'] == {('rejected', 'not an image')}
     assert became['truncated'] == {('rejected', 'broken image')}
     assert became['corrupt'] <= {('rejected', 'broken image'), ('rejected', 'not an image')}
@@ -49,10 +51,10 @@ def test_what_became_of_each_kind(scraped):
 def test_of_each_image_exactly_one_copy_is_kept(scraped):
     project, labels, plan = scraped
     for label in plan:
-        kept = files(project.images/label)
+        kept = files(project.images / label)
         assert len(kept) == labels[label]['kept'] == len(set(map(fingerprint, kept.values())))
         assert len([p for p in plan[label] if p.kind in ('good', 'near_duplicate', 'other_species')]) == len(kept)
-        assert all(name == f'{fingerprint(data)[:16]}.jpg' and decode(data).size for name,data in kept.items())
+        assert all(name == f'{fingerprint(data)[:16]}.jpg' and decode(data).size for name, data in kept.items())
 
 
 def test_the_catalogue_knows_the_way(scraped):
@@ -61,30 +63,41 @@ def test_the_catalogue_knows_the_way(scraped):
     for r in project.catalogue.rows(state='kept'):
         p = by_address[r['address']]
         assert (r['page'], r['title']) == (p.page, p.title)
-        assert (r['width'], r['height']) == decode(project.images/r['label']/r['name']).size and r['sha256'] and r['query'] in project.settings.labels[r['label']]
+        assert (
+            (r['width'], r['height']) == decode(project.images / r['label'] / r['name']).size
+            and r['sha256']
+            and r['query'] in project.settings.labels[r['label']]
+        )
 
 
 def test_a_gallery_is_served_and_kept_byte_for_byte(tmp_path):
-    source = lesson_project(15, tmp_path/'source')
-    done = lesson_project(0, tmp_path/'copy', images_per_label=15, source=(f'aviary={source.images}',), labels={l: [l] for l in source.settings.labels})
+    source = lesson_project(15, tmp_path / 'source')
+    done = lesson_project(
+        0,
+        tmp_path / 'copy',
+        images_per_label=15,
+        source=(f'aviary={source.images}',),
+        labels={l: [l] for l in source.settings.labels},
+    )
     scrape(done, quiet=True)
     assert files(done.images) == files(source.images)
 
 
 def test_what_was_removed_does_not_come_back(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', images_per_label=6)
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=6)
     from birdsort.clean import set_aside
+
     with Aviary(per_query=12) as site:
         scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
         gone = project.catalogue.rows(label='garza', state='kept')[0]['name']
         set_aside(project, 'garza', gone)
         scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
-    assert len(files(project.images/'garza')) == 6 and gone not in files(project.images/'garza')
-    assert (project.removed/'garza'/gone).is_file()
+    assert len(files(project.images / 'garza')) == 6 and gone not in files(project.images / 'garza')
+    assert (project.removed / 'garza' / gone).is_file()
 
 
 def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
-    project = lesson_project(4, tmp_path/'birds', images_per_label=6)
+    project = lesson_project(4, tmp_path / 'birds', images_per_label=6)
     with Aviary() as site:
         site.blocked = True
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
@@ -92,45 +105,65 @@ def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
 
 
 def test_a_label_that_nothing_is_found_for(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', images_per_label=3, labels={'unicorn': ['unicorn'], 'garza': ['grey heron']})
+    project = lesson_project(
+        0, tmp_path / 'birds', images_per_label=3, labels={'unicorn': ['unicorn'], 'garza': ['grey heron']}
+    )
     result = scrape(project, quiet=True)['labels']
     assert (result['unicorn']['found'], result['garza']['kept']) == (0, 3)
 
 
 def test_a_search_that_is_not_there(tmp_path):
-    project = lesson_project(0, tmp_path/'birds', images_per_label=3)
-    with Aviary() as site: address = site.address
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=3)
+    with Aviary() as site:
+        address = site.address
     assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['problems']['garza'][0]
 
 
 def test_killed_and_run_again_ends_in_the_same_files(tmp_path):
-    whole, killed = (lesson_project(0, tmp_path/d, images_per_label=25) for d in ('whole', 'killed'))
+    whole, killed = (lesson_project(0, tmp_path / d, images_per_label=25) for d in ('whole', 'killed'))
     as_json('scrape', '--project', whole.path)
     kills, halves = 0, []
-    for seconds in (0, .02, .05, .1, .15, .2):
-        run = subprocess.Popen([*CLI, 'scrape', '--project', str(killed.path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, start_new_session=True)
+    for seconds in (0, 0.02, 0.05, 0.1, 0.15, 0.2):
+        run = subprocess.Popen(
+            [*CLI, 'scrape', '--project', str(killed.path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENV,
+            start_new_session=True,
+        )
         before = len(files(killed.images)) if killed.images.is_dir() else 0
-        while run.poll() is None and (not killed.images.is_dir() or len(list(killed.images.rglob('*.jpg'))) <= before): time.sleep(.005)
+        while run.poll() is None and (not killed.images.is_dir() or len(list(killed.images.rglob('*.jpg'))) <= before):
+            time.sleep(0.005)
         time.sleep(seconds)
-        if run.poll() is None: os.killpg(run.pid, signal.SIGKILL); kills += 1
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            kills += 1
         run.wait()
-        halves += [n for n,data in files(killed.images).items() if n.endswith('.jpg') and not decode(data)]
+        halves += [n for n, data in files(killed.images).items() if n.endswith('.jpg') and not decode(data)]
     as_json('scrape', '--project', killed.path)
     assert kills >= 3 and not halves
     whole_files, killed_files = (files(p.images) for p in (whole, killed))
     assert killed_files == whole_files
-    db = sqlite3.connect(killed.path/'catalogue.sqlite')
-    assert db.execute("select count(*) from image where state = 'kept' and address is not null").fetchone()[0] == len(whole_files), 'an origin was lost'
+    db = sqlite3.connect(killed.path / 'catalogue.sqlite')
+    assert db.execute("select count(*) from image where state = 'kept' and address is not null").fetchone()[0] == len(
+        whole_files
+    ), 'an origin was lost'
 
 
 def test_cleaning_finds_what_a_person_put_there(tmp_path):
-    project = lesson_project(5, tmp_path/'birds')
-    first = sorted((project.images/'garza').iterdir())[0]
-    (project.images/'garza'/'mine.JPG').write_bytes(first.read_bytes())   # a copy under its own label
-    (project.images/'buitre'/'other.jpg').write_bytes(sorted((project.images/'cacatua').iterdir())[0].read_bytes()) # one under two labels
-    (project.images/'garza'/'broken.jpg').write_bytes(first.read_bytes()[:2000])
-    before = files(project.path/'images') | files(project.path/'removed')
+    project = lesson_project(5, tmp_path / 'birds')
+    first = sorted((project.images / 'garza').iterdir())[0]
+    (project.images / 'garza' / 'mine.JPG').write_bytes(first.read_bytes())  # a copy under its own label
+    (project.images / 'buitre' / 'other.jpg').write_bytes(
+        sorted((project.images / 'cacatua').iterdir())[0].read_bytes()
+    )  # one under two labels
+    (project.images / 'garza' / 'broken.jpg').write_bytes(first.read_bytes()[:2000])
+    before = files(project.path / 'images') | files(project.path / 'removed')
     result = clean(project, apply=True, quiet=True)
-    assert result['removed'] == {'garza': {'corrupt': 1, 'exact duplicate': 1}, 'buitre': {'exact duplicate': 1}, 'cacatua': {'exact duplicate': 1}}
-    assert first.is_file() and not (project.images/'garza'/'mine.JPG').exists()
-    assert files(project.path/'images') | files(project.path/'removed') == before, 'an image was lost'
+    assert result['removed'] == {
+        'garza': {'corrupt': 1, 'exact duplicate': 1},
+        'buitre': {'exact duplicate': 1},
+        'cacatua': {'exact duplicate': 1},
+    }
+    assert first.is_file() and not (project.images / 'garza' / 'mine.JPG').exists()
+    assert files(project.path / 'images') | files(project.path / 'removed') == before, 'an image was lost'

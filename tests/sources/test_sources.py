@@ -1,4 +1,5 @@
 "Each catalogue against its recorded answers, and sources that are mixed, refuse, or have nothing."
+
 import csv
 import http.server
 import json
@@ -8,109 +9,218 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import ROOT, as_json, birdsort, files
-from helpers.hostile import Hostile, good, jpeg, status, whole
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.scrape import scrape
+from conftest import ROOT, as_json, birdsort, files
+from helpers.hostile import Hostile, good, jpeg, status, whole
 
 PATHS = dict(inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php', openverse='/v1/images/')
 
 
 class Replay(http.server.ThreadingHTTPServer):
     "Predictions with the first recorded exchange that fits; one that is marked `once` is used up by that."
+
     def __init__(self, name, always=None):
         super().__init__(('127.0.0.1', 0), Play)
         self.host, self.always, self.asked, self.times = f'127.0.0.1:{self.server_port}', always, [], []
-        self.exchanges = json.loads((ROOT/f'tests/sources/recorded/{name}.json').read_text().replace('{host}', self.host)) if not always else []
+        self.exchanges = (
+            json.loads((ROOT / f'tests/sources/recorded/{name}.json').read_text().replace('{host}', self.host))
+            if not always
+            else []
+        )
 
     def answer(self, path, query):
-        fits = [e for e in self.exchanges if path.startswith(e.get('path', '/v1/observations')) and all(query.get(k) == v for k,v in e.get('query', {}).items()) and not set(e.get('without', ())) & set(query)]
-        if fits and 'once' in fits[0]: self.exchanges.remove(fits[0])
+        fits = [
+            e
+            for e in self.exchanges
+            if path.startswith(e.get('path', '/v1/observations'))
+            and all(query.get(k) == v for k, v in e.get('query', {}).items())
+            and not set(e.get('without', ())) & set(query)
+        ]
+        if fits and 'once' in fits[0]:
+            self.exchanges.remove(fits[0])
         return self.always or (fits[0] if fits else dict(status=404))
 
 
 class Play(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         at, agent = urlsplit(self.path), self.headers['User-Agent']
-        query = {k: v[0] for k,v in parse_qs(at.query).items()}
+        query = {k: v[0] for k, v in parse_qs(at.query).items()}
         assert agent.startswith('birdsort/') and '+https://' in agent
         e = self.server.answer(at.path, query)
-        if query: self.server.asked.append(query), self.server.times.append(time.monotonic())
+        if query:
+            self.server.asked.append(query), self.server.times.append(time.monotonic())
         body = jpeg(e['image']) if 'image' in e else json.dumps(e.get('body', {})).encode()
         self.send_response(e.get('status', 200))
-        for k,v in {'Content-Length': len(body), **e.get('headers', {})}.items(): self.send_header(k, str(v))
+        for k, v in {'Content-Length': len(body), **e.get('headers', {})}.items():
+            self.send_header(k, str(v))
         self.end_headers()
         self.wfile.write(body)
-    def log_message(self, *args): pass
+
+    def log_message(self, *args):
+        pass
 
 
 @contextmanager
 def replaying(name, **kw):
     server = Replay(name, **kw)
-    threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=.05), daemon=True).start()
-    try: yield server, f'{name}=http://{server.host}{PATHS[name]}'
-    finally: server.shutdown(); server.server_close()
+    threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True).start()
+    try:
+        yield server, f'{name}=http://{server.host}{PATHS[name]}'
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
-def heron(tmp_path, images_per_label=4, query='Ardea cinerea', **kw): return lesson_project(0, tmp_path/'birds', images_per_label=images_per_label, labels={'garza': [query], 'nada': ['Nulla avis']}, **kw)
-def by_photo(project): return {r['address'].split('/')[-2] if r['source'] == 'inaturalist' else r['address'].split('/')[-1][:3]: r for r in project.catalogue.rows(label='garza')}
+def heron(tmp_path, images_per_label=4, query='Ardea cinerea', **kw):
+    return lesson_project(
+        0,
+        tmp_path / 'birds',
+        images_per_label=images_per_label,
+        labels={'garza': [query], 'nada': ['Nulla avis']},
+        **kw,
+    )
+
+
+def by_photo(project):
+    return {
+        r['address'].split('/')[-2] if r['source'] == 'inaturalist' else r['address'].split('/')[-1][:3]: r
+        for r in project.catalogue.rows(label='garza')
+    }
 
 
 @pytest.mark.parametrize('name', PATHS)
 def test_a_catalogue_from_its_first_page_to_its_last(tmp_path, name):
     project = heron(tmp_path)
-    with replaying(name) as (server, source): result = scrape(project, source=[source], label='garza', quiet=True)
+    with replaying(name) as (server, source):
+        result = scrape(project, source=[source], label='garza', quiet=True)
     rows, table = by_photo(project), result['labels']['garza']
-    assert set(rows) == {'101', '102', '201', '401', '402'}, 'a hidden photo, a sound, a drawing or a missing page came through'
-    assert [rows[p]['state'] for p in ('101', '102', '201', '401', '402')] == ['kept', 'kept', 'kept', 'rejected', 'kept'] and 'short' not in result
-    assert table['rejected'] in ({'http 404': 1}, {'http 410': 1}) # The photo that was removed since
+    assert set(rows) == {'101', '102', '201', '401', '402'}, (
+        'a hidden photo, a sound, a drawing or a missing page came through'
+    )
+    assert [rows[p]['state'] for p in ('101', '102', '201', '401', '402')] == [
+        'kept',
+        'kept',
+        'kept',
+        'rejected',
+        'kept',
+    ] and 'short' not in result
+    assert table['rejected'] in ({'http 404': 1}, {'http 410': 1})  # The photo that was removed since
     versions = '' if name == 'inaturalist' else '-2.0' if name == 'openverse' else '-4.0'
-    assert [rows[p]['licence'] for p in ('101', '102', '201', '402')] == ['cc-by' + ('' if name == 'inaturalist' else '-4.0'), 'cc0', 'all rights reserved' if name == 'inaturalist' else '', 'cc-by-nc' + versions]
-    assert (rows['101']['author'], rows['402']['author']) == ('Ada Lovelace', 'C. Crane') and all(rows[p]['page'].startswith('https://') and rows[p]['title'] for p in rows)
-    assert server.times[1]-server.times[0] >= 1, 'asked again before the second that the 429 asked for'
-    assert all(b-a >= .9 for a,b in zip(server.times, server.times[1:])), 'faster than one request a second'
+    assert [rows[p]['licence'] for p in ('101', '102', '201', '402')] == [
+        'cc-by' + ('' if name == 'inaturalist' else '-4.0'),
+        'cc0',
+        'all rights reserved' if name == 'inaturalist' else '',
+        'cc-by-nc' + versions,
+    ]
+    assert (rows['101']['author'], rows['402']['author']) == ('Ada Lovelace', 'C. Crane') and all(
+        rows[p]['page'].startswith('https://') and rows[p]['title'] for p in rows
+    )
+    assert server.times[1] - server.times[0] >= 1, 'asked again before the second that the 429 asked for'
+    assert all(b - a >= 0.9 for a, b in zip(server.times, server.times[1:])), 'faster than one request a second'
 
 
 @pytest.mark.parametrize('name', PATHS)
 def test_only_the_licences_that_are_wanted(tmp_path, name):
     project = heron(tmp_path)
-    with replaying(name) as (server, source): result = scrape(project, source=[source], licence=('cc0', 'cc-by'), label='garza', quiet=True)
-    assert {p for p,r in by_photo(project).items() if r['state'] == 'kept'} == {'101', '102'} and result['short'] == {'garza': 2}
+    with replaying(name) as (server, source):
+        result = scrape(project, source=[source], licence=('cc0', 'cc-by'), label='garza', quiet=True)
+    assert {p for p, r in by_photo(project).items() if r['state'] == 'kept'} == {'101', '102'} and result['short'] == {
+        'garza': 2
+    }
     assert result['labels']['garza']['rejected'].pop('licence') == 2 and 'unlicensed' not in result
-    if name in ('inaturalist', 'openverse'): assert server.asked[0].get('photo_license', server.asked[0].get('license')) in ('cc0,cc-by', 'cc0,by')
-    with open(project.path/'attribution.csv', newline='') as f: credits = list(csv.DictReader(f))
-    assert len(credits) == 2 and {c['licence'].removesuffix('-4.0') for c in credits} == {'cc0', 'cc-by'} and all(c['page'] and (project.images/c['label']/c['file']).is_file() for c in credits)
+    if name in ('inaturalist', 'openverse'):
+        assert server.asked[0].get('photo_license', server.asked[0].get('license')) in ('cc0,cc-by', 'cc0,by')
+    with open(project.path / 'attribution.csv', newline='') as f:
+        credits = list(csv.DictReader(f))
+    assert (
+        len(credits) == 2
+        and {c['licence'].removesuffix('-4.0') for c in credits} == {'cc0', 'cc-by'}
+        and all(c['page'] and (project.images / c['label'] / c['file']).is_file() for c in credits)
+    )
 
 
 @pytest.mark.parametrize('name', PATHS)
 def test_an_empty_answer_is_no_error(tmp_path, name):
     project = heron(tmp_path)
-    with replaying(name) as (_, source): result = scrape(project, source=[source], label='nada', quiet=True)
+    with replaying(name) as (_, source):
+        result = scrape(project, source=[source], label='nada', quiet=True)
     assert result['short'] == {'nada': 4} and 'problems' not in result and result['labels']['nada']['found'] == 0
 
 
 @pytest.mark.parametrize('name', PATHS)
 @pytest.mark.parametrize('code,words', [(403, 'refuses to answer for now (http 403)'), (200, 'they may have changed')])
 def test_a_catalogue_that_refuses_or_talks_nonsense(tmp_path, name, code, words):
-    project, card = heron(tmp_path), lesson_project(4, tmp_path/'card', labels={'garza': ['grey heron'], 'nada': ['owl']})
-    with replaying(name, always=dict(status=code, body=['what?'])) as (server, source): done = birdsort('scrape', '--project', project.path, '--source', f'{source},folder={card.images}')
-    assert done.returncode == 0, done.stdout # The folder has enough for both labels
-    assert words in done.stdout and len([l for l in done.stdout.splitlines() if words in l]) == 1 and len(files(project.images)) == 8
-    if code == 403: assert len(server.asked) <= 2, 'a source that refuses was asked again and again'
+    project, card = (
+        heron(tmp_path),
+        lesson_project(4, tmp_path / 'card', labels={'garza': ['grey heron'], 'nada': ['owl']}),
+    )
+    with replaying(name, always=dict(status=code, body=['what?'])) as (server, source):
+        done = birdsort('scrape', '--project', project.path, '--source', f'{source},folder={card.images}')
+    assert done.returncode == 0, done.stdout  # The folder has enough for both labels
+    assert (
+        words in done.stdout
+        and len([l for l in done.stdout.splitlines() if words in l]) == 1
+        and len(files(project.images)) == 8
+    )
+    if code == 403:
+        assert len(server.asked) <= 2, 'a source that refuses was asked again and again'
 
 
 def test_hits_that_no_database_would_take(tmp_path):
     project = heron(tmp_path)
-    odd = dict(results=[dict(url='http://127.0.0.1:1/a.jpg', title='half a smile \ud83d', creator={'name': 'Ada'}, license='by', license_version='4.0')], page_count=1)
-    with replaying('openverse', always=dict(body=odd)) as (_, source): result = scrape(project, source=[source], label='garza', quiet=True)
-    assert result['labels']['garza']['found'] == 1 and project.catalogue.rows(label='garza')[0]['title'] == 'half a smile ?'
+    odd = dict(
+        results=[
+            dict(
+                url='http://127.0.0.1:1/a.jpg',
+                title='half a smile \ud83d',
+                creator={'name': 'Ada'},
+                license='by',
+                license_version='4.0',
+            )
+        ],
+        page_count=1,
+    )
+    with replaying('openverse', always=dict(body=odd)) as (_, source):
+        result = scrape(project, source=[source], label='garza', quiet=True)
+    assert (
+        result['labels']['garza']['found'] == 1
+        and project.catalogue.rows(label='garza')[0]['title'] == 'half a smile ?'
+    )
 
 
 def test_one_photo_in_two_catalogues(tmp_path):
     "GBIF shows iNaturalist's photos in another size, Openverse those of Commons."
-    one = dict(results=[dict(uri='https://inat.example/7', photos=[dict(url='https://inaturalist-open-data.s3.amazonaws.invalid/photos/7/square.jpg', license_code='cc-by', attribution='')])], total_results=1)
-    two = dict(results=[dict(key=1, media=[dict(type='StillImage', identifier='https://inaturalist-open-data.s3.amazonaws.invalid/photos/7/original.jpg')])], endOfRecords=True)
+    one = dict(
+        results=[
+            dict(
+                uri='https://inat.example/7',
+                photos=[
+                    dict(
+                        url='https://inaturalist-open-data.s3.amazonaws.invalid/photos/7/square.jpg',
+                        license_code='cc-by',
+                        attribution='',
+                    )
+                ],
+            )
+        ],
+        total_results=1,
+    )
+    two = dict(
+        results=[
+            dict(
+                key=1,
+                media=[
+                    dict(
+                        type='StillImage',
+                        identifier='https://inaturalist-open-data.s3.amazonaws.invalid/photos/7/original.jpg',
+                    )
+                ],
+            )
+        ],
+        endOfRecords=True,
+    )
     project = heron(tmp_path)
     with replaying('inaturalist', always=dict(body=one)) as (_, a), replaying('gbif', always=dict(body=two)) as (_, b):
         assert scrape(project, source=[a, b], label='garza', quiet=True)['labels']['garza']['found'] == 1
@@ -121,13 +231,19 @@ def test_kept_before_under_another_licence_is_said(tmp_path):
     project = heron(tmp_path, images_per_label=1)
     with replaying('gbif') as (_, source):
         scrape(project, source=[source], label='garza', quiet=True)
-        done = birdsort('scrape', '--project', project.path, '--label', 'garza', '--source', source, '--licence', 'cc0, pd')
+        done = birdsort(
+            'scrape', '--project', project.path, '--label', 'garza', '--source', source, '--licence', 'cc0, pd'
+        )
     assert done.returncode == 0 and 'kept before, under other licences: 1 cc-by-4.0' in done.stdout
 
 
 def test_commons_asks_to_slow_down_in_its_own_way(tmp_path):
     project = heron(tmp_path)
-    with replaying('wikimedia', always=dict(body={'error': {'code': 'ratelimited', 'info': 'slow down'}})) as (_, source): result = scrape(project, source=[source], label='garza', quiet=True)
+    with replaying('wikimedia', always=dict(body={'error': {'code': 'ratelimited', 'info': 'slow down'}})) as (
+        _,
+        source,
+    ):
+        result = scrape(project, source=[source], label='garza', quiet=True)
     assert 'does not answer for now (ratelimited)' in result['problems']['garza'][0]
 
 
@@ -135,56 +251,101 @@ def test_many_bad_hits_before_the_good_ones(tmp_path):
     project = heron(tmp_path, images_per_label=20)
     table = {f'{i}.jpg': good(whole(jpeg(i))) if i % 6 == 5 else good(status(404)) for i in range(130)}
     with Hostile(table) as server:
-        (project.path/'garza.txt').write_text('\n'.join(map(server.address, table)))
-        assert 'short' not in scrape(project, source=[f"urls={project.path/'garza.txt'}"], label='garza', allow=[server.host], quiet=True)
+        (project.path / 'garza.txt').write_text('\n'.join(map(server.address, table)))
+        assert 'short' not in scrape(
+            project, source=[f"urls={project.path / 'garza.txt'}"], label='garza', allow=[server.host], quiet=True
+        )
 
 
 def test_a_list_without_this_label(tmp_path):
     project = heron(tmp_path)
-    (project.path/'owl.txt').write_text('https://a.example/1.jpg')
-    done = birdsort('scrape', '--project', project.path, '--source', f"urls={project.path/'owl.txt'}")
+    (project.path / 'owl.txt').write_text('https://a.example/1.jpg')
+    done = birdsort('scrape', '--project', project.path, '--source', f"urls={project.path / 'owl.txt'}")
     assert done.returncode == 2 and "has no address for 'garza': its labels are owl" in done.stdout
 
 
 def test_a_common_name_for_gbif(tmp_path):
     project = heron(tmp_path, query='grey heron')
-    with replaying('gbif') as (_, source): assert scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']['kept'] == 4
+    with replaying('gbif') as (_, source):
+        assert scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']['kept'] == 4
 
 
 @pytest.mark.parametrize('token', ['vqd=3-12345&', 'vqd="4-12345"'])
 def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
     project, asked = heron(tmp_path, images_per_label=3), []
     with Hostile({f'{i}.jpg': good(whole(jpeg(i))) for i in range(6)}) as photos:
-        results = [dict(image=photos.address(f'{i}.jpg'), thumbnail='t', title=f'Heron {i}', url='https://birds.example/', height=9, width=9, source='Bing') for i in range(6)]
-        def page(body, **kw): return good(lambda sock, nth: asked.append(body[:5]) or whole(body.encode(), **kw)(sock, nth))
-        with Hostile({'': page(f'<script>{token}</script>', kind='text/html'), 'i.js': page(json.dumps(dict(results=results)), kind='application/json')}) as site:
-            result = scrape(project, source=[f'duckduckgo={site.address("")}'], label='garza', allow=[photos.host], quiet=True)
+        results = [
+            dict(
+                image=photos.address(f'{i}.jpg'),
+                thumbnail='t',
+                title=f'Heron {i}',
+                url='https://birds.example/',
+                height=9,
+                width=9,
+                source='Bing',
+            )
+            for i in range(6)
+        ]
+
+        def page(body, **kw):
+            return good(lambda sock, nth: asked.append(body[:5]) or whole(body.encode(), **kw)(sock, nth))
+
+        with Hostile(
+            {
+                '': page(f'<script>{token}</script>', kind='text/html'),
+                'i.js': page(json.dumps(dict(results=results)), kind='application/json'),
+            }
+        ) as site:
+            result = scrape(
+                project, source=[f'duckduckgo={site.address("")}'], label='garza', allow=[photos.host], quiet=True
+            )
     rows = project.catalogue.rows(label='garza', state='kept')
-    assert len(rows) == 3 and 'short' not in result and rows[0]['page'] == 'https://birds.example/' and rows[0]['title'] == 'Heron 0' and len(asked) >= 2
+    assert (
+        len(rows) == 3
+        and 'short' not in result
+        and rows[0]['page'] == 'https://birds.example/'
+        and rows[0]['title'] == 'Heron 0'
+        and len(asked) >= 2
+    )
 
 
 def test_sources_take_turns_and_share_no_image(tmp_path):
     project = heron(tmp_path, images_per_label=6)
-    with replaying('gbif') as (_, a), replaying('openverse') as (_, b): result = scrape(project, source=[a, b], label='garza', quiet=True)
+    with replaying('gbif') as (_, a), replaying('openverse') as (_, b):
+        result = scrape(project, source=[a, b], label='garza', quiet=True)
     got = result['labels']['garza']
-    assert {s: c['found'] for s,c in got['sources'].items()} == dict(gbif=5, openverse=5) and got['kept'] == 4
-    assert got['rejected']['exact duplicate'] == 4 # The same four photos on two sites
-    assert [r['source'] for r in project.catalogue.rows(label='garza')][:4] == ['gbif', 'openverse', 'gbif', 'openverse']
+    assert {s: c['found'] for s, c in got['sources'].items()} == dict(gbif=5, openverse=5) and got['kept'] == 4
+    assert got['rejected']['exact duplicate'] == 4  # The same four photos on two sites
+    assert [r['source'] for r in project.catalogue.rows(label='garza')][:4] == [
+        'gbif',
+        'openverse',
+        'gbif',
+        'openverse',
+    ]
 
 
 def test_status_shows_sources_and_reasons_as_a_table(tmp_path):
     project = heron(tmp_path)
-    with replaying('openverse') as (_, source): scrape(project, source=[source], label='garza', quiet=True)
+    with replaying('openverse') as (_, source):
+        scrape(project, source=[source], label='garza', quiet=True)
     done = birdsort('status', '--project', project.path)
     assert [l.split() for l in done.stdout.splitlines() if l.startswith(('label', 'garza'))] == [
-        ['label', 'source', 'asked', 'found', 'kept', 'waiting', 'removed', 'rejected'], ['garza', 'openverse', '4', '5', '4', '0', '0', '1', 'http', '404']]
+        ['label', 'source', 'asked', 'found', 'kept', 'waiting', 'removed', 'rejected'],
+        ['garza', 'openverse', '4', '5', '4', '0', '0', '1', 'http', '404'],
+    ]
     assert as_json('status', '--project', project.path)['labels']['garza']['sources']['openverse']['kept'] == 4
 
 
 def test_licences_of_a_source_that_knows_none(tmp_path):
-    project, card = heron(tmp_path, images_per_label=1), lesson_project(1, tmp_path/'card')
-    (project.path/'list.csv').write_text('label,address,licence\ngarza,http://127.0.0.1:1/a.jpg,\n')
-    result = scrape(project, source=[f"urls={project.path/'list.csv'}", f'folder={card.images}'], licence=['cc-by'], label='garza', quiet=True)
+    project, card = heron(tmp_path, images_per_label=1), lesson_project(1, tmp_path / 'card')
+    (project.path / 'list.csv').write_text('label,address,licence\ngarza,http://127.0.0.1:1/a.jpg,\n')
+    result = scrape(
+        project,
+        source=[f"urls={project.path / 'list.csv'}", f'folder={card.images}'],
+        licence=['cc-by'],
+        label='garza',
+        quiet=True,
+    )
     assert result['labels']['garza']['rejected'] == {'licence': 1} and result['labels']['garza']['kept'] == 1
 
 
@@ -192,10 +353,14 @@ def test_top_up_to_more(tmp_path):
     project = heron(tmp_path, images_per_label=2)
     table = {f'{i}.jpg': good(whole(jpeg(i))) for i in range(5)} | {'gone.jpg': good(status(404))}
     with Hostile(table) as server:
-        (project.path/'garza.txt').write_text('\n'.join(map(server.address, ['0.jpg', 'gone.jpg', '1.jpg', '2.jpg', '3.jpg', '4.jpg'])))
-        args = dict(source=[f"urls={project.path/'garza.txt'}"], label='garza', allow=[server.host], quiet=True)
+        (project.path / 'garza.txt').write_text(
+            '\n'.join(map(server.address, ['0.jpg', 'gone.jpg', '1.jpg', '2.jpg', '3.jpg', '4.jpg']))
+        )
+        args = dict(source=[f"urls={project.path / 'garza.txt'}"], label='garza', allow=[server.host], quiet=True)
         first = scrape(project, **args)['labels']['garza']
-        assert (first['kept'], first['waiting'], sum(server.asked.values())) == (2, 3, 3), 'more was downloaded than was wanted'
+        assert (first['kept'], first['waiting'], sum(server.asked.values())) == (2, 3, 3), (
+            'more was downloaded than was wanted'
+        )
         more = scrape(project, images_per_label=5, **args)['labels']['garza']
         assert (more['kept'], more['rejected']) == (5, {'http 404': 1}) and set(server.asked.values()) == {1}
 
@@ -203,7 +368,15 @@ def test_top_up_to_more(tmp_path):
 def test_licences_change_between_two_runs(tmp_path):
     project = heron(tmp_path, images_per_label=9)
     with replaying('gbif') as (_, source):
-        assert scrape(project, source=[source], licence=('cc0',), label='garza', quiet=True)['labels']['garza']['kept'] == 1
-        assert scrape(project, source=[source], licence=('cc0', 'cc-by-nc'), label='garza', quiet=True)['labels']['garza']['kept'] == 2
+        assert (
+            scrape(project, source=[source], licence=('cc0',), label='garza', quiet=True)['labels']['garza']['kept']
+            == 1
+        )
+        assert (
+            scrape(project, source=[source], licence=('cc0', 'cc-by-nc'), label='garza', quiet=True)['labels']['garza'][
+                'kept'
+            ]
+            == 2
+        )
         everything = scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']
         assert everything['kept'] == 4 and 'licence' not in everything['rejected']

@@ -1,4 +1,5 @@
 "Training as a whole: stopped and resumed, plain and fast, on several processes, and on data that makes no sense."
+
 import csv
 import json
 import os
@@ -13,7 +14,6 @@ from threading import Thread
 import pytest
 import timm
 import torch
-from conftest import ENV, as_json, birdsort, forked, one_line
 from fastai.callback.core import Callback
 from safetensors.torch import save_file
 from torch import nn
@@ -25,44 +25,64 @@ from birdsort.core.settings import SHORTCUTS_OFF, change
 from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.runs import load_run, open_run
+from conftest import ENV, as_json, birdsort, forked, one_line
+
 
 @pytest.fixture
 def pretrained(tmp_path):
     "A project whose network has weights, random ones that are taken for pretrained."
-    folder = tmp_path/'weights'
+    folder = tmp_path / 'weights'
     folder.mkdir()
     torch.manual_seed(0)
-    save_file(timm.create_model('resnet10t', num_classes=10).state_dict(), folder/'model.safetensors')
-    cfg = dict(num_classes=10, classifier='fc', input_size=[3, 64, 64], pool_size=[2, 2], mean=IMAGENET[0], std=IMAGENET[1])
-    (folder/'config.json').write_text(json.dumps(dict(architecture='resnet10t', num_classes=10, pretrained_cfg=cfg)))
-    project = lesson_project(20, tmp_path/'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8)
+    save_file(timm.create_model('resnet10t', num_classes=10).state_dict(), folder / 'model.safetensors')
+    cfg = dict(
+        num_classes=10, classifier='fc', input_size=[3, 64, 64], pool_size=[2, 2], mean=IMAGENET[0], std=IMAGENET[1]
+    )
+    (folder / 'config.json').write_text(json.dumps(dict(architecture='resnet10t', num_classes=10, pretrained_cfg=cfg)))
+    project = lesson_project(20, tmp_path / 'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8)
     split(project, quiet=True)
     return project
 
 
 def history(project, run=None):
     "The losses of a run."
-    with open(open_run(project, run).folder/'history.csv') as f: return [(r['stage'], r['train_loss'], r['valid_loss'], r['accuracy'], r['lr']) for r in csv.DictReader(f)]
+    with open(open_run(project, run).folder / 'history.csv') as f:
+        return [(r['stage'], r['train_loss'], r['valid_loss'], r['accuracy'], r['lr']) for r in csv.DictReader(f)]
 
 
-def weights(project): return torch.load(open_run(project).folder/'best.pth', weights_only=True)
+def weights(project):
+    return torch.load(open_run(project).folder / 'best.pth', weights_only=True)
 
 
 class Kill(Callback):
     "As if someone had pulled the plug, in the second batch of an epoch of a stage."
-    def __init__(self, stage, number): self.where = (stage, number-1, 1, True)
+
+    def __init__(self, stage, number):
+        self.where = (stage, number - 1, 1, True)
+
     def after_pred(self):
-        if (self.history.stage, self.epoch, self.iter, self.training) == self.where: os.kill(os.getpid(), signal.SIGKILL)
+        if (self.history.stage, self.epoch, self.iter, self.training) == self.where:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def train_until_killed(folder, epochs, stage, number, unfreeze):
     import birdsort.train as module
+
     watchers, project = module.watchers, Project(folder)
     module.watchers = lambda *args: [*watchers(*args), Kill(stage, number)]
     train(project, quiet=True, settings=change(project.settings, epochs=epochs, patience=100, unfreeze=unfreeze))
 
 
-@pytest.mark.parametrize('stage, epochs, number, unfreeze', [('one-cycle', (7, 1), 6, 'all'), ('fine-tune', (1, 7), 6, 'all'), ('fine-tune', (1, 7), 6, 3), ('fine-tune', (1, 1), 1, 3)], ids=['frozen', 'all', 'partly', 'partly, between two fits'])
+@pytest.mark.parametrize(
+    'stage, epochs, number, unfreeze',
+    [
+        ('one-cycle', (7, 1), 6, 'all'),
+        ('fine-tune', (1, 7), 6, 'all'),
+        ('fine-tune', (1, 7), 6, 3),
+        ('fine-tune', (1, 1), 1, 3),
+    ],
+    ids=['frozen', 'all', 'partly', 'partly, between two fits'],
+)
 def test_killed_in_the_middle_of_an_epoch_and_resumed(pretrained, stage, epochs, number, unfreeze):
     "The same numbers, to the last bit, as without the kill."
     project, given = pretrained, ('--epochs', '{},{}'.format(*epochs), '--patience', 100, '--unfreeze', unfreeze)
@@ -71,14 +91,17 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(pretrained, stage, epochs,
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list(project.models.glob('[0-9]*')) and list(project.models.glob('.*.part/checkpoint.pth'))
     one_line(birdsort('train', '--project', project.path, '--resume', '--epochs', '9,9'), 'without --resume')
-    if stage == 'one-cycle': as_json('train', '--project', project.path, '--epochs', '1,1') # Another training takes nothing from this one
+    if stage == 'one-cycle':
+        as_json('train', '--project', project.path, '--epochs', '1,1')  # Another training takes nothing from this one
     as_json('train', '--project', project.path, '--resume', *given)
     resumed, found, before = history(project), weights(project), open_run(project).name
-    assert len(resumed) == sum(epochs)+1 and not list(project.models.glob('.*'))
+    assert len(resumed) == sum(epochs) + 1 and not list(project.models.glob('.*'))
     as_json('train', '--project', project.path, '--force', *given)
     assert history(project) == resumed and open_run(project).name > before
-    assert all(torch.equal(v, found[k]) for k,v in weights(project).items())
-    assert len([f for f in (project.path/'.cache').glob('features-*') if f.suffix != '.lock']) == (4 if unfreeze == 3 else 2), 'what is frozen looked once at each side'
+    assert all(torch.equal(v, found[k]) for k, v in weights(project).items())
+    assert len([f for f in (project.path / '.cache').glob('features-*') if f.suffix != '.lock']) == (
+        4 if unfreeze == 3 else 2
+    ), 'what is frozen looked once at each side'
 
 
 def test_shortcuts_off_are_plain_fastai(pretrained):
@@ -96,46 +119,96 @@ def test_shortcuts_off_are_plain_fastai(pretrained):
         set_seed,
         vision_learner,
     )
+
     project = pretrained
     train(project, quiet=True, settings=change(project.settings, epochs=(3, 1), **SHORTCUTS_OFF))
     set_seed(project.settings.seed, reproducible=True)
-    files = [f for side in ('train', 'val') for f in sorted((project.split/side).glob('*/*.jpg'))]
-    block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=GrandparentSplitter('train', 'val'), item_tfms=Resize(74, 'squish'),
-                      batch_tfms=[*aug_transforms(size=64, max_zoom=1.3), Normalize.from_stats(*IMAGENET)])
-    learn = vision_learner(block.dataloaders(files, bs=8, num_workers=0), project.settings.architecture, metrics=accuracy, normalize=False)
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(3)
+    files = [f for side in ('train', 'val') for f in sorted((project.split / side).glob('*/*.jpg'))]
+    block = DataBlock(
+        (ImageBlock, CategoryBlock),
+        get_y=parent_label,
+        splitter=GrandparentSplitter('train', 'val'),
+        item_tfms=Resize(74, 'squish'),
+        batch_tfms=[*aug_transforms(size=64, max_zoom=1.3), Normalize.from_stats(*IMAGENET)],
+    )
+    learn = vision_learner(
+        block.dataloaders(files, bs=8, num_workers=0), project.settings.architecture, metrics=accuracy, normalize=False
+    )
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(3)
     ours = [[float(x) for x in r[1:3]] for r in history(project) if r[0] == 'one-cycle']
     assert torch.tensor(ours).sub(torch.tensor([v[:2] for v in learn.recorder.values])).abs().max() < 1e-4
 
 
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
-    project = lesson_project(27, tmp_path/'birds', architecture='vit_tiny_patch16_224')
+    project = lesson_project(27, tmp_path / 'birds', architecture='vit_tiny_patch16_224')
     split(project, quiet=True)
-    given = ['train', '--project', project.path, '--augmentation', 'none', '--head', '', '--dropout', 0, '--epochs', '3,1', '--lr', 1e-4, '--precision', 'fp32', '--json']
-    launch = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--standalone', '-m', 'birdsort.cli'] # What `accelerate launch` starts for GPUs; on CPUs it asks for MPI
-    done = subprocess.run([*launch, *map(str, given), '--batch-size', '4'], env=ENV, capture_output=True, text=True, timeout=300)
+    given = [
+        'train',
+        '--project',
+        project.path,
+        '--augmentation',
+        'none',
+        '--head',
+        '',
+        '--dropout',
+        0,
+        '--epochs',
+        '3,1',
+        '--lr',
+        1e-4,
+        '--precision',
+        'fp32',
+        '--json',
+    ]
+    launch = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node',
+        '2',
+        '--standalone',
+        '-m',
+        'birdsort.cli',
+    ]  # What `accelerate launch` starts for GPUs; on CPUs it asks for MPI
+    done = subprocess.run(
+        [*launch, *map(str, given), '--batch-size', '4'], env=ENV, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1 and [d.name for d in project.models.glob('*')] == ['001_vit_tiny_patch16_224']
+    assert len(done.stdout.splitlines()) == 1 and [d.name for d in project.models.glob('*')] == [
+        '001_vit_tiny_patch16_224'
+    ]
     two = history(project)
     as_json(*given[:-1], '--batch-size', 8)
     one = history(project)
     assert len(one) == len(two) == 5
-    for a,b in zip(one, two): assert [float(x) for x in a[1:3]] == pytest.approx([float(x) for x in b[1:3]], abs=2e-3)
+    for a, b in zip(one, two):
+        assert [float(x) for x in a[1:3]] == pytest.approx([float(x) for x in b[1:3]], abs=2e-3)
 
 
 class Hub(BaseHTTPRequestHandler):
     "What the Hugging Face hub answers about the model birds/tiny."
+
     def do_GET(self):
-        file = self.server.folder/Path(self.path).name
+        file = self.server.folder / Path(self.path).name
         there = self.path.startswith('/birds/tiny/resolve/main/') and file.is_file()
         data = file.read_bytes() if there else b''
         self.send_response(200 if there else 404)
-        told = {'X-Error-Code': 'EntryNotFound' if '/birds/tiny/' in self.path else 'RepoNotFound'} if not there else {'ETag': f'"{sha256(data).hexdigest()}"', 'X-Repo-Commit': 'a'*40}
-        for k,v in {**told, 'Content-Length': len(data)}.items(): self.send_header(k, str(v))
+        told = (
+            {'X-Error-Code': 'EntryNotFound' if '/birds/tiny/' in self.path else 'RepoNotFound'}
+            if not there
+            else {'ETag': f'"{sha256(data).hexdigest()}"', 'X-Repo-Commit': 'a' * 40}
+        )
+        for k, v in {**told, 'Content-Length': len(data)}.items():
+            self.send_header(k, str(v))
         self.end_headers()
-        if self.command == 'GET': self.wfile.write(data)
+        if self.command == 'GET':
+            self.wfile.write(data)
+
     do_HEAD = do_GET
-    def log_message(self, *args): pass
+
+    def log_message(self, *args):
+        pass
 
 
 def test_weights_from_a_hub(pretrained, tmp_path):
@@ -143,64 +216,102 @@ def test_weights_from_a_hub(pretrained, tmp_path):
     server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
     server.folder = Path(pretrained.settings.architecture.removeprefix('local-dir:'))
     Thread(target=server.serve_forever, daemon=True).start()
-    env = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HOME=str(tmp_path/'hub'))
+    env = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HOME=str(tmp_path / 'hub'))
     p = ('--project', pretrained.path)
     one_line(birdsort('train', *p, '--arch', 'hf-hub:birds/none', env=env), 'hf-hub:birds/none', 'local-dir:')
     assert as_json('train', *p, '--arch', 'hf-hub:birds/tiny', '--epochs', '2,1', env=env)['run'] == '001_tiny'
     ours, found = history(pretrained), as_json('train', *p, '--epochs', '2,1')
     assert history(pretrained, '001_tiny') == ours and found['run'] == '002_weights'
-    server.shutdown(); server.server_close()
+    server.shutdown()
+    server.server_close()
     assert as_json('evaluate', *p, '--run', '001_tiny', env=env)['n'] == 9
 
 
 class Small(nn.Module):
     "A network for which four images are too many."
-    def __init__(self): super().__init__(); self.net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
     def forward(self, x):
-        if len(x) > 3: raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        if len(x) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return self.net(x)
 
 
 def test_not_enough_memory_names_a_batch_that_fits(birds):
     split(birds, quiet=True)
-    with pytest.raises(MemoryError, match='batch_size = 2 fits'): train(birds, quiet=True, model=Small(), settings=change(birds.settings, precision='fp32'))
+    with pytest.raises(MemoryError, match='batch_size = 2 fits'):
+        train(birds, quiet=True, model=Small(), settings=change(birds.settings, precision='fp32'))
 
 
 def test_data_from_elsewhere(birds, tmp_path):
     "A folder per label, dealt folders, a table: each gives a run that can be judged and exported."
     split(birds, quiet=True)
-    table = tmp_path/'birds.csv'
-    table.write_text('file,label,split\n' + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in birds.split.glob('*/*/*.jpg')))
-    toml = birds.path/'birdsort.toml'
-    toml.write_text(toml.read_text().replace('data = ""', 'data = "images"')) # Seen from the project, wherever one stands
+    table = tmp_path / 'birds.csv'
+    table.write_text(
+        'file,label,split\n'
+        + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in birds.split.glob('*/*/*.jpg'))
+    )
+    toml = birds.path / 'birdsort.toml'
+    toml.write_text(
+        toml.read_text().replace('data = ""', 'data = "images"')
+    )  # Seen from the project, wherever one stands
     whole = as_json('run', '--project', birds.path, cwd=tmp_path)
-    assert list(whole) == ['train', 'evaluate', 'report', 'export', 'predict', 'seconds'] and as_json('status', '--project', birds.path)['next'] == 'predict'
-    runs = [whole['train']['run'], *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table))]
+    assert (
+        list(whole) == ['train', 'evaluate', 'report', 'export', 'predict', 'seconds']
+        and as_json('status', '--project', birds.path)['next'] == 'predict'
+    )
+    runs = [
+        whole['train']['run'],
+        *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table)),
+    ]
     assert runs == ['001_resnet18', '002_resnet18', '003_resnet18']
     assert open_run(birds).note['vocab'] == ['bui', 'cac', 'gar']
     assert as_json('evaluate', '--project', birds.path)['n'] == 9
     as_json('export', '--project', birds.path)
     code = "import sys; from fastai.learner import load_learner; l = load_learner(sys.argv[1]); print(l.predict(sys.argv[2])[0], 'birdsort' in sys.modules)"
-    clean = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'}
-    said = subprocess.run([sys.executable, '-I', '-c', code, str(birds.export/'learner.pkl'), str(next(birds.images.glob('*/*.jpg')))], capture_output=True, text=True, cwd=tmp_path, env=clean)
+    clean = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+    said = subprocess.run(
+        [sys.executable, '-I', '-c', code, str(birds.export / 'learner.pkl'), str(next(birds.images.glob('*/*.jpg')))],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean,
+    )
     assert said.stdout.split()[-2] in ('bui', 'cac', 'gar') and said.stdout.split()[-1] == 'False', said.stderr
-    assert str(tmp_path).encode() not in (birds.export/'learner.pkl').read_bytes()
+    assert str(tmp_path).encode() not in (birds.export / 'learner.pkl').read_bytes()
 
 
 def test_bad_input_is_one_line_before_the_first_epoch(birds, tmp_path):
     split(birds, quiet=True)
-    go = lambda *a: birdsort('train', '--project', birds.path, *a)
-    table = tmp_path/'birds.csv'
-    for rows,words in (('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')), ('image,label\nx,y\n', ('file and label',)),
-                       ('file,label,split\n' + ''.join(f'{f},{f.parent.name},train\n' for f in birds.images.glob('*/*')), ('val has no image of',)),
-                       ('file,label\n' + ''.join(f'{f},{f.parent.name}\n' for f in birds.images.glob('garza/*')) + f'{next(birds.images.glob("cacatua/*"))},rare\n', ("'rare' has 1",))):
+
+    def go(*a):
+        return birdsort('train', '--project', birds.path, *a)
+
+    table = tmp_path / 'birds.csv'
+    for rows, words in (
+        ('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')),
+        ('image,label\nx,y\n', ('file and label',)),
+        (
+            'file,label,split\n' + ''.join(f'{f},{f.parent.name},train\n' for f in birds.images.glob('*/*')),
+            ('val has no image of',),
+        ),
+        (
+            'file,label\n'
+            + ''.join(f'{f},{f.parent.name}\n' for f in birds.images.glob('garza/*'))
+            + f'{next(birds.images.glob("cacatua/*"))},rare\n',
+            ("'rare' has 1",),
+        ),
+    ):
         table.write_text(rows)
         one_line(go('--data', table), *words)
-    one_line(go('--data', tmp_path/'nothing'), 'CSV')
+    one_line(go('--data', tmp_path / 'nothing'), 'CSV')
     one_line(go('--lr', 'fast'), '"auto"')
     one_line(go('--head', 'wide'), '--head')
     one_line(go('--resume'), 'without --resume')
-    one_line(go('--mixup', .4, '--cutmix', 1), 'choose one')
+    one_line(go('--mixup', 0.4, '--cutmix', 1), 'choose one')
     one_line(go('--precision', 'fp16'), 'GPU')
     one_line(go('--augmentation', 'wild'), 'none, light, standard, strong')
     gone = next(birds.split.glob('val/garza/*'))
@@ -214,20 +325,36 @@ def test_weights_of_another_network_are_named(birds):
     run = open_run(birds, train(birds, quiet=True)['run'])
     note = run.note
     note['settings']['architecture'] = 'resnet34'
-    (run/'run.json').write_text(json.dumps(note))
+    (run / 'run.json').write_text(json.dumps(note))
     one_line(birdsort('evaluate', '--project', birds.path), 'another network than resnet34')
 
 
-@pytest.mark.parametrize('given', [dict(mixup=.4, label_smoothing=.1), dict(cutmix=1., optimizer='ranger'), dict(schedule='step', unfreeze='1 group', class_weights=True), dict(views=2, schedule='flat', unfreeze=2, head=()), dict(unfreeze=0, augmentation='none')], ids=str)
+@pytest.mark.parametrize(
+    'given',
+    [
+        dict(mixup=0.4, label_smoothing=0.1),
+        dict(cutmix=1.0, optimizer='ranger'),
+        dict(schedule='step', unfreeze='1 group', class_weights=True),
+        dict(views=2, schedule='flat', unfreeze=2, head=()),
+        dict(unfreeze=0, augmentation='none'),
+    ],
+    ids=str,
+)
 def test_what_can_be_chosen_trains_and_comes_back(pretrained, given):
     result = train(pretrained, quiet=True, settings=change(pretrained.settings, **given))
     assert [s['name'] for s in result['stages']] == ['one-cycle', 'fine-tune']
     learn = load_run(open_run(pretrained))
-    assert abs(learn.validate()[0] - min(s['valid_loss'] for s in result['stages'])) < .2
-    assert {f.name for f in open_run(pretrained).folder.iterdir()} == {'best.pth', 'stage_one.pth', 'history.csv', 'history.png', 'run.json'}
+    assert abs(learn.validate()[0] - min(s['valid_loss'] for s in result['stages'])) < 0.2
+    assert {f.name for f in open_run(pretrained).folder.iterdir()} == {
+        'best.pth',
+        'stage_one.pth',
+        'history.csv',
+        'history.png',
+        'run.json',
+    }
 
 
 def test_tensorboard_is_written(birds):
     split(birds, quiet=True)
     run = as_json('train', '--project', birds.path, '--tensorboard')['run']
-    assert list((birds.models/run/'tensorboard').rglob('events*'))
+    assert list((birds.models / run / 'tensorboard').rglob('events*'))
