@@ -22,7 +22,9 @@ from .core.project import Project, hold, record_stage, write_whole
 def _move(project, label, name, now, to, reason):
     sync(project)
     rows = project.catalogue.rows(label=label, name=name, state=now)
-    if not rows: raise FileNotFoundError(f"no image {label}/{name} in {dict(kept=project.images, removed=project.removed)[now]}")
+    if not rows:
+        raise FileNotFoundError(
+            f"no image {label}/{name} in {dict(kept=project.images, removed=project.removed)[now]}")
     move_images(project, [Move(rows[0]['id'], to, label, reason)], f'{label}/{name}')
     row = project.catalogue.rows(id=rows[0]['id'])[0]
     return dict(kept=project.images, removed=project.removed)[row['state']]/row['label']/row['name']
@@ -65,8 +67,12 @@ def write_sheets(
     options = ''.join(f'<option>{html.escape(o)}</option>' for o in ('remove', 'keep', *view.labels))
     for label in view.labels:
         view.show(label)
-        figures = ''.join(f'<figure data-label="{html.escape(t.label)}" data-name="{html.escape(t.name)}" title="{html.escape(p["title"])}"><img src="{p["src"]}" alt=""><b hidden></b><figcaption>{html.escape(t.reasons)}</figcaption></figure>'
-                          for t,p in zip(view.tiles, tile_images(view.tiles, 160)))
+        figures = ''.join(
+            (
+                f'<figure data-label="{html.escape(t.label)}" data-name="{html.escape(t.name)}" '
+                f'title="{html.escape(p["title"])}"><img src="{p["src"]}" alt=""><b '
+                f'hidden></b><figcaption>{html.escape(t.reasons)}</figcaption></figure>')
+            for t,p in zip(view.tiles, tile_images(view.tiles, 160)))
         parts = dict(LABEL=html.escape(label), COUNT=str(len(view.tiles)), OPTIONS=options, FIGURES=figures)
         text = re.sub('|'.join(parts), lambda m: parts[m[0]], _SHEET)
         files.append(write_whole(project.reports/'clean'/f'{label}.html', text))
@@ -74,11 +80,16 @@ def write_sheets(
 
 # %% ../nbs/20_clean.ipynb #b0e29590
 def _state(project, issues): # -> {kept, issues, certain, removed, note, worst}
-    kept, removed, found = {l: len(fs) for l,fs in sync(project).items()}, {}, {}
+    kept = {l: len(fs) for l,fs in sync(project).items()}
+    removed = {}
+    found = {}
     for (label, state, reason),n in project.catalogue.counts('label', 'state', 'reason').items():
         if state == 'removed': removed.setdefault(label, {})[reason or 'by hand'] = n
-    for (label, kind),n in issues.groupby(['label', 'kind']).size().items(): found.setdefault(label, {})[kind] = int(n)
-    return dict(kept=kept, issues=found, certain=len(proposals(project, issues)), removed=removed, note=issues.attrs['note'], worst=issues.head(12).to_dict('records'))
+    for (label, kind),n in issues.groupby(['label', 'kind']).size().items():
+        found.setdefault(label, {})[kind] = int(n)
+    return dict(
+        kept=kept, issues=found, certain=len(proposals(project, issues)), removed=removed,
+        note=issues.attrs['note'], worst=issues.head(12).to_dict('records'))
 
 def clean(
     project:Project, # Whose images
@@ -94,14 +105,17 @@ def clean(
     elif apply or decisions: did = _carry_out(project, apply, decisions, quiet)
     issues = find_issues(project, quiet)
     done |= _state(project, issues) | (dict(did=did) if did else {})
-    if sheets: write_issues(project, issues), write_sheets(project, quiet)
+    if sheets:
+        write_issues(project, issues)
+        write_sheets(project, quiet)
     if not done['certain']: record_stage(project, 'clean', images_signature(project), done)
     return done | (dict(reports=str(project.reports/'clean')) if sheets else {})
 
 # %% ../nbs/20_clean.ipynb #a1bba3ec
 _undo, _apply = undo, apply # `clean` has parameters of these names
 
-def _carry_out(project, certain, decisions, quiet): # -> {removed, moved, restored}; what is only chosen in the Cleaner waits for its own button
+def _carry_out(project, certain, decisions, quiet):
+    "-> {removed, moved, restored}; what is only chosen in the Cleaner waits for its own button."
     with hold(project):
         sync(project)
         chosen = dict(read_decisions(project, decisions)) if decisions else {}

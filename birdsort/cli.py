@@ -35,11 +35,18 @@ def new(
 ) -> dict: # {project, labels, notebooks}
     "Make a project: settings and notebooks to step through."
     from birdsort.core.scaffold import new_project
-    pairs = [(l.strip(), [q.strip() for q in (rest or l.replace('_', ' ')).split(',')]) for l,_,rest in (x.partition('=') for x in names)]
-    if twice := [l for l,_ in pairs if [m for m,_ in pairs].count(l) > 1]: raise ValueError(f'label {twice[0]!r} is named twice: for several queries, write {twice[0]}=QUERY,QUERY')
-    given = dict(labels=dict(pairs) or None, images_per_label=images_per_label, architecture=arch, source=source, licence=licence)
+    pairs = [
+        (l.strip(), [q.strip() for q in (rest or l.replace('_', ' ')).split(',')])
+        for l,_,rest in (x.partition('=') for x in names)]
+    if twice := [l for l,_ in pairs if [m for m,_ in pairs].count(l) > 1]:
+        raise ValueError(f'label {twice[0]!r} is named twice: for several queries, write {twice[0]}=QUERY,QUERY')
+    given = dict(
+        labels=dict(pairs) or None, images_per_label=images_per_label, architecture=arch, source=source,
+        licence=licence)
     project = new_project(path, **{k: v for k,v in given.items() if v is not None})
-    return dict(project=str(project.path), labels=project.settings.labels, notebooks=sorted(f.name for f in (project.path/'notebooks').glob('*.ipynb')))
+    return dict(
+        project=str(project.path), labels=project.settings.labels,
+        notebooks=sorted(f.name for f in (project.path/'notebooks').glob('*.ipynb')))
 
 def scrape(
     project:str=None, # The project's folder
@@ -53,7 +60,8 @@ def scrape(
 ) -> dict: # {labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, short: {label: n missing}, problems: {label: [why]}, …}
     "Collect images for every label; exit code 2 where some labels fell short."
     from birdsort.scrape import scrape
-    return scrape(find_project(project), label, images_per_label, source, licence, headed, timeout=timeout, allow=allow)
+    return scrape(
+        find_project(project), label, images_per_label, source, licence, headed, timeout=timeout, allow=allow)
 
 # %% ../nbs/95_cli.ipynb #703b0910
 def clean(
@@ -62,9 +70,12 @@ def clean(
     decisions:str=None, # A CSV file with the columns label, name, decision (keep, remove or a label) to carry out, such as reports/issues.csv
     undo:bool=False, # Take the last step back
 ) -> dict: # {kept: {label: n}, issues: {label: {kind: n}}, certain, removed: {label: {reason: n}}, did, undone, note, worst, reports}
-    "Show what is wrong with the images, in words and as contact sheets; carry out what is certain or decided; nothing is deleted."
+    (
+        "Show what is wrong with the images, in words and as contact sheets; carry out what is certain or "
+        "decided; nothing is deleted.")
     from birdsort.clean import clean
-    if undo and (apply or decisions): raise ValueError('--undo takes the last step back, and goes with no other: type it alone')
+    if undo and (apply or decisions):
+        raise ValueError('--undo takes the last step back, and goes with no other: type it alone')
     return clean(find_project(project), apply, decisions, undo)
 
 def split(
@@ -77,7 +88,12 @@ def split(
     "Deal the images to train, val and test, copies of one image to one side."
     from birdsort.split import find_leaks, split
     p = find_project(project)
-    if check: return dict(leaks=[dict(a=str(l.a.relative_to(p.split)), b=str(l.b.relative_to(p.split)), score=l.score) for l in find_leaks(p)])
+    if check:
+        return dict(
+            leaks=[
+                dict(
+                    a=str(l.a.relative_to(p.split)), b=str(l.b.relative_to(p.split)), score=l.score)
+                for l in find_leaks(p)])
     return split(p, force, folds, fold)
 
 def train(
@@ -91,7 +107,9 @@ def train(
     from birdsort.core.project import absolute
     from birdsort.train import train
     p = find_project(project)
-    return train(p, force, resume, settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
+    return train(
+        p, force, resume,
+        settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
 
 # %% ../nbs/95_cli.ipynb #3cafb10c
 def evaluate(
@@ -139,7 +157,8 @@ def export(
 ) -> dict: # {folder, learner, run, labels, megabytes: {file: n}, left_out: {format: why}, apart, seconds, pushed}
     "Write export/: learner.pkl, model.safetensors, model.onnx, config.json and a model card."
     from birdsort.export import FORMATS, export
-    if to and to[0] != 'hub': raise ValueError(f'--to {to[0]}: must be hub, with a name after it, as in --to hub USER/NAME')
+    if to and to[0] != 'hub':
+        raise ValueError(f'--to {to[0]}: must be hub, with a name after it, as in --to hub USER/NAME')
     from birdsort.deploy.hub import check_name, push
     if to: check_name(to[1])
     if private and not to: raise ValueError('--private goes with --to hub USER/NAME')
@@ -160,10 +179,16 @@ def predict(
 ) -> dict: # {predictions: [{file, label, probability, best: {label: probability}, error}], sorted: {label: n}}
     "Label images with the exported model, and sort them if you like."
     from birdsort import predict as stage
-    if sort_into and (bad := [p for p in paths if p == '-' or '://' in p]): raise ValueError(f'--sort-into copies files, and {bad[0]} is none: download it first')
+    if sort_into and (bad := [p for p in paths if p == '-' or '://' in p]):
+        raise ValueError(f'--sort-into copies files, and {bad[0]} is none: download it first')
     p = None if model else find_project(project)
-    rows = stage.predict(p, paths, threshold=threshold, model=model, engine=engine, trust_pickle=trust_pickle, allow=(*allow, *(p.settings.allow if p else ())), leave=sort_into)
-    return dict(predictions=rows) | (dict(sorted=stage.sort_into(rows, sort_into), folder=sort_into) if sort_into else {}) | (dict(csv=True) if csv else {})
+    rows = stage.predict(
+        p, paths, threshold=threshold, model=model, engine=engine, trust_pickle=trust_pickle,
+        allow=(*allow, *(p.settings.allow if p else ())), leave=sort_into)
+    return (
+        dict(predictions=rows)
+        | (dict(sorted=stage.sort_into(rows, sort_into), folder=sort_into) if sort_into else {})
+        | (dict(csv=True) if csv else {}))
 
 def serve(
     project:str=None, # The project's folder
@@ -174,7 +199,9 @@ def serve(
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     open:bool=False, # Show it in the browser
 ) -> dict: # Once it is stopped
-    "Show a page where photos are dropped and labelled, and answer POST /predict and GET /health in JSON; Ctrl-C ends it."
+    (
+        "Show a page where photos are dropped and labelled, and answer POST /predict and GET /health in "
+        "JSON; Ctrl-C ends it.")
     from birdsort.serve import serve
     return serve(model or find_project(project), host, port, threshold, trust_pickle, open)
 
@@ -192,12 +219,20 @@ def status(
     write_attribution(p)
     labels = count_states(p)
     trained = stage_result(p, 'train', train_signature(p))
-    of_run = lambda stage: trained and (stage_result(p, stage) or {}).get('run') == trained['run']
-    there = lambda: isinstance(files := stage_result(p, 'export')['megabytes'], dict) and all((p.export/n).is_file() for n in files)
+    def of_run(stage):
+        return trained and (stage_result(p, stage) or {}).get('run') == trained['run']
+    def there():
+        return (
+            isinstance(files := stage_result(p, 'export')['megabytes'], dict)
+            and all((p.export/n).is_file() for n in files))
     elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
-    have = dict(scrape=elsewhere or any(t['kept'] for t in labels.values()), clean=elsewhere or stage_result(p, 'clean', images_signature(p)), split=elsewhere or current_split(p), train=trained,
-                evaluate=of_run('evaluate'), export=of_run('export') and there())
-    return dict(project=str(p.path), labels=labels, done=[s for s,d in have.items() if d], next=next((s for s,d in have.items() if not d), 'predict'))
+    have = dict(
+        scrape=elsewhere or any(t['kept'] for t in labels.values()),
+        clean=elsewhere or stage_result(p, 'clean', images_signature(p)), split=elsewhere or current_split(p),
+        train=trained, evaluate=of_run('evaluate'), export=of_run('export') and there())
+    return dict(
+        project=str(p.path), labels=labels, done=[s for s,d in have.items() if d],
+        next=next((s for s,d in have.items() if not d), 'predict'))
 
 def run(
     project:str=None, # The project's folder
@@ -216,7 +251,11 @@ def demo(
     return demo(out, gallery, arch, tell=_tell)
 
 # %% ../nbs/95_cli.ipynb #46e03dce
-VERBS = {f.__name__: f for f in (new, scrape, clean, split, train, evaluate, compare, report, export, predict, serve, bow, sweep, gan, study, status, run, demo)}
+VERBS = {
+    f.__name__: f
+    for f in (
+        new, scrape, clean, split, train, evaluate, compare, report, export, predict, serve, bow, sweep, gan,
+        study, status, run, demo)}
 
 def _tell(stage, result):
     print(f'== {stage}' if result is None else format_result(stage, result)+'\n', file=sys.stderr, flush=True)
@@ -228,14 +267,18 @@ def parse(
     "Parse a command line; `new` takes its names before and after its options."
     p = parser()
     args, rest = p.parse_known_args(argv)
-    if args.verb == 'new' and not any(r[:1] == '-' for r in rest): args.names, rest = [*args.names, *rest], []
+    if args.verb == 'new' and not any(r[:1] == '-' for r in rest):
+        args.names, rest = [*args.names, *rest], []
     if rest: p.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 
 def parser() -> argparse.ArgumentParser: # For all verbs
     "The command line's parser."
-    p = Parser(prog='birdsort', description='Names in, a trustworthy image classifier out.',
-                epilog='A verb without --project works on the project that the current folder is in, else on data/birds. Try `birdsort demo` first.')
+    p = Parser(
+        prog='birdsort', description='Names in, a trustworthy image classifier out.',
+        epilog=(
+            'A verb without --project works on the project that the current folder is in, else on '
+            'data/birds. Try `birdsort demo` first.'))
     p.add_argument('--version', action='version', version=f'birdsort {__version__}')
     verbs = p.add_subparsers(dest='verb', metavar='VERB', required=True, parser_class=Parser)
     for f in VERBS.values(): add_verb(verbs, f)
@@ -254,21 +297,34 @@ def main(
 ) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0][:1] != '-' and argv[0] not in VERBS: return print(f"birdsort: {unknown('verb', argv[0], VERBS)}", file=sys.stderr) or 1
+    if argv and argv[0][:1] != '-' and argv[0] not in VERBS:
+        return print(f"birdsort: {unknown('verb', argv[0], VERBS)}", file=sys.stderr) or 1
     args = vars(parse(argv))
     verb, as_json, debug = (args.pop(k) for k in ('verb', 'json', 'debug'))
     if not debug: warnings.filterwarnings('ignore')
-    for out in (sys.stdout, sys.stderr): getattr(out, 'reconfigure', lambda **_: None)(errors='replace') # A terminal that lacks a letter shows a ? for it
+    for out in (sys.stdout, sys.stderr): # A terminal that lacks a letter shows a ? for it
+        getattr(out, 'reconfigure', lambda **_: None)(errors='replace')
     for name in ('SIGTERM', 'SIGHUP'): # Asked to end: close the browser first, as on Ctrl-C
-        if hasattr(signal, name) and threading.current_thread() is threading.main_thread(): signal.signal(getattr(signal, name), signal.default_int_handler)
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         with redirect_stdout(sys.stderr): result = VERBS[verb](**args)
     except (KeyboardInterrupt, Exception) as e:
-        if _stopped(e): return _close_bars() or print('\nbirdsort: stopped; finished stages and images are kept, and the same command goes on from there', file=sys.stderr) or 130
+        if _stopped(e):
+            return (
+                _close_bars()
+                or print(
+                    (
+                        '\nbirdsort: stopped; finished stages and images are kept, and the same command '
+                        'goes on from there'),
+                    file=sys.stderr)
+                or 130)
         if debug: raise
         return _close_bars() or print(f'birdsort: {explain(e)}', file=sys.stderr) or 1
     _close_bars()
-    if (text := json.dumps(result) if as_json else format_result(verb, result)) and os.environ.get('RANK', '0') == '0': print(text) # Of several processes, one speaks
+    # Of several processes, one speaks
+    if (text := json.dumps(result) if as_json else format_result(verb, result)) and os.environ.get('RANK', '0') == '0':
+        print(text)
     return 2 if verb == 'scrape' and 'short' in result else 1 if verb == 'split' and result.get('leaks') else 0
 
 # %% ../nbs/95_cli.ipynb #da001f3b

@@ -22,7 +22,8 @@ def mcnemar(
     b:np.ndarray, # (n,) bool: where the other is right, on the same images
 ) -> tuple: # (images on which only a is right, only b, p-value)
     "How likely a difference like this would be if both were equally good."
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    only_a = int((a & ~b).sum())
+    only_b = int((b & ~a).sum())
     return only_a, only_b, float(binomtest(only_a, only_a+only_b).pvalue) if only_a+only_b else 1.
 
 # %% ../nbs/61_compare.ipynb #f90b16e5
@@ -33,7 +34,10 @@ def holm(
 ) -> list: # As many, each raised as far as needed
     "p-values of tests that were made together: among twenty, one is under 0.05 by luck alone (Holm 1979)."
     order, found = np.argsort(ps, kind='stable'), np.empty(len(ps))
-    found[order] = np.minimum(1, np.maximum.accumulate((len(ps)-np.arange(len(ps)))*np.asarray(ps)[order]))
+    found[order] = np.minimum(
+        1,
+        np.maximum.accumulate(
+            (len(ps)-np.arange(len(ps)))*np.asarray(ps)[order]))
     return found.tolist()
 
 # %% ../nbs/61_compare.ipynb #30712e4d
@@ -42,26 +46,53 @@ def compare(
     runs:list, # Names, two or more; NAME/stage_one for the weights after stage one, NAME/random for what a network says that has learned nothing
     quiet:bool=False, # No progress bar
 ) -> dict: # {n, rows: [{run, accuracy, low, high, loss}], pairs: [{a, b, only_a, only_b, p, words}]}
-    "Runs on the same validation images, each pair tested, p-values raised for the number of pairs; `ValueError` for fewer than two, or for other images."
-    if len(runs) < 2: raise ValueError(f"compare wants two runs or more, and got {len(runs)}: name them as they stand in {project.models}")
+    (
+        "Runs on the same validation images, each pair tested, p-values raised for the number of pairs; "
+        "`ValueError` for fewer than two, or for other images.")
+    if len(runs) < 2:
+        raise ValueError(
+            f"compare wants two runs or more, and got {len(runs)}: name them as they stand in {project.models}")
     names, found = list(runs), {n: _answers(project, n, quiet) for n in runs}
     first = found[names[0]]
-    if other := next((n for n,a in found.items() if set(a.files) != set(first.files)), None): raise ValueError(f'{names[0]} and {other} were chosen by different validation images: compare runs of one split')
+    if other := next((n for n,a in found.items() if set(a.files) != set(first.files)), None):
+        raise ValueError(
+            f'{names[0]} and {other} were chosen by different validation images: compare runs of one split')
     right = {n: dict(zip(a.files, a.correct)) for n,a in found.items()}
-    rows = [dict(run=n, accuracy=float(a.correct.mean()), low=(w := wilson(a.correct.sum(), len(a.correct)))[0], high=w[1], loss=numbers(a)['loss']) for n,a in found.items()]
-    tests = {(a, b): mcnemar(*(np.array([right[n][f] for f in first.files]) for n in (a, b))) for a,b in combinations(names, 2)}
-    pairs = [_pair(a, b, *t[:2], p) for ((a, b), t),p in zip(tests.items(), holm([t[2] for t in tests.values()]))]
+    rows = [
+        dict(
+            run=n, accuracy=float(a.correct.mean()),
+            low=(w := wilson(a.correct.sum(), len(a.correct)))[0], high=w[1],
+            loss=numbers(a)['loss'])
+        for n,a in found.items()]
+    tests = {
+        (a, b): mcnemar(
+            *(
+                np.array([right[n][f] for f in first.files])
+                for n in (a, b)))
+        for a,b in combinations(names, 2)}
+    pairs = [
+        _pair(a, b, *t[:2], p)
+        for ((a, b), t),p in zip(tests.items(), holm([t[2] for t in tests.values()]))]
     return dict(n=len(first.files), rows=rows, pairs=pairs)
 
 # %% ../nbs/61_compare.ipynb #05bcf721
 def _answers(project, name, quiet):
     run, _, weights = name.partition('/')
-    if weights not in ('', 'best', 'stage_one', 'random'): raise ValueError(f'{name!r}: a run has the weights best and stage_one, for example {run}/stage_one; random are those of a network that has learned nothing')
+    if weights not in ('', 'best', 'stage_one', 'random'):
+        raise ValueError(
+            (
+                f'{name!r}: a run has the weights best and stage_one, for example {run}/stage_one; random '
+                'are those of a network that has learned nothing'))
     opened = open_run(project, run)
-    if opened.own: raise ValueError(f'{run} is of a network of your own, {opened.own}, which cannot be compared by name')
+    if opened.own:
+        raise ValueError(f'{run} is of a network of your own, {opened.own}, which cannot be compared by name')
     return predictions(project, opened.name, 'val', weights or 'best', quiet=quiet)
 
 def _pair(a, b, only_a, only_b, p):
     better, worse = (a, b) if only_a > only_b else (b, a)
     how = f'(images on which one alone is right: {max(only_a, only_b)} against {min(only_a, only_b)}, p = {p:.2g})'
-    return dict(a=a, b=b, only_a=only_a, only_b=only_b, p=p, words=f'{better} is better than {worse} {how}' if p < LEVEL else f'no difference between {a} and {b} beyond luck {how}')
+    return dict(
+        a=a, b=b, only_a=only_a, only_b=only_b, p=p,
+        words=(
+            f'{better} is better than {worse} {how}' if p < LEVEL
+            else f'no difference between {a} and {b} beyond luck {how}'))

@@ -34,14 +34,19 @@ from .core.settings import Settings, unknown
 from .datasets.splits import Splits, load_splits
 
 # %% ../nbs/40_data.ipynb #14aa536f
-_VARY = dict(light=dict(max_rotate=5., max_zoom=1.15, max_warp=0., max_lighting=.1), standard=dict(max_rotate=10., max_zoom=1.3, max_warp=.2, max_lighting=.2),
-             strong=dict(max_rotate=25., max_zoom=1.6, max_warp=.3, max_lighting=.4, p_affine=.9, p_lighting=.9), camera=dict(max_rotate=15., max_zoom=1., max_warp=0., max_lighting=0.))
+_VARY = dict(
+    light=dict(max_rotate=5., max_zoom=1.15, max_warp=0., max_lighting=.1),
+    standard=dict(max_rotate=10., max_zoom=1.3, max_warp=.2, max_lighting=.2),
+    strong=dict(max_rotate=25., max_zoom=1.6, max_warp=.3, max_lighting=.4, p_affine=.9, p_lighting=.9),
+    camera=dict(max_rotate=15., max_zoom=1., max_warp=0., max_lighting=0.))
 
 def squished_size(
     name:str, # none, light, standard, strong, camera
     size:int, # Side of the square that the network sees, pixels
 ) -> int: # Side of the square that an image is pressed into, pixels
-    "Images that vary are pressed into a square a little larger; it is sampled down to `size` with the variations, or without any."
+    (
+        "Images that vary are pressed into a square a little larger; it is sampled down to `size` with the "
+        "variations, or without any.")
     return size if name == 'none' else round(size*1.15)
 
 def augmentation(
@@ -50,12 +55,18 @@ def augmentation(
 ) -> tuple: # (fastai transforms of one image, of a batch)
     "How images are brought to size and varied; `ValueError` for another name."
     if name == 'none': return [Resize(size, ResizeMethod.Squish)], []
-    if name not in _VARY: raise ValueError(unknown('augmentation', name, ['none', *_VARY]))
+    if name not in _VARY:
+        raise ValueError(unknown('augmentation', name, ['none', *_VARY]))
     more = dict(xtra_tfms=[AffineCoordTfm(aff_fs=_shift, size=size)]) if name == 'camera' else {}
-    return [Resize(squished_size(name, size), ResizeMethod.Squish)], [*aug_transforms(size=size, **_VARY[name], **more), *dict(strong=[RandomErasing(p=.5, max_count=2)], camera=[_Blur()]).get(name, [])]
+    return (
+        [Resize(squished_size(name, size), ResizeMethod.Squish)],
+        [
+            *aug_transforms(size=size, **_VARY[name], **more),
+            *dict(strong=[RandomErasing(p=.5, max_count=2)], camera=[_Blur()]).get(name, [])])
 
 def _shift(x): # Each image by up to a tenth of its side; an affine matrix each, for `AffineCoordTfm`
-    one, zero = torch.ones(len(x), device=x.device), torch.zeros(len(x), device=x.device)
+    one = torch.ones(len(x), device=x.device)
+    zero = torch.zeros(len(x), device=x.device)
     across, down = (torch.empty_like(one).uniform_(-.2, .2) for _ in range(2)) # Coordinates run from -1 to 1
     return affine_mat(one, zero, across, zero, one, down)
 
@@ -63,11 +74,15 @@ class _Blur(RandTransform): # Half of the images, by a Gaussian of up to a hundr
     order, split_idx = 35, 0
     def __init__(self): super().__init__(p=1.)
     def encodes(self, x:TensorImage):
-        some, sigma = torch.rand(len(x), device=x.device) < .5, x.shape[-1]*float(torch.empty(1).uniform_(.002, .01))
-        return torch.where(some[:, None, None, None], gaussian_blur(x, 2*math.ceil(2*sigma)+1, sigma), x)
+        some = torch.rand(len(x), device=x.device) < .5
+        sigma = x.shape[-1]*float(torch.empty(1).uniform_(.002, .01))
+        return torch.where(
+            some[:, None, None, None],
+            gaussian_blur(x, 2*math.ceil(2*sigma)+1, sigma), x)
 
 # %% ../nbs/40_data.ipynb #0cf6bf55
-def _getters(splits): # Images from elsewhere may lie on their side, and their labels need not be their folders' names
+def _getters(splits):
+    "Images from elsewhere may lie on their side, and their labels need not be their folders' names."
     label = {f: l for side in splits for f,l in side}
     def upright(file):
         try: return PILImage.create(decode(file))
@@ -86,9 +101,13 @@ def dataloaders(
     splits = splits or load_splits(project, s)
     getters = _getters(splits) if s.train.data else dict(get_y=parent_label)
     items, batches = augmentation(s.train.augmentation, s.image_size)
-    block = DataBlock(blocks=(ImageBlock, CategoryBlock(vocab=splits.labels)), **getters, splitter=IndexSplitter(range(len(splits.train), len(splits.train)+len(splits.val))),
-                      item_tfms=items, batch_tfms=[*batches, Normalize.from_stats(*stats)])
-    dls = block.dataloaders([f for f,_ in (*splits.train, *splits.val)], path=project.path, bs=min(s.batch_size, max(1, len(splits.train)//max(1, num_distrib()))), num_workers=0)
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=splits.labels)), **getters,
+        splitter=IndexSplitter(range(len(splits.train), len(splits.train)+len(splits.val))), item_tfms=items,
+        batch_tfms=[*batches, Normalize.from_stats(*stats)])
+    dls = block.dataloaders(
+        [f for f,_ in (*splits.train, *splits.val)], path=project.path,
+        bs=min(s.batch_size, max(1, len(splits.train)//max(1, num_distrib()))), num_workers=0)
     dls.splits = splits
     return dls
 
@@ -104,7 +123,9 @@ def show_augmentation(
     from matplotlib.figure import Figure
     s, splits = project.settings, load_splits(project)
     one = Splits(splits.train[:1]*n, splits.val, [])
-    x = dataloaders(project, ((0.,)*3, (1.,)*3), replace(s, train=replace(s.train, augmentation=name), batch_size=max(n, 2)), one).train.one_batch()[0]
+    x = dataloaders(
+        project, ((0.,)*3, (1.,)*3),
+        replace(s, train=replace(s.train, augmentation=name), batch_size=max(n, 2)), one).train.one_batch()[0]
     fig = Figure(figsize=(n, 1.3), layout='constrained')
     fig.suptitle(name, fontsize=9)
     for ax,im in zip(fig.subplots(1, n), x.cpu()):
@@ -120,7 +141,9 @@ def broken_image(
     "Why reading a batch failed."
     for f,_ in (*splits.train, *splits.val):
         try: decode(f)
-        except (OSError, ValueError) as e: return ValueError(f'{f}: {e}; run `birdsort clean`, then `birdsort split --force --project {project.path}`')
+        except (OSError, ValueError) as e:
+            return ValueError(
+                f'{f}: {e}; run `birdsort clean`, then `birdsort split --force --project {project.path}`')
 
 @contextmanager
 def naming_broken(

@@ -36,10 +36,15 @@ def predict_all_splits(
     learn:Learner=None, # From `load_run`, where it is loaded already
     quiet:bool=False, # No progress bar
 ) -> dict: # {train, val, test, "test, stage one" where there are stages, unknown where there is such a folder}: `Predictions`
-    "Every split through a run's network, and what lies in `unknown/`, which are images of none of the labels; `ValueError` where there is no test split."
+    (
+        "Every split through a run's network, and what lies in `unknown/`, which are images of none of the "
+        "labels; `ValueError` where there is no test split.")
     learn = learn or load_run(run, model=model)
-    if not learn.dls.splits.test: raise ValueError('there is no test split to judge by: add a folder test, or rows whose split is test')
-    found = {name: cached_predictions(run, name, learn=learn, quiet=quiet) for name in (*Splits._fields, 'unknown')}
+    if not learn.dls.splits.test:
+        raise ValueError('there is no test split to judge by: add a folder test, or rows whose split is test')
+    found = {
+        name: cached_predictions(run, name, learn=learn, quiet=quiet)
+        for name in (*Splits._fields, 'unknown')}
     if not run.recipe:
         first = model and load_run(run, 'stage_one', deepcopy(model))
         found['test, stage one'] = cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
@@ -53,7 +58,9 @@ def compare_splits(
     rows = {}
     for name,a in (*((n, a) for n,a in tables.items() if n != 'unknown'), *((f'{n}, averaged', average_tta(tables[n])) for n in Splits._fields)):
         found, (low, high) = numbers(a), wilson(a.correct.sum(), len(a.correct))
-        rows[name] = dict(n=len(a.files), accuracy=found['accuracy'], low=low, high=high, loss=found['loss'], f1_macro=found['f1_macro'])
+        rows[name] = dict(
+            n=len(a.files), accuracy=found['accuracy'], low=low, high=high, loss=found['loss'],
+            f1_macro=found['f1_macro'])
     return pd.DataFrame(rows).T.astype(dict(n=int))
 
 # %% ../nbs/60_evaluate.ipynb #60f26409
@@ -61,7 +68,9 @@ def plot_splits(
     splits:Splits, # From `load_splits`
 ) -> Figure: # matplotlib
     "Images per label on each side."
-    counts = {name: Counter(l for _,l in pairs) for name,pairs in splits._asdict().items()}
+    counts = {
+        name: Counter(l for _,l in pairs)
+        for name,pairs in splits._asdict().items()}
     fig = Figure(figsize=(7, min(40, .9+.28*len(splits.labels))), layout='constrained')
     ax, left = fig.subplots(), [0]*len(splits.labels)
     for name,n in counts.items():
@@ -85,11 +94,23 @@ def _jpeg(image):
 def _images(folder, learn, tables, calm, found, temperature, threshold): # name -> bytes
     test, first = tables['test'], tables.get('test, stage one')
     look = find_errors(test)
-    staged = dict(history=plot_history(folder), confusion_stage_one=plot_confusion(first, f'after stage one: {first.correct.mean():.3f} of {len(first.correct)}')) if first else {}
-    plots = dict(**staged, splits=plot_splits(learn.dls.splits), per_label=plot_per_label(found), confusion_best=plot_confusion(test, f'best: {test.correct.mean():.3f} of {len(test.correct)}'),
-                 reliability=plot_reliability(test, calm, temperature), coverage=plot_coverage(calm, threshold))
-    pages = {name: show_errors(learn, test, getattr(look, name)) for name in ('sure_and_wrong', 'unsure', 'confused')}
-    return {f'{k}.png': _png(f) for k,f in plots.items()} | {f'{k}.jpg': _jpeg(p) for k,p in pages.items() if p}
+    staged = (
+        dict(
+            history=plot_history(folder),
+            confusion_stage_one=plot_confusion(
+                first, f'after stage one: {first.correct.mean():.3f} of {len(first.correct)}'))
+        if first
+        else {})
+    plots = dict(
+        **staged, splits=plot_splits(learn.dls.splits), per_label=plot_per_label(found),
+        confusion_best=plot_confusion(test, f'best: {test.correct.mean():.3f} of {len(test.correct)}'),
+        reliability=plot_reliability(test, calm, temperature), coverage=plot_coverage(calm, threshold))
+    pages = {
+        name: show_errors(learn, test, getattr(look, name))
+        for name in ('sure_and_wrong', 'unsure', 'confused')}
+    return (
+        {f'{k}.png': _png(f) for k,f in plots.items()}
+        | {f'{k}.jpg': _jpeg(p) for k,p in pages.items() if p})
 
 # %% ../nbs/60_evaluate.ipynb #2fc07ab9
 def evaluate(
@@ -103,21 +124,32 @@ def evaluate(
     opened = open_run(project, run)
     run, s = opened.name, opened.settings
     last = stage_result(project, 'evaluate') or {}
-    if precision is None: precision = last['threshold']['precision'] if last.get('run') == run and 'threshold' in last else .95
+    if precision is None:
+        precision = last['threshold']['precision'] if last.get('run') == run and 'threshold' in last else .95
     if not 0 < precision < 1: raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
     strange = [[str(f), f.stat().st_mtime_ns] for f in unknown_images(project)]
-    sign, reports = stable_hash(run, opened.signature, splits_signature(project, s, test=True), strange, precision, 5), project.reports/run
-    if (done := stage_result(project, 'evaluate', sign)) and all((reports/f).is_file() for f in done['images']): return done | dict(reports=str(reports))
+    sign = stable_hash(run, opened.signature, splits_signature(project, s, test=True), strange, precision, 5)
+    reports = project.reports/run
+    if (done := stage_result(project, 'evaluate', sign)) and all((reports/f).is_file() for f in done['images']):
+        return done | dict(reports=str(reports))
     learn = load_run(opened, model=model)
     tables = predict_all_splits(opened, model, learn, quiet)
     temperature = fit_temperature(tables['val'])
     calm = {k: apply_temperature(a, temperature) for k,a in tables.items()}
     confidence = choose_threshold(calm['val'], precision)
-    test, found, one = tables['test'], score(tables['test']), numbers(tables['test, stage one']) if 'test, stage one' in tables else None
+    test = tables['test']
+    found = score(tables['test'])
+    one = numbers(tables['test, stage one']) if 'test, stage one' in tables else None
     given = calm['test'].confidence >= confidence
-    threshold = dict(precision=precision, confidence=confidence, answered=float(given.mean()), accuracy=float(test.correct[given].mean()) if given.any() else None,
-                     unknown=float((calm['unknown'].confidence < confidence).mean()) if 'unknown' in tables else None)
+    threshold = dict(
+        precision=precision, confidence=confidence, answered=float(given.mean()),
+        accuracy=float(test.correct[given].mean()) if given.any() else None,
+        unknown=float((calm['unknown'].confidence < confidence).mean()) if 'unknown' in tables else None)
     images = _images(opened.folder, learn, tables, calm['test'], found, temperature, confidence)
     for name,data in images.items(): write_whole(reports/name, data)
-    result = dict(run=run, **found, stage_one=one, splits=compare_splits(tables).to_dict('index'), temperature=temperature, calibrated=dict(calibration_error=numbers(calm['test'])['calibration_error']), threshold=threshold, images=sorted(images))
+    result = dict(
+        run=run, **found, stage_one=one, splits=compare_splits(tables).to_dict('index'),
+        temperature=temperature,
+        calibrated=dict(calibration_error=numbers(calm['test'])['calibration_error']), threshold=threshold,
+        images=sorted(images))
     return record_stage(project, 'evaluate', sign, result | dict(reports=str(reports)))

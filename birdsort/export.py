@@ -39,18 +39,24 @@ from .training.runs import load_run, open_run
 def bare(
     learn:Learner, # A learner, perhaps with callbacks of birdsort
 ) -> Learner: # The same learner, of fastai and torch alone
-    "Take off every callback that is not fastai's, the splitter, how images from elsewhere are read, and the paths of this machine."
+    (
+        "Take off every callback that is not fastai's, the splitter, how images from elsewhere are read, "
+        "and the paths of this machine.")
     for cb in list(learn.cbs):
         if not type(cb).__module__.startswith('fastai.'): learn.remove_cb(cb)
     if learn.splitter.__module__.startswith('birdsort'): learn.splitter = trainable_params
     for fs in (tl.tfms.fs for dl in learn.dls.loaders for tl in dl.dataset.tls):
-        if str(fs[0]).startswith('_getters'): fs[0] = type(fs[0])(noop) # Of `birdsort.data`
-    ours = lambda o: str(getattr(o, '__module__', '')).startswith('birdsort')
+        if str(fs[0]).startswith('_getters'): # Of `birdsort.data`
+            fs[0] = type(fs[0])(noop)
+    def ours(o):
+        return str(getattr(o, '__module__', '')).startswith('birdsort')
     for dl in learn.dls.loaders: # Ways to vary images, which matter in training only
         dl.after_batch.fs = dl.after_batch.fs.filter(lambda t: not ours(type(t)))
-        for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')): t.aff_fs = [f for f in t.aff_fs if not ours(f)]
+        for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')):
+            t.aff_fs = [f for f in t.aff_fs if not ours(f)]
     learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
-    if kept := getattr(learn, '__stored_args__', None): kept['path'] = None # What it was made with, where fastcore keeps that
+    if kept := getattr(learn, '__stored_args__', None): # What it was made with, where fastcore keeps that
+        kept['path'] = None
     return learn
 
 @contextmanager
@@ -59,7 +65,8 @@ def _paths_of_any_system():
     for kind in before: copyreg.pickle(kind, lambda p: (Path, (p.as_posix(),)))
     try: yield
     finally:
-        for kind,how in before.items(): copyreg.dispatch_table.pop(kind) if how is None else copyreg.pickle(kind, how)
+        for kind,how in before.items():
+            copyreg.dispatch_table.pop(kind) if how is None else copyreg.pickle(kind, how)
 
 def to_pickle(
     learn:Learner, # From `bare`
@@ -69,22 +76,40 @@ def to_pickle(
     with _paths_of_any_system(): learn.export(file.resolve())
 
 # %% ../nbs/70_export.ipynb #db17eb99
-FORMATS = {'pickle': 'for fastai; a pickle, which runs code when it is opened', 'safetensors': 'weights; config.json says of which network',
-           'onnx': 'network and weights, for ONNX Runtime in any language', 'int8': 'the same in 8 bits: smaller, and as good on the validation split'}
+FORMATS = {
+    'pickle': 'for fastai; a pickle, which runs code when it is opened',
+    'safetensors': 'weights; config.json says of which network',
+    'onnx': 'network and weights, for ONNX Runtime in any language',
+    'int8': 'the same in 8 bits: smaller, and as good on the validation split'}
 _FILES = {f: ENGINES['torch' if f == 'safetensors' else f] for f in FORMATS}
-_WORDS = {'config.json': 'labels, network, sizes, temperature, threshold, SHA-256 of the files', 'labels.txt': 'the labels, in the order of the answers', 'README.md': 'this card', 'SHA256SUMS': 'for `sha256sum -c`'}
+_WORDS = {
+    'config.json': 'labels, network, sizes, temperature, threshold, SHA-256 of the files',
+    'labels.txt': 'the labels, in the order of the answers', 'README.md': 'this card',
+    'SHA256SUMS': 'for `sha256sum -c`'}
 
 def _config(project, run, learn, settings, own, judged, quiet):
     val = predictions(project, run, learn=learn, quiet=quiet)
     t, precision = fit_temperature(val), (judged or {}).get('threshold', {}).get('precision', .95)
-    return dict(birdsort=version('birdsort'), run=run, **describe_network(learn, settings, own), pretrained=settings.pretrained, temperature=t, threshold=dict(precision=precision, confidence=choose_threshold(apply_temperature(val, t), precision)),
-                versions={p: version(p) for p in ('birdsort', 'fastai', 'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime')}, hashes={}), val
+    return (
+        dict(
+            birdsort=version('birdsort'), run=run, **describe_network(learn, settings, own),
+            pretrained=settings.pretrained, temperature=t,
+            threshold=dict(
+                precision=precision, confidence=choose_threshold(apply_temperature(val, t), precision)),
+            versions={
+                p: version(p)
+                for p in ('birdsort', 'fastai', 'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime')},
+            hashes={}),
+        val)
 
 def _spread(pairs, n): # So many of them, from everywhere
-    return [pairs[i*len(pairs)//n][0] for i in range(n)] if len(pairs) > n else [f for f,_ in pairs]
+    return (
+        [pairs[i*len(pairs)//n][0] for i in range(n)] if len(pairs) > n
+        else [f for f,_ in pairs])
 
 def _batches(files, config, n=16): # Prepared, with every pixel of the images
-    for i in range(0, len(files), n): yield np.stack([prepare(decode(f), config) for f in files[i:i+n]])
+    for i in range(0, len(files), n):
+        yield np.stack([prepare(decode(f), config) for f in files[i:i+n]])
 
 def _eight_bits(data, folder, config, learn, val): # -> (bytes or None, why)
     try: small = to_int8(data, [*_batches(_spread(learn.dls.splits.train, 128), config)])
@@ -93,16 +118,21 @@ def _eight_bits(data, folder, config, learn, val): # -> (bytes or None, why)
     model = open_model(folder, 'int8', config=config | dict(hashes={ENGINES['int8']: _sha(small)}))
     said = np.concatenate([model.network(x).argmax(1) for x in _batches(val.files, config)])
     lost = val.correct.mean() - (said == val.targets).mean()
-    return (small, None) if lost <= .005+1e-9 else (None, f'labels {100*lost:.1f} points fewer of the validation split right')
+    return (
+        (small, None) if lost <= .005+1e-9
+        else (None, f'labels {100*lost:.1f} points fewer of the validation split right'))
 
 def _sha(data): return hashlib.sha256(data).hexdigest()
 
 # %% ../nbs/70_export.ipynb #97d59b68
-def _answers_of(model, images): # -> ((n, c) at temperature 1, seconds per image); the first of them alone, since batches differ in size
+def _answers_of(model, images):
+    "-> ((n, c) at temperature 1, seconds per image); the first of them alone, since batches differ in size."
     model.config = model.config | dict(temperature=1)
     xs = [model.prepare(im) for im in images]
     probs, start = model(xs[:1]), time.perf_counter()
-    return np.concatenate([probs, model(xs[1:])]), (time.perf_counter()-start)/max(1, len(xs)-1)
+    return (
+        np.concatenate([probs, model(xs[1:])]),
+        (time.perf_counter()-start)/max(1, len(xs)-1))
 
 def check_parity(
     folder:Path, # An export folder
@@ -112,50 +142,79 @@ def check_parity(
 ) -> tuple: # ({engine: largest difference of a probability}, {engine: seconds per image})
     "Ask every file of an export about the same images; `RuntimeError` where one of them says something else."
     images, apart, seconds = [decode(f) for f in files], {}, {}
-    with learn.no_bar(), learn.no_logging(): wanted = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].float().numpy()
+    with learn.no_bar(), learn.no_logging():
+        wanted = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].float().numpy()
     for engine in ('pickle', 'torch', 'onnx'):
         if not (folder/ENGINES[engine]).is_file() or engine == 'torch' and config['library'] == 'own': continue
         probs, seconds[engine] = _answers_of(open_model(folder, engine, trust_pickle=True, config=config), images)
         apart[engine] = float(np.abs(probs-wanted).max())
         if not apart[engine] <= 1e-3:
-            raise RuntimeError(f'{ENGINES[engine]} gives other probabilities than the network ({apart[engine]:.4f} apart, for {files[np.abs(probs-wanted).max(1).argmax()].name}), so nothing was exported: leave it out with --formats')
+            raise RuntimeError(
+                (
+                    f'{ENGINES[engine]} gives other probabilities than the network ({apart[engine]:.4f} '
+                    f'apart, for {files[np.abs(probs-wanted).max(1).argmax()].name}), so nothing was '
+                    'exported: leave it out with --formats'))
     return apart, seconds
 
 # %% ../nbs/70_export.ipynb #8d924592
 def _write(run, model, formats, folder, judged, quiet): # All files into a folder -> what came of it
     s, own, left_out = run.settings, type(model).__name__ if model else None, {}
     with tqdm(total=len(formats)+1, desc='loading', disable=quiet, leave=False) as bar:
-        def step(name): bar.update(), bar.set_description(name)
+        def step(name):
+            bar.update()
+            bar.set_description(name)
         learn = load_run(run, model=model)
         (config, val), data = _config(run.project, run.name, learn, s, own, judged, quiet), {}
-        learn.dls.cpu(), bare(learn).model.cpu() # Everything is compared on the CPU, where it has to work
+        learn.dls.cpu()
+        bare(learn).model.cpu() # Everything is compared on the CPU, where it has to work
         network = Sampled(deepcopy(learn.model), s.image_size).eval()
-        if 'safetensors' in formats: step('safetensors'), data.update(safetensors=to_safetensors(learn.model))
-        if {'onnx', 'int8'} & {*formats}: step('onnx'), data.update(onnx=to_onnx(network, config))
+        if 'safetensors' in formats:
+            step('safetensors')
+            data.update(safetensors=to_safetensors(learn.model))
+        if {'onnx', 'int8'} & {*formats}:
+            step('onnx')
+            data.update(onnx=to_onnx(network, config))
         if 'int8' in formats:
             step('int8')
             data['int8'], why = _eight_bits(data['onnx'], folder, config, learn, val)
             if why: left_out['int8'] = why
         for f,d in data.items():
             if d and f in formats: (folder/_FILES[f]).write_bytes(d)
-        if 'pickle' in formats: step('pickle'), to_pickle(learn, folder/_FILES['pickle'])
+        if 'pickle' in formats:
+            step('pickle')
+            to_pickle(learn, folder/_FILES['pickle'])
         step('checking')
-        for f in {*data} - {k for k,d in data.items() if d and k in formats}: (folder/_FILES[f]).unlink(missing_ok=True)
-        config['hashes'] = {_FILES[f]: _sha((folder/_FILES[f]).read_bytes()) for f in FORMATS if (folder/_FILES[f]).is_file()}
-        if not config['hashes']: raise RuntimeError(f"nothing was exported: no int8, since {left_out['int8']}; add another of --formats {','.join(FORMATS)}")
+        for f in {*data} - {k for k,d in data.items() if d and k in formats}:
+            (folder/_FILES[f]).unlink(missing_ok=True)
+        config['hashes'] = {
+            _FILES[f]: _sha((folder/_FILES[f]).read_bytes())
+            for f in FORMATS
+            if (folder/_FILES[f]).is_file()}
+        if not config['hashes']:
+            raise RuntimeError(
+                (
+                    f"nothing was exported: no int8, since {left_out['int8']}; add another of --formats "
+                    f"{','.join(FORMATS)}"))
         files = _spread([*learn.dls.splits.val, *learn.dls.splits.train], 32)
         apart, seconds = check_parity(folder, config, learn, files)
     return config, dict(left_out=left_out, apart=apart, seconds=seconds, images=len(files))
 
 # %% ../nbs/70_export.ipynb #332055b1
 def _explain_files(project, settings, config, judged, folder): # Words beside the numbers
-    told = {_FILES[f]: what for f,what in FORMATS.items() if _FILES[f] in config['hashes']} | _WORDS
-    def write(name, text): (folder/name).write_bytes(text.encode()) # With the same line ends on every system
+    told = (
+        {
+            _FILES[f]: what
+            for f,what in FORMATS.items()
+            if _FILES[f] in config['hashes']}
+        | _WORDS)
+    def write(name, text): # With the same line ends on every system
+        (folder/name).write_bytes(text.encode())
     write('config.json', json.dumps(config, indent=1, ensure_ascii=False)+'\n')
     write('labels.txt', '\n'.join(config['labels'])+'\n')
     write('README.md', model_card(project, settings, config, judged, told))
     names = sorted(f.name for f in folder.iterdir())
-    write('SHA256SUMS', ''.join(f'{_sha((folder/n).read_bytes())}  {n}\n' for n in names))
+    write(
+        'SHA256SUMS', ''.join(f'{_sha((folder/n).read_bytes())}  {n}\n' for n in names))
     return [n for n in names if n != 'config.json'] + ['SHA256SUMS', 'config.json']
 
 def export(
@@ -165,15 +224,24 @@ def export(
     formats:tuple=tuple(FORMATS), # Which of pickle, safetensors, onnx, int8
     quiet:bool=False, # No progress bar
 ) -> dict: # {"folder", "learner": path or None, "run", "labels", "megabytes": {file: float}, "left_out": {format: why}, "apart": {engine: largest difference of a probability}, "seconds": {engine: per image}, "images": how many were asked about}
-    "Write a run's best weights in every format that is wanted, checked against each other; `ValueError` for an unknown format."
-    if bad := [f for f in formats if f not in FORMATS]: raise ValueError(f"format {bad[0]!r}: must be {', '.join(FORMATS)}")
+    (
+        "Write a run's best weights in every format that is wanted, checked against each other; "
+        "`ValueError` for an unknown format.")
+    if bad := [f for f in formats if f not in FORMATS]:
+        raise ValueError(f"format {bad[0]!r}: must be {', '.join(FORMATS)}")
     opened = open_run(project, run)
-    if opened.recipe: raise ValueError(f'{opened.name} is of the recipe {opened.recipe}, and no network: export writes networks, so name the run of one with --run, or run `birdsort train` first')
+    if opened.recipe:
+        raise ValueError(
+            (
+                f'{opened.name} is of the recipe {opened.recipe}, and no network: export writes networks, '
+                'so name the run of one with --run, or run `birdsort train` first'))
     run, s = opened.name, opened.settings
     judged = stage_result(project, 'evaluate') or {}
     judged = judged if judged.get('run') == run and 'threshold' in judged else None
-    sign = stable_hash(run, opened.signature, splits_signature(project, s), sorted(formats), judged, version('birdsort'), 2)
-    if (done := stage_result(project, 'export', sign)) and _whole(project.export, done['megabytes']): return done | _where(project)
+    sign = stable_hash(
+        run, opened.signature, splits_signature(project, s), sorted(formats), judged, version('birdsort'), 2)
+    if (done := stage_result(project, 'export', sign)) and _whole(project.export, done['megabytes']):
+        return done | _where(project)
     with hold(project):
         part = project.path/'.export.part'
         shutil.rmtree(part, ignore_errors=True)
@@ -182,13 +250,29 @@ def export(
             config, result = _write(opened, model, formats, part, judged, quiet)
             names = _explain_files(project, s, config, judged, part)
             project.export.mkdir(exist_ok=True)
-            for old in {*_FILES.values()} - {*names}: (project.export/old).unlink(missing_ok=True) # Of another run, or not wanted any more
+            for old in {*_FILES.values()} - {*names}: # Of another run, or not wanted any more
+                (project.export/old).unlink(missing_ok=True)
             for n in names: os.replace(part/n, project.export/n)
         finally: shutil.rmtree(part, ignore_errors=True)
-    return record_stage(project, 'export', sign, result | dict(run=run, labels=config['labels'], megabytes={n: round((project.export/n).stat().st_size/1e6, 2) for n in names})) | _where(project)
+    return (
+        record_stage(
+            project, 'export', sign,
+            result | dict(
+                run=run, labels=config['labels'],
+                megabytes={n: round((project.export/n).stat().st_size/1e6, 2) for n in names}))
+        | _where(project))
 
 def _whole(folder, names): # Is all of it there, as it was written?
-    try: return all((folder/n).is_file() for n in names) and all(read_checked(folder, n, config) for config in [read_config(folder)] for n in config['hashes'])
+    try:
+        return (
+            all((folder/n).is_file() for n in names)
+            and all(
+                read_checked(folder, n, config)
+                for config in [read_config(folder)]
+                for n in config['hashes']))
     except (OSError, ValueError): return False
 
-def _where(project): return dict(folder=str(project.export), learner=str(file) if (file := project.export/'learner.pkl').is_file() else None)
+def _where(project):
+    return dict(
+        folder=str(project.export),
+        learner=str(file) if (file := project.export/'learner.pkl').is_file() else None)

@@ -30,7 +30,8 @@ def _scrape_once(
 ) -> dict: # As `scrape`
     "Scrape, unless these labels were scraped to their end before."
     s = project.settings
-    sign = stable_hash(s.labels, s.images_per_label, s.source, s.licence, s.min_side, s.max_side, s.respect_noai, s.allow)
+    sign = stable_hash(
+        s.labels, s.images_per_label, s.source, s.licence, s.min_side, s.max_side, s.respect_noai, s.allow)
     if done := stage_result(project, 'scrape', sign): return done
     result = scrape(project, quiet=quiet)
     for label,why in result.get('problems', {}).items():
@@ -41,8 +42,12 @@ def _clean_once(
     project:Project, # Loses what is certainly wrong
     quiet:bool=False, # No progress bars
 ) -> dict: # As `clean`
-    "Carry out what is certain, unless nothing has changed since that was done; contact sheets are for who asks for them."
-    return stage_result(project, 'clean', images_signature(project)) or clean(project, apply=True, sheets=False, quiet=quiet)
+    (
+        "Carry out what is certain, unless nothing has changed since that was done; contact sheets are for "
+        "who asks for them.")
+    return (
+        stage_result(project, 'clean', images_signature(project))
+        or clean(project, apply=True, sheets=False, quiet=quiet))
 
 def _try_out(
     project:Project, # Its exported learner is tried
@@ -59,9 +64,12 @@ def _split_again(
     "Split; replaces a stale split that birdsort has made, and no other."
     return split(project, force=(project.split/NOTE).is_file())
 
-STAGES = dict(scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project), quiet=quiet),
-              report=lambda project, quiet=False: report(project, _last_trained(project), quiet=quiet),
-              export=lambda project, quiet=False: export(project, _last_trained(project), quiet=quiet), predict=_try_out)
+STAGES = dict(
+    scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train,
+    evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project), quiet=quiet),
+    report=lambda project, quiet=False: report(project, _last_trained(project), quiet=quiet),
+    export=lambda project, quiet=False: export(project, _last_trained(project), quiet=quiet),
+    predict=_try_out)
 
 GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other images
 
@@ -79,25 +87,36 @@ def run(
     architecture(project.settings.architecture)
     start, out = time.monotonic(), {}
     for name,stage in STAGES.items():
-        if project.settings.train.data and name in GATHERING: continue # The images are there, and not to be touched
+        if project.settings.train.data and name in GATHERING: # The images are there, and not to be touched
+            continue
         tell(name, None)
         out[name] = stage(project, quiet=quiet)
         tell(name, out[name])
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
 # %% ../nbs/90_pipeline.ipynb #a22072c8
-DRAWN = dict(images_per_label=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16, epochs=(14, 8))
+DRAWN = dict(
+    images_per_label=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16,
+    epochs=(14, 8))
 
 def demo_settings(
     gallery:str=None, # A folder of label folders; None draws birds
     arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
 ) -> dict: # Settings of the demo's project
     "What a demo is made of; `FileNotFoundError`, `ValueError` for a gallery that is none."
-    if not gallery: return dict(DRAWN, source=('aviary',), **(dict(architecture=arch, pretrained=arch.startswith('local-dir:')) if arch else {}))
-    if not Path(gallery).is_dir(): raise FileNotFoundError(f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with images')
+    if not gallery:
+        return dict(
+            DRAWN, source=('aviary',),
+            **dict(architecture=arch, pretrained=arch.startswith('local-dir:')) if arch else {})
+    if not Path(gallery).is_dir():
+        raise FileNotFoundError(
+            f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with images')
     counts = {l: len(fs) for l,fs in list_images(gallery).items() if fs}
-    if len(counts) < 2: raise ValueError(f'{gallery} holds {len(counts)} label folders with images: at least two are needed')
-    return dict(source=(f'aviary={gallery}',), images_per_label=max(counts.values()), labels={l: [l.replace('_', ' ')] for l in counts}, **(dict(architecture=arch) if arch else {}))
+    if len(counts) < 2:
+        raise ValueError(f'{gallery} holds {len(counts)} label folders with images: at least two are needed')
+    return dict(
+        source=(f'aviary={gallery}',), images_per_label=max(counts.values()),
+        labels={l: [l.replace('_', ' ')] for l in counts}, **dict(architecture=arch) if arch else {})
 
 def demo(
     path:Path='data/demo', # The demo's project folder; an unfinished one is continued
@@ -111,6 +130,9 @@ def demo(
     if 'architecture' in wanted: architecture(wanted['architecture'])
     project = Project(path) if made else new_project(path, **wanted)
     differs = [k for k,v in wanted.items() if getattr(project.settings, k) != v]
-    if made and not project.settings.source[0].startswith('aviary'): raise FileExistsError(f'{path} is a project of your own, no demo: choose another folder with --out')
-    if made and (gallery or arch) and differs: raise FileExistsError(f'{path} holds another demo (its {differs[0]} differs): choose another folder with --out')
+    if made and not project.settings.source[0].startswith('aviary'):
+        raise FileExistsError(f'{path} is a project of your own, no demo: choose another folder with --out')
+    if made and (gallery or arch) and differs:
+        raise FileExistsError(
+            f'{path} holds another demo (its {differs[0]} differs): choose another folder with --out')
     return run(project, quiet, tell)

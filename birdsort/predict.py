@@ -23,14 +23,18 @@ from .deploy.inputs import expand, in_threads, read, read_each, web_for
 # %% ../nbs/80_predict.ipynb #9ca4b584
 NONE = 'none of these'
 
-def _where(model): # A project, its folder, an export folder or a file in it -> (the export folder, the engine that was named)
+def _where(model):
+    "A project, its folder, an export folder or a file in it -> (the export folder, the engine that was named)."
     if model is None: model = find_project()
     if isinstance(model, Project): return model.export, None
     path = Path(model)
     if path.is_file():
-        if path.name not in ENGINES.values(): raise ValueError(f"{path}: a model is one of {', '.join(ENGINES.values())}, or a folder with them")
+        if path.name not in ENGINES.values():
+            raise ValueError(f"{path}: a model is one of {', '.join(ENGINES.values())}, or a folder with them")
         return path.parent, next(e for e,f in ENGINES.items() if f == path.name)
-    if not path.is_dir(): raise FileNotFoundError(f'no folder {str(path)!r}: a model is what `birdsort export` wrote, a folder or a file in it')
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f'no folder {str(path)!r}: a model is what `birdsort export` wrote, a folder or a file in it')
     return (path/'export' if (path/'birdsort.toml').is_file() else path), None
 
 def _least(threshold, config): # What the user gave -> a probability
@@ -39,7 +43,11 @@ def _least(threshold, config): # What the user gave -> a probability
         except ValueError: least = math.nan
         if not 0 <= least < 2: raise ValueError(f"threshold {threshold!r}: a probability, such as 0.9, or auto")
         return least
-    if not config.get('threshold'): raise ValueError('the threshold of this model is not known: give a probability, such as 0.9, or run `birdsort export`, which chooses one')
+    if not config.get('threshold'):
+        raise ValueError(
+            (
+                'the threshold of this model is not known: give a probability, such as 0.9, or run '
+                '`birdsort export`, which chooses one'))
     return config['threshold']['confidence']
 
 class Predictor:
@@ -52,11 +60,15 @@ class Predictor:
     ):
         folder, named = _where(model)
         self.model = open_model(folder, named or engine, trust_pickle)
-        self.threshold, self._many, self._looking, self._turn = _least(threshold, self.config), None, None, Lock()
+        self.threshold, self._many, self._looking, self._turn = (
+            _least(threshold, self.config), None, None, Lock())
 
-    config, labels, folder, engine = (property(lambda self, name=name: getattr(self.model, name)) for name in ('config', 'labels', 'folder', 'engine'))
+    config, labels, folder, engine = (
+        property(lambda self, name=name: getattr(self.model, name))
+        for name in ('config', 'labels', 'folder', 'engine'))
 
-    def __repr__(self): return f"Predictor({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
+    def __repr__(self):
+        return f"Predictor({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
 
     def _repr_mimebundle_(self, **kw):
         from birdsort.deploy.views import uploader
@@ -65,33 +77,48 @@ class Predictor:
     def _prepare(self, source): return self.model.prepare(read(source, self.model.enough))
 
     def _row(self, p): # (c,) -> what is said
-        best = {self.labels[i]: round(float(p[i]), 4) for i in (-p).argsort(kind='stable')[:5]}
+        best = {
+            self.labels[i]: round(float(p[i]), 4)
+            for i in (-p).argsort(kind='stable')[:5]}
         label, probability = next(iter(best.items()))
         return dict(label=label if p.max() >= self.threshold else NONE, probability=probability, best=best)
 
-    def _team(self, n): # For n images -> (a model, how many may ask it at a time, images at a time, who may ask now)
+    def _team(self, n):
+        "For n images -> (a model, how many may ask it at a time, images at a time, who may ask now)."
         if n < 2 or self.engine not in ('onnx', 'int8'): return self.model, 2, 16, self._turn
-        if self._many is None: self._many = open_model(self.folder, self.engine, threads=1, config=self.config)
+        if self._many is None:
+            self._many = open_model(self.folder, self.engine, threads=1, config=self.config)
         return self._many, cores(), 4, nullcontext()
 
-    def rows(self, sources:list, allow:tuple=(), seen=lambda n: None): # Images -> yields {label, probability, best}, or {label: None, …, error}, in order
+    def rows(self, sources:list, allow:tuple=(), seen=lambda n: None):
+        "Images -> yields {label, probability, best}, or {label: None, …, error}, in order."
         model, workers, n, turn = self._team(len(sources))
         with web_for(sources, allow) as web:
             def work(some):
                 got = read_each(some, self._prepare, web)
-                with turn: said = iter(model(fine) if (fine := [x for x,why in got if why is None]) else ())
-                return [self._row(next(said)) if why is None else dict(label=None, probability=None, best={}, error=why) for _,why in got]
+                with turn:
+                    said = iter(model(fine) if (fine := [x for x,why in got if why is None]) else ())
+                return [
+                    (
+                        self._row(next(said)) if why is None
+                        else dict(label=None, probability=None, best={}, error=why))
+                    for _,why in got]
             for rows in in_threads([sources[i:i+n] for i in range(0, len(sources), n)], work, workers):
                 yield from rows
                 seen(len(rows))
 
-    def __call__(self, images, allow:tuple=()): # A path, address, bytes, image or array, or a list of them -> {label, probability, best: {label: probability} of the first five}, or a list of them
+    def __call__(self, images, allow:tuple=()):
+        # A path, address, bytes, image or array, or a list of them -> {label, probability, best: {label:
+        # probability} of the first five}, or a list of them
         if isinstance(images, (list, tuple)): return list(self.rows(list(images), allow))
-        if isinstance(images, str) and '://' in images: return next(self.rows([images], allow))
+        if isinstance(images, str) and '://' in images:
+            return next(self.rows([images], allow))
         try:
             x = self._prepare(images)
-            with self._turn if self.engine in ('torch', 'pickle') else nullcontext(): return self._row(self.model([x])[0])
-        except (ValueError, OSError, MemoryError) as e: return dict(label=None, probability=None, best={}, error=str(e) or type(e).__name__)
+            with self._turn if self.engine in ('torch', 'pickle') else nullcontext():
+                return self._row(self.model([x])[0])
+        except (ValueError, OSError, MemoryError) as e:
+            return dict(label=None, probability=None, best={}, error=str(e) or type(e).__name__)
 
 # %% ../nbs/80_predict.ipynb #ace4fa07
 from fastcore.basics import patch
@@ -103,7 +130,8 @@ def gradcam_image(self:Predictor,
 ): # A `PIL.Image`; None where there is no model.safetensors to ask, or no layer that knows places
     "An image under a heat map of what spoke for its label (`grad_cam`); `ValueError` where it is no image."
     image = read(image, max(side, self.model.enough)).copy() # It is shrunk below
-    if self._looking is None and (self.folder/ENGINES['torch']).is_file() and self.config.get('library') != 'own': self._looking = open_model(self.folder, 'torch', config=self.config)
+    if self._looking is None and (self.folder/ENGINES['torch']).is_file() and self.config.get('library') != 'own':
+        self._looking = open_model(self.folder, 'torch', config=self.config)
     if self._looking is None: return None
     import torch
 
@@ -111,7 +139,8 @@ def gradcam_image(self:Predictor,
     module = self._looking.network.module
     x = torch.from_numpy(self._looking.prepare(image))[None].to(next(module.parameters()).device)
     try:
-        with self._turn: cam = grad_cam(module, x)[0].cpu().numpy() # It listens in on the network
+        with self._turn: # It listens in on the network
+            cam = grad_cam(module, x)[0].cpu().numpy()
     except ValueError: return None
     image.thumbnail((side, side))
     return gradcam_overlay(image, cam)
@@ -124,7 +153,8 @@ def fastest(
 ) -> str: # onnx or torch; auto where it is not known
     "Which engine will have answered first on this machine."
     took = (stage_result(project, 'export') or {}).get('seconds', {})
-    if not {'onnx', 'torch'} <= took.keys() or not all((project.export/ENGINES[e]).is_file() for e in ('onnx', 'torch')): return 'auto'
+    if not {'onnx', 'torch'} <= took.keys() or not all((project.export/ENGINES[e]).is_file() for e in ('onnx', 'torch')):
+        return 'auto'
     return 'torch' if n*took['torch']+loading < n*took['onnx'] else 'onnx'
 
 def predict(
@@ -142,10 +172,15 @@ def predict(
     some = expand(paths, leave)
     if engine == 'auto' and model is None: engine = fastest(project, len(some))
     predictor = Predictor(model or project, engine, threshold, trust_pickle)
-    if quiet or len(some) < 2: return [dict(file=name) | row for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow))]
+    if quiet or len(some) < 2:
+        return [
+            dict(file=name) | row
+            for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow))]
     from tqdm.auto import tqdm
     with tqdm(total=len(some), unit='image', leave=False) as bar:
-        return [dict(file=name) | row for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow, bar.update))]
+        return [
+            dict(file=name) | row
+            for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow, bar.update))]
 
 # %% ../nbs/80_predict.ipynb #6fb871c9
 def sort_into(
@@ -154,18 +189,22 @@ def sort_into(
 ) -> dict: # {label: images in its folder, of these}; what was no image is not among them
     "Copy images into a folder per label; `ValueError` for what is no file, or a label that is no folder's name."
     for r in rows:
-        if not Path(r['file']).is_file(): raise ValueError(f"{r['file']} is no file: --sort-into copies files, so download it first")
-        if r['label'] and not re.fullmatch(r'(?!\.\.?$)[^\\/:*?"<>|\x00-\x1f]+(?<![. ])', r['label']): raise ValueError(f"label {r['label']!r} is no name for a folder")
+        if not Path(r['file']).is_file():
+            raise ValueError(f"{r['file']} is no file: --sort-into copies files, so download it first")
+        if r['label'] and not re.fullmatch(r'(?!\.\.?$)[^\\/:*?"<>|\x00-\x1f]+(?<![. ])', r['label']):
+            raise ValueError(f"label {r['label']!r} is no name for a folder")
     counts = {}
     for r in (r for r in rows if r['label']):
-        name, file = 'none_of_these' if r['label'] == NONE else r['label'], Path(r['file'])
+        name = 'none_of_these' if r['label'] == NONE else r['label']
+        file = Path(r['file'])
         _copy(file, Path(folder)/name)
         counts[name] = counts.get(name, 0) + 1
     return counts
 
 def _copy(file, folder): # Whole or not at all, and never over another file
     folder.mkdir(parents=True, exist_ok=True)
-    names = itertools.chain([file.name], (f'{file.stem}-{i}{file.suffix}' for i in itertools.count(1)))
+    names = itertools.chain(
+        [file.name], (f'{file.stem}-{i}{file.suffix}' for i in itertools.count(1)))
     for to in (folder/n for n in names):
         if to.exists():
             if filecmp.cmp(file, to, shallow=False): return

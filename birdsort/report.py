@@ -30,15 +30,23 @@ from .training.runs import load_run, open_run
 class Heading(NamedTuple): text:str # Of a section
 class Text(NamedTuple): text:str # A paragraph
 class Table(NamedTuple): rows:pd.DataFrame # Shown with its index
-class Plots(NamedTuple): files:list; says:str # Images in `reports/`, side by side where there is room, and what they show, for who cannot see them
-class Gallery(NamedTuple): images:list; file:Path; says:str # (image, the same under a heat map, caption, name); a page of them as one image; what it shows
+# Images in `reports/`, side by side where there is room, and what they show, for who cannot see them
+class Plots(NamedTuple):
+    files:list
+    says:str
+# (image, the same under a heat map, caption, name); a page of them as one image; what it shows
+class Gallery(NamedTuple):
+    images:list
+    file:Path
+    says:str
 
 _STYLE = """:root {color-scheme: light} body {overflow-wrap: anywhere; font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #222; background: #fff}
 h1 {line-height: 1.2} h2 {margin-top: 2.5rem; border-bottom: 1px solid #ddd} img {max-width: 100%; height: auto} .wide {overflow-x: auto} table {border-collapse: collapse; font-size: 14px; margin-bottom: 1rem}
 th, td {overflow-wrap: normal; padding: .2rem .6rem; border-bottom: 1px solid #eee; text-align: right} th:first-child {text-align: left} div.g {display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: .8rem}
 figure {margin: 0 0 1.5rem} .p {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr))} .g figure {margin: 0} .g figure {border: 1px solid #ddd; border-radius: 6px; padding: .4rem} .g img {width: 49%; height: 120px; object-fit: contain} figcaption {font-size: 13px} small {color: #666; overflow-wrap: anywhere}"""
 
-def _img(data, kind, says): return f'<img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" alt="{html.escape(says)}">'
+def _img(data, kind, says):
+    return f'<img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" alt="{html.escape(says)}">'
 
 def _jpeg(image):
     image.convert('RGB').save(out := io.BytesIO(), 'JPEG', quality=75)
@@ -57,12 +65,21 @@ _SORT = """for (const head of document.querySelectorAll('thead th')) {
 }"""
 
 def _html(block):
-    esc = lambda t: html.escape(str(t))
+    def esc(t):
+        return html.escape(str(t))
     if isinstance(block, Heading): return f'<h2>{esc(block.text)}</h2>'
     if isinstance(block, Text): return f'<p>{esc(block.text)}</p>'
-    if isinstance(block, Table): return f'<div class="wide">{block.rows.to_html(border=0, na_rep="", index_names=False)}</div>'
-    if isinstance(block, Plots): return f'<figure><div class="p">{"".join(_img(f.read_bytes(), "jpeg" if f.suffix == ".jpg" else "png", block.says) for f in block.files)}</div><figcaption>{esc(block.says)}</figcaption></figure>'
-    figures = ''.join(f'<figure>{_img(_jpeg(im), "jpeg", t)} {_img(_jpeg(hot), "jpeg", "what spoke for the answer")}<figcaption>{esc(t)}<br><small>{esc(name)}</small></figcaption></figure>' for im,hot,t,name in block.images)
+    if isinstance(block, Table):
+        return f'<div class="wide">{block.rows.to_html(border=0, na_rep="", index_names=False)}</div>'
+    if isinstance(block, Plots):
+        return (
+            '<figure><div '
+            f'class="p">{"".join(_img(f.read_bytes(), "jpeg" if f.suffix == ".jpg" else "png", block.says) for f in block.files)}</div><figcaption>{esc(block.says)}</figcaption></figure>')
+    figures = ''.join(
+        (
+            f'<figure>{_img(_jpeg(im), "jpeg", t)} '
+            f'{_img(_jpeg(hot), "jpeg", "what spoke for the answer")}<figcaption>{esc(t)}<br><small>{esc(name)}</small></figcaption></figure>')
+        for im,hot,t,name in block.images)
     return f'<p>{esc(block.says)}</p><div class="g">{figures}</div>'
 
 # %% ../nbs/62_report.ipynb #5cdeab65
@@ -73,20 +90,39 @@ def to_html(
 ) -> str: # A page that needs nothing else
     "Blocks as one HTML file."
     script = _SORT if sortable else ''
-    csp = "default-src 'none'; img-src data:; style-src 'unsafe-inline'" + (f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else '')
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{csp}"><link rel="icon" href="data:,">'
-    return f'{head}<title>{html.escape(title)}</title><style>{_STYLE}</style><h1>{html.escape(title)}</h1>\n' + '\n'.join(map(_html, blocks)) + (f'<script>{script}</script>' if script else '') + '</html>\n'
+    csp = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+        + (
+            f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+            if script
+            else ''))
+    head = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" '
+        f'content="{csp}"><link rel="icon" href="data:,">')
+    return (
+        f'{head}<title>{html.escape(title)}</title><style>{_STYLE}</style><h1>{html.escape(title)}</h1>\n'
+        + '\n'.join(map(_html, blocks))
+        + (f'<script>{script}</script>' if script else '')
+        + '</html>\n')
 
 # %% ../nbs/62_report.ipynb #61cf9ae1
 def _plain(text): return html.escape(str(text), quote=False)
 
-def _cell(v): return _plain('' if pd.isna(v) else f'{v:g}' if isinstance(v, float) else v).replace('|', '\\|').replace('\n', ' ')
+def _cell(v):
+    return _plain('' if pd.isna(v) else f'{v:g}' if isinstance(v, float) else v).replace(
+        '|', '\\|').replace(
+        '\n', ' ')
 
 def _markdown(block, folder):
     if isinstance(block, Heading): return f'## {_plain(block.text)}'
     if isinstance(block, Text): return _plain(block.text)
     if isinstance(block, Table):
-        rows = [['', *block.rows.columns], ['---']*(1+block.rows.shape[1]), *([i, *r] for i,r in zip(block.rows.index, block.rows.values.tolist()))]
+        rows = [
+            ['', *block.rows.columns], ['---']*(1+block.rows.shape[1]),
+            *(
+                [i, *r]
+                for i,r in zip(block.rows.index, block.rows.values.tolist()))]
         return '\n'.join('| ' + ' | '.join(map(_cell, r)) + ' |' for r in rows)
     return '\n\n'.join(f'![{f.stem}]({quote(f.relative_to(folder).as_posix())})' for f in (block.files if isinstance(block, Plots) else [block.file])) + f'\n\n{_plain(block.says)}'
 
@@ -106,76 +142,171 @@ def _origin(project, s):
         return
     rows, by, removed = count_states(project), Counter(), {}
     for (label, state, reason, source, licence),n in project.catalogue.counts('label', 'state', 'reason', 'source', 'licence').items():
-        if state == 'kept' and label in rows: by[source or 'folder', licence or 'not known'] += n
-        if state in ('removed', 'rejected'): removed.setdefault(f"{state}: {(reason or 'by hand').split(':')[0]}", Counter())[label] += n
+        if state == 'kept' and label in rows:
+            by[source or 'folder', licence or 'not known'] += n
+        if state in ('removed', 'rejected'):
+            removed.setdefault(f"{state}: {(reason or 'by hand').split(':')[0]}", Counter())[label] += n
     yield Heading('Where the images came from')
-    yield Table(pd.DataFrame({l: dict(queries=', '.join(project.settings.labels[l]), asked=t['asked'], found=t['found'], kept=t['kept']) for l,t in rows.items()}).T)
-    if by: yield Table(pd.DataFrame([dict(source=s, licence=l, images=n) for (s, l),n in sorted(by.items())]).set_index('source'))
+    yield Table(
+        pd.DataFrame(
+            {
+                l: dict(
+                    queries=', '.join(project.settings.labels[l]), asked=t['asked'], found=t['found'],
+                    kept=t['kept'])
+                for l,t in rows.items()}).T)
+    if by:
+        yield Table(
+            pd.DataFrame(
+                [dict(source=s, licence=l, images=n) for (s, l),n in sorted(by.items())]).set_index(
+                'source'))
     if by: yield Text('Author, licence and page of every image stand in attribution.csv.')
     if not removed: return
     yield Heading('What was taken out, and why')
     yield Table(pd.DataFrame(removed).fillna(0).astype(int))
 
 # %% ../nbs/62_report.ipynb #358d0b8e
-_share = lambda v, digits=0: f'{100*v:.{digits}f} %'
-_words = lambda column: dict(low='from', high='to', f1_macro='macro F1', valid_loss='validation loss').get(column, column)
+def _share(v, digits=0):
+    return f'{100*v:.{digits}f} %'
+def _words(column):
+    return dict(low='from', high='to', f1_macro='macro F1', valid_loss='validation loss').get(column, column)
 
 def _training(run, reports):
     note, s = run.note, run.settings
     yield Heading('How the images were dealt')
-    yield Plots([reports/'splits.png'], 'Images per label on each side' + ('.' if s.train.data else '; copies of one image stand on one side.'))
+    yield Plots(
+        [reports/'splits.png'],
+        (
+            'Images per label on each side'
+            + ('.' if s.train.data else '; copies of one image stand on one side.')))
     yield Heading('How it was trained')
     if recipe := note.get('recipe'):
-        yield Text(f"By the recipe {recipe}, in {note['seconds']:.0f} seconds: {', '.join(f'{k} {v}' for k,v in note[recipe].items())}.")
-        if (sheet := run.folder/'words.jpg').is_file(): yield Plots([write_whole(reports/sheet.name, sheet.read_bytes())], 'Visual words, each as the patches that are nearest to it.')
+        yield Text(
+            (
+                f"By the recipe {recipe}, in {note['seconds']:.0f} seconds: "
+                f"{', '.join(f'{k} {v}' for k,v in note[recipe].items())}."))
+        if (sheet := run.folder/'words.jpg').is_file():
+            yield Plots(
+                [write_whole(reports/sheet.name, sheet.read_bytes())],
+                'Visual words, each as the patches that are nearest to it.')
         return
-    yield Text(f"{note.get('own') or s.architecture.replace(chr(92), '/').rpartition('/')[2]}, {'pretrained' if s.pretrained else 'from random weights'}, {s.image_size} pixels, batches of {s.batch_size}, seed {s.seed}, {note['precision']}, {note['seconds']:.0f} seconds.")
+    yield Text(
+        (
+            f"{note.get('own') or s.architecture.replace(chr(92), '/').rpartition('/')[2]}, "
+            f"{'pretrained' if s.pretrained else 'from random weights'}, {s.image_size} pixels, batches of "
+            f"{s.batch_size}, seed {s.seed}, {note['precision']}, {note['seconds']:.0f} seconds."))
     yield Table(pd.DataFrame(note['stages']).set_index('name').round(3).rename(columns=_words))
-    yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; the dotted line is where stage two begins.')
-    yield Text(f"The weights that were kept have the lowest validation loss: they are from {min(note['stages'], key=lambda t: t['valid_loss'])['name']}.")
+    yield Plots(
+        [reports/'history.png'],
+        'Loss and accuracy after each epoch; the dotted line is where stage two begins.')
+    yield Text(
+        (
+            "The weights that were kept have the lowest validation loss: they are from "
+            f"{min(note['stages'], key=lambda t: t['valid_loss'])['name']}."))
 
 # %% ../nbs/62_report.ipynb #1f6c0979
-_NAMES = dict(loss='loss', accuracy='accuracy', top_3='top-3 accuracy', f1_macro='macro F1', f1_weighted='weighted F1', kappa="Cohen's kappa", roc_auc='ROC-AUC', calibration_error='calibration error')
+_NAMES = dict(
+    loss='loss', accuracy='accuracy', top_3='top-3 accuracy', f1_macro='macro F1', f1_weighted='weighted F1',
+    kappa="Cohen's kappa", roc_auc='ROC-AUC', calibration_error='calibration error')
 
 def _quality(result, reports):
     yield Heading('How good it is')
-    yield Table(pd.DataFrame({_NAMES[k]: (result[k], *result['intervals'][k]) for k in _NAMES if k in result}, index=['test', 'from', 'to']).T.round(3))
-    yield Text('From and to are the 95 % interval: of a hundred such intervals, each from other test images of the same kind, about 95 would hold the true number.')
-    yield Table(pd.DataFrame(result['splits']).T.astype(dict(n=int)).round(3).rename(columns=_words))
-    yield Text('Averaged is the mean of what is said of an image and of its mirror image (test-time augmentation).')
+    yield Table(
+        pd.DataFrame(
+            {
+                _NAMES[k]: (result[k], *result['intervals'][k])
+                for k in _NAMES
+                if k in result},
+            index=['test', 'from', 'to']).T.round(
+            3))
+    yield Text(
+        (
+            'From and to are the 95 % interval: of a hundred such intervals, each from other test images of '
+            'the same kind, about 95 would hold the true number.'))
+    yield Table(
+        pd.DataFrame(result['splits']).T.astype(dict(n=int)).round(3).rename(columns=_words))
+    yield Text(
+        'Averaged is the mean of what is said of an image and of its mirror image (test-time augmentation).')
     staged = result['stage_one'] is not None
-    yield Plots([reports/f'confusion_{k}.png' for k in ('best', 'stage_one')[:1+staged]], f"Rows are what it is, columns what {'the network says; beside it the same after stage one, to see what fine-tuning has bought' if staged else 'is said'}.")
-    yield Plots([reports/'per_label.png'], 'Precision and recall per label, with 95 % intervals; in brackets the number of test images.')
+    yield Plots(
+        [reports/f'confusion_{k}.png' for k in ('best', 'stage_one')[:1+staged]],
+        (
+            "Rows are what it is, columns what "
+            f"{'the network says; beside it the same after stage one, to see what fine-tuning has bought' if staged else 'is said'}."))
+    yield Plots(
+        [reports/'per_label.png'],
+        'Precision and recall per label, with 95 % intervals; in brackets the number of test images.')
 
 def _repeated(run): # What `evaluate --folds` or `--seeds` gave for these settings, where that was done
     done = stage_result(run.project, 'folds')
     if not done or len(done['rows']) < 2 or done['of'] != run.signature: return
-    a, how = done['accuracy'], 'cross-validation, every image a test image once' if 'fold' in done['rows'][0] else 'the same split from other random numbers'
+    a = done['accuracy']
+    how = (
+        'cross-validation, every image a test image once' if 'fold' in done['rows'][0]
+        else 'the same split from other random numbers')
     yield Heading('How much of it was luck')
-    yield Text(f"{len(done['rows'])} trainings ({how}{'' if done['whole'] else '; stage one only'}): accuracy {a['mean']:.3f} ± {a['sd']:.3f}, mean and standard deviation.")
-    yield Table(pd.DataFrame(done['rows']).set_index(list(done['rows'][0])[0]).round(3).rename(columns=_words))
+    yield Text(
+        (
+            f"{len(done['rows'])} trainings ({how}{'' if done['whole'] else '; stage one only'}): accuracy "
+            f"{a['mean']:.3f} ± {a['sd']:.3f}, mean and standard deviation."))
+    yield Table(
+        pd.DataFrame(done['rows']).set_index(list(done['rows'][0])[0]).round(3).rename(
+            columns=_words))
 
 def _certainty(result, reports):
     t = result['threshold']
     yield Heading('How sure it is, and when to believe it')
-    yield Plots([reports/'reliability.png'], 'Where the bars reach the dotted line, confidence is accuracy; the small numbers count the images.')
-    yield Text(f"At a temperature of {result['temperature']:.2f}, chosen on the validation split, the calibration error is {result['calibrated']['calibration_error']:.3f} instead of {result['calibration_error']:.3f}.")
-    yield Plots([reports/'coverage.png'], 'A network that may keep silent makes fewer mistakes; the shade is the 95 % interval.')
-    if t['confidence'] > 1: yield Text(f"On the validation split, no confidence gave {_share(t['precision'])} right answers, so none is trusted.")
-    else: yield Text(f"Trust answers with a confidence of at least {t['confidence']:.2f}, which was chosen on the validation split for {_share(t['precision'])} right ones, as far as its number of images can show that; a few right answers are given up for it. On the test split {_share(t['answered'])} of the images reach it" + (f", and {_share(t['accuracy'], 1)} of those are right." if t['accuracy'] is not None else '.'))
-    if t['unknown'] is not None: yield Text(f"Of the images in unknown/, which show none of the labels, it refuses {_share(t['unknown'])}.")
+    yield Plots(
+        [reports/'reliability.png'],
+        'Where the bars reach the dotted line, confidence is accuracy; the small numbers count the images.')
+    yield Text(
+        (
+            f"At a temperature of {result['temperature']:.2f}, chosen on the validation split, the "
+            f"calibration error is {result['calibrated']['calibration_error']:.3f} instead of "
+            f"{result['calibration_error']:.3f}."))
+    yield Plots(
+        [reports/'coverage.png'],
+        'A network that may keep silent makes fewer mistakes; the shade is the 95 % interval.')
+    if t['confidence'] > 1:
+        yield Text(
+            (
+                f"On the validation split, no confidence gave {_share(t['precision'])} right answers, so "
+                "none is trusted."))
+    else:
+        yield Text(
+            (
+                (
+                    f"Trust answers with a confidence of at least {t['confidence']:.2f}, which was chosen "
+                    f"on the validation split for {_share(t['precision'])} right ones, as far as its number "
+                    "of images can show that; a few right answers are given up for it. On the test split "
+                    f"{_share(t['answered'])} of the images reach it")
+                + (
+                    f", and {_share(t['accuracy'], 1)} of those are right." if t['accuracy'] is not None
+                    else '.')))
+    if t['unknown'] is not None:
+        yield Text(
+            f"Of the images in unknown/, which show none of the labels, it refuses {_share(t['unknown'])}.")
 
 # %% ../nbs/62_report.ipynb #c0f5281a
 def _failures(run, model, reports):
     learn = load_run(run, model=model)
     test = predict_all_splits(run, model, learn)['test']
     look = find_errors(test)
-    says = dict(sure_and_wrong='Sure and wrong. Look for wrong labels first.', unsure='In doubt: the two likeliest labels are nearly level.',
-                confused=f'The pair that is mixed up most: {look.pair[0]}, taken for {look.pair[1]}.' if look.pair else '')
+    says = dict(
+        sure_and_wrong='Sure and wrong. Look for wrong labels first.',
+        unsure='In doubt: the two likeliest labels are nearly level.',
+        confused=(
+            f'The pair that is mixed up most: {look.pair[0]}, taken for {look.pair[1]}.' if look.pair
+            else ''))
     yield Heading('Where it fails')
     if not any(which := [getattr(look, k) for k in says]): yield Text('Nowhere on these images.')
     for (name, text),ids in zip(says.items(), which):
-        if ids: yield Gallery([(*p, describe_pair(test, i), '/'.join(test.files[i].parts[-2:])) for i,p in zip(ids, seen(learn, test, ids, 200))], reports/f'{name}.jpg', text)
+        if ids:
+            yield Gallery(
+                [
+                    (
+                        *p, describe_pair(test, i), '/'.join(test.files[i].parts[-2:]))
+                    for i,p in zip(ids, seen(learn, test, ids, 200))],
+                reports/f'{name}.jpg', text)
 
 # %% ../nbs/62_report.ipynb #dd5b300f
 def report(
@@ -187,13 +318,28 @@ def report(
     "Tell the story of a run on one page; judges the run first where that was not done."
     start, opened = time.monotonic(), open_run(project, run)
     result = evaluate(project, opened.name, model, quiet)
-    reports, page, (low, high) = project.reports/opened.name, project.reports/'report.html', result['intervals']['accuracy']
-    sign = stable_hash(__version__, 1, result, stage_result(project, 'folds'), project.settings.labels, [[*k, n] for k,n in project.catalogue.counts('label', 'state', 'reason', 'source', 'licence').items()])
+    reports, page, (low, high) = (
+        project.reports/opened.name, project.reports/'report.html', result['intervals']['accuracy'])
+    sign = stable_hash(
+        __version__, 1, result, stage_result(project, 'folds'), project.settings.labels,
+        [
+            [*k, n]
+            for k,n in project.catalogue.counts('label', 'state', 'reason', 'source', 'licence').items()])
     if (done := stage_result(project, 'report', sign)) and page.is_file(): return done
-    first = [Text(f"{_share(result['accuracy'], 1)} of {result['n']} test images are labelled right (95 % interval: {_share(low, 1)} to {_share(high, 1)}). The {len(result['per_label'])} labels are {', '.join(result['per_label'])}."),
-             Text(f"Run {opened.name}, {time.strftime('%d %B %Y')}.")]
-    blocks = [*first, *_quality(result, reports), *_repeated(opened), *_failures(opened, model, reports), *_certainty(result, reports), *_training(opened, reports), *_origin(project, opened.settings)]
+    first = [
+        Text(
+            (
+                f"{_share(result['accuracy'], 1)} of {result['n']} test images are labelled right (95 % "
+                f"interval: {_share(low, 1)} to {_share(high, 1)}). The {len(result['per_label'])} labels "
+                f"are {', '.join(result['per_label'])}.")),
+        Text(f"Run {opened.name}, {time.strftime('%d %B %Y')}.")]
+    blocks = [
+        *first, *_quality(result, reports), *_repeated(opened), *_failures(opened, model, reports),
+        *_certainty(result, reports), *_training(opened, reports), *_origin(project, opened.settings)]
     title = f'{project.path.name}: how good is it?'
     write_whole(page, to_html(title, blocks))
     write_whole(text := page.with_suffix('.md'), to_markdown(title, blocks, project.reports))
-    return record_stage(project, 'report', sign, dict(report=str(page), markdown=str(text), run=opened.name, seconds=round(time.monotonic()-start, 2)))
+    return record_stage(
+        project, 'report', sign,
+        dict(
+            report=str(page), markdown=str(text), run=opened.name, seconds=round(time.monotonic()-start, 2)))

@@ -32,11 +32,13 @@ from .sources.local import read_own
 from .sources.registry import BY_LABEL, KNOW_LICENCES, search_source
 
 # %% ../nbs/10_scrape.ipynb #cfe19a12
-def _check(body, settings, part): # Bytes -> a dict for the catalogue, what is to be stored in `part`; or ValueError
+def _check(body, settings, part):
+    "Bytes -> a dict for the catalogue, what is to be stored in `part`; or ValueError."
     data, w, h = ingest(body, settings.min_side, settings.max_side)
     part.write_bytes(data)
     sha = fingerprint(data)
-    return dict(state='kept', reason=None, name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=w, height=h)
+    return dict(
+        state='kept', reason=None, name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=w, height=h)
 
 def fetch_image(
     web:Web, # Downloads
@@ -45,17 +47,21 @@ def fetch_image(
     part:Path, # The file to write, in a folder that exists
 ) -> Future: # Of a dict for the catalogue
     "Begin to fetch, check and store one image; a path is read only where the source is the user's own folder."
-    if row['source'] == 'folder': return web.do(lambda: _check(read_own(row['address']), settings, part))
+    if row['source'] == 'folder':
+        return web.do(lambda: _check(read_own(row['address']), settings, part))
     return web.submit(row['address'], lambda answer: _check(answer.body, settings, part))
 
 def outcome(
     future:Future, # From `fetch_image`
 ) -> dict: # For the catalogue
-    "Wait for an image; what goes wrong becomes a state and a reason, but for a disk that cannot be written (`OSError`)."
+    (
+        "Wait for an image; what goes wrong becomes a state and a reason, but for a disk that cannot be "
+        "written (`OSError`).")
     try: return future.result()
     except ValueError as e: reason = str(e)
     except (OSError, CancelledError): raise
-    except Exception as e: reason = f'broken image: {type(e).__name__}' # A decoder can fail in any way; one image never stops the others
+    except Exception as e: # A decoder can fail in any way; one image never stops the others
+        reason = f'broken image: {type(e).__name__}'
     return dict(state='rejected', reason=reason)
 
 # %% ../nbs/10_scrape.ipynb #0ed36b05
@@ -64,8 +70,14 @@ AHEAD = 48 # Downloads of one label that may be under way or waiting for their t
 def _keep(project, row, news, part): # What has come of a row -> whether it is kept
     if news['state'] == 'kept':
         file, cat = project.images/row['label']/news['name'], project.catalogue
-        same = [r for r in cat.rows(label=row['label'], name=file.name) if r['id'] != row['id'] and r['state'] in ('kept', 'removed')]
-        if same: news = dict(state='rejected', reason='removed before' if same[0]['state'] == 'removed' else 'exact duplicate')
+        same = [
+            r
+            for r in cat.rows(label=row['label'], name=file.name)
+            if r['id'] != row['id'] and r['state'] in ('kept', 'removed')]
+        if same:
+            news = dict(
+                state='rejected',
+                reason='removed before' if same[0]['state'] == 'removed' else 'exact duplicate')
         else:
             cat.update(row['id'], **{**news, 'state': 'asked'})
             os.replace(part, file)
@@ -113,7 +125,8 @@ class _Run: # What the labels of a run share
 def _searches(run, label): # -> (source, address, query), of all that can still be asked
     for s in run.searches:
         if s in run.off: run.note(label, run.off[s])
-        else: yield from ((*s, q) for q in ([label] if s[0] in BY_LABEL else run.settings.labels[label]))
+        else:
+            yield from ((*s, q) for q in ([label] if s[0] in BY_LABEL else run.settings.labels[label]))
 
 def _find_hits(run, label, missing, bar): # -> how many hits are new
     cat, found, asks = run.project.catalogue, [], list(_searches(run, label))
@@ -121,36 +134,51 @@ def _find_hits(run, label, missing, bar): # -> how many hits are new
     for name,address,query in asks:
         if (name, address) in run.off: continue
         bar.set_postfix_str(f'asking {name}')
-        known = len([r for r in cat.rows(label=label, source=name, query=query) if not (r['reason'] or '').startswith('licence')])
+        known = len(
+            [
+                r
+                for r in cat.rows(label=label, source=name, query=query)
+                if not (r['reason'] or '').startswith('licence')])
         hits, why = search_source(name, query, known+share, run.kit, address)
         if why: run.note(label, why)
         if isinstance(why, (Blocked, NoBrowser)): run.off[name, address] = why
         found.append([(dict(label=label, source=name, query=query), h) for h in hits])
     bar.set_postfix_str('')
     known = {photo_key(r['address']) for r in cat.rows(label=label) if r['address']}
-    return cat.add([where | h._asdict() for where,h in interleave(found) if photo_key(h.address) not in known])
+    return cat.add(
+        [
+            where | h._asdict()
+            for where,h in interleave(found)
+            if photo_key(h.address) not in known])
 
 # %% ../nbs/10_scrape.ipynb #bb18f455
 def _apply_licences(project, label, wanted):
     rows = [r for r in project.catalogue.rows(label=label) if r['source'] in KNOW_LICENCES]
     for r in rows:
-        fits, was = has_licence(r['licence'] or '', wanted), (r['reason'] or '').startswith('licence')
-        if r['state'] == 'asked' and not fits: project.catalogue.update(r['id'], state='rejected', reason=f"licence: {r['licence'] or 'unknown'}")
-        if r['state'] == 'rejected' and was and fits: project.catalogue.update(r['id'], state='asked', reason=None)
+        fits = has_licence(r['licence'] or '', wanted)
+        was = (r['reason'] or '').startswith('licence')
+        if r['state'] == 'asked' and not fits:
+            project.catalogue.update(r['id'], state='rejected', reason=f"licence: {r['licence'] or 'unknown'}")
+        if r['state'] == 'rejected' and was and fits:
+            project.catalogue.update(r['id'], state='asked', reason=None)
 
-def _worth_another_try(row, s): # A rejected row, in a later run: perhaps the web is better now, or the settings are others
+def _worth_another_try(row, s):
+    "A rejected row, in a later run: perhaps the web is better now, or the settings are others."
     kind, _, size = (row['reason'] or '').partition(': ')
     if kind == 'opted out': return not s.respect_noai
     if kind == 'too small': return all(int(x) >= s.min_side for x in size.split(' x '))
     return kind in (*AGAIN, 'private address', 'cannot be read')
 
 def _fill_label(run, label, bar):
-    "Top a label up: first what is known but not downloaded, then what failed for the time being, then searches until one brings nothing new."
+    (
+        "Top a label up: first what is known but not downloaded, then what failed for the time being, then "
+        "searches until one brings nothing new.")
     cat, n, vain = run.project.catalogue, run.settings.images_per_label, 0
     force = [r['id'] for r in cat.rows(label=label, state='rejected') if _worth_another_try(r, run.settings)]
     while vain < 5: # Rounds in a row that kept nothing
         _apply_licences(run.project, label, run.settings.licence)
-        kept = _download(run, cat.rows(label=label, state='asked'), n - len(cat.rows(label=label, state='kept')), bar)
+        kept = _download(
+            run, cat.rows(label=label, state='asked'), n - len(cat.rows(label=label, state='kept')), bar)
         vain = 0 if kept else vain+1
         if (missing := n - len(cat.rows(label=label, state='kept'))) <= 0: return
         if force: cat.update(force, state='asked', reason=None)
@@ -158,11 +186,22 @@ def _fill_label(run, label, bar):
         force = []
 
 def _scrape_label(run, label):
-    live, have, n = sys.stderr.isatty() or 'ipykernel' in sys.modules, len(run.project.catalogue.rows(label=label, state='kept')), run.settings.images_per_label
+    live = sys.stderr.isatty() or 'ipykernel' in sys.modules
+    have = len(run.project.catalogue.rows(label=label, state='kept'))
+    n = run.settings.images_per_label
     with tqdm(total=n, initial=min(have, n), desc=label, unit='image', disable=run.quiet or not live, leave=False) as bar:
         try: _fill_label(run, label, bar)
-        except OSError as e: run.note(label, f"{e.filename or run.project.path}: {e.strerror or e}; what was kept before is safe: {'make room' if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else 'mend this'}, then type the same again")
-    if not run.quiet and not live: print(f"{label}: {len(run.project.catalogue.rows(label=label, state='kept'))} of {n}", file=sys.stderr, flush=True) # A log has no use for bars
+        except OSError as e:
+            run.note(
+                label,
+                (
+                    f"{e.filename or run.project.path}: {e.strerror or e}; what was kept before is safe: "
+                    f"{'make room' if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else 'mend this'}, "
+                    "then type the same again"))
+    if not run.quiet and not live: # A log has no use for bars
+        print(
+            f"{label}: {len(run.project.catalogue.rows(label=label, state='kept'))} of {n}", file=sys.stderr,
+            flush=True)
 
 # %% ../nbs/10_scrape.ipynb #cccee20a
 def scrape(
@@ -179,33 +218,65 @@ def scrape(
     "Top every label up to `n` images from its sources; can be stopped and run again at any moment."
     s = project.settings
     if label is not None and label not in s.labels: raise ValueError(unknown('label', label, s.labels))
-    given = dict(images_per_label=images_per_label, source=source and tuple(source), licence=licence and tuple(licence), allow=(*s.allow, *allow))
+    given = dict(
+        images_per_label=images_per_label, source=source and tuple(source),
+        licence=licence and tuple(licence), allow=(*s.allow, *allow))
     s = replace(s, **{k: v for k,v in given.items() if v is not None}) # Checked like the file
     if not timeout > 0: raise ValueError(f'timeout = {timeout}: must be a number of seconds above 0')
     with hold(project):
-        try: problems = _scrape_labels(project, s, [label] if label else list(s.labels), label, headed, quiet, timeout)
+        try:
+            problems = _scrape_labels(
+                project, s, [label] if label else list(s.labels), label, headed, quiet, timeout)
         finally: write_attribution(project)
-    labels = {l: t for l,t in count_states(project, s.images_per_label).items() if label in (None, l)}
-    extra = dict(short={l: t['asked']-t['kept'] for l,t in labels.items() if t['kept'] < t['asked']}, problems=problems, **_licences(project, labels, s.licence))
+    labels = {
+        l: t
+        for l,t in count_states(project, s.images_per_label).items()
+        if label in (None, l)}
+    extra = dict(
+        short={
+            l: t['asked']-t['kept']
+            for l,t in labels.items()
+            if t['kept'] < t['asked']},
+        problems=problems, **_licences(project, labels, s.licence))
     return dict(labels=labels) | {k: v for k,v in extra.items() if v}
 
 def _licences(project, labels, wanted): # What was kept although it is not known to be under a wanted licence
-    rows = [r for r in project.catalogue.rows(state='kept') if wanted and r['label'] in labels and r['source'] != 'folder']
-    return dict(unlicensed=Counter(r['source'] for r in rows if r['source'] not in KNOW_LICENCES),
-                otherwise=Counter(r['licence'] or 'unknown' for r in rows if r['source'] in KNOW_LICENCES and not has_licence(r['licence'] or '', wanted)))
+    rows = [
+        r
+        for r in project.catalogue.rows(state='kept')
+        if wanted and r['label'] in labels and r['source'] != 'folder']
+    return dict(
+        unlicensed=Counter(r['source'] for r in rows if r['source'] not in KNOW_LICENCES),
+        otherwise=Counter(
+            r['licence'] or 'unknown'
+            for r in rows
+            if r['source'] in KNOW_LICENCES and not has_licence(r['licence'] or '', wanted)))
 
 # %% ../nbs/10_scrape.ipynb #28b2f3bd
-def _site(project, s): # The aviary, if it is among the sources, else nothing; each project has a port of its own, so that addresses stay the same
-    gallery, port = [a for n,a in map(parse_source, s.source) if n == 'aviary'], 10_000 + 2*(crc32(str(project.path.resolve()).encode()) % 10_000)
-    return Aviary(gallery[0] or None, per_query=s.images_per_label*5//4+8, seed=s.seed, port=port) if gallery else nullcontext()
+def _site(project, s):
+    # The aviary, if it is among the sources, else nothing; each project has a port of its own, so that
+    # addresses stay the same
+    gallery = [a for n,a in map(parse_source, s.source) if n == 'aviary']
+    port = 10_000 + 2*(crc32(str(project.path.resolve()).encode()) % 10_000)
+    return (
+        Aviary(
+            gallery[0] or None, per_query=s.images_per_label*5//4+8, seed=s.seed, port=port)
+        if gallery
+        else nullcontext())
 
 def _scrape_labels(project, s, labels, only, headed, quiet, timeout): # -> label -> problems
     for half in project.images.glob('*/.*.part'): half.unlink(missing_ok=True) # Left by a kill
     sync(project)
     searches = list(map(parse_source, s.source))
-    named = [urlsplit(a).netloc.rpartition('@')[2] for n,a in searches if a and n not in ('urls', 'folder', 'aviary')] # Whoever names a host means it
+    # Whoever names a host means it
+    named = [
+        urlsplit(a).netloc.rpartition('@')[2]
+        for n,a in searches
+        if a and n not in ('urls', 'folder', 'aviary')]
     with ThreadPoolExecutor(4) as pool, _site(project, s) as site, Web((*s.allow, *named, *(site.hosts if site else ())), s.respect_noai, timeout=timeout) as web, SourceContext(web, headed, s.licence, label=only) as kit:
-        run = _Run(project, s, [(n, site.address if n == 'aviary' else a) for n,a in searches], web, kit, quiet)
+        run = _Run(
+            project, s, [(n, site.address if n == 'aviary' else a) for n,a in searches], web,
+            kit, quiet)
         for done in [pool.submit(_scrape_label, run, l) for l in labels]: done.result()
     alone = next(iter(run.off.values()), None) if len(run.searches) == 1 else None
     if isinstance(alone, NoBrowser): raise alone

@@ -30,9 +30,15 @@ from .predict import Predictor
 # %% ../nbs/82_serve.ipynb #bed4dc42
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 _POSTED = ('/predict', '/photo', '/gradio_api/queue/join')
-_OPEN = re.compile(r'/(health|predict|photo|theme\.css|favicon\.ico|manifest\.json|(assets|static)/(?!.*\.\.)[\w./-]+|gradio_api/queue/(join|data))?')
-_HEADERS = {'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY', 'cross-origin-resource-policy': 'same-origin', 'permissions-policy': 'geolocation=(), microphone=()', 'content-security-policy':
-            "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"}
+_OPEN = re.compile(
+    r'/(health|predict|photo|theme\.css|favicon\.ico|manifest\.json|(assets|static)/(?!.*\.\.)[\w./-]+|gradio_api/queue/(join|data))?')
+_HEADERS = {
+    'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY',
+    'cross-origin-resource-policy': 'same-origin', 'permissions-policy': 'geolocation=(), microphone=()',
+    'content-security-policy': (
+        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src "
+        "'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; object-src 'none'; base-uri 'self'; "
+        "form-action 'self'; frame-ancestors 'none'")}
 
 class Refusal(ValueError):
     "A request that is not answered."
@@ -42,15 +48,21 @@ class Refusal(ValueError):
 
 def _check(scope, headers, most, hosts): # What can be said before the body is there
     host, length = headers.get('host', ''), headers.get('content-length', '0')
-    if hosts and re.sub(r':\d+$', '', host).strip('[]').lower() not in hosts: raise Refusal(421, f'this server answers to {hosts[0]} only')
-    if headers.get('origin') not in (None, f'http://{host}', f'https://{host}'): raise Refusal(403, 'asked from a foreign page')
-    if not _OPEN.fullmatch(scope['path']): raise Refusal(404, 'there is nothing here: try /, /health or POST /predict')
-    if scope['method'] not in (('POST',) if scope['path'] in _POSTED else ('GET', 'HEAD')): raise Refusal(405, f"{scope['method']} is not for {scope['path']}")
-    if not length.isdigit() or int(length) > most: raise Refusal(413, f'larger than {most/1e6:g} MB')
+    if hosts and re.sub(r':\d+$', '', host).strip('[]').lower() not in hosts:
+        raise Refusal(421, f'this server answers to {hosts[0]} only')
+    if headers.get('origin') not in (None, f'http://{host}', f'https://{host}'):
+        raise Refusal(403, 'asked from a foreign page')
+    if not _OPEN.fullmatch(scope['path']):
+        raise Refusal(404, 'there is nothing here: try /, /health or POST /predict')
+    if scope['method'] not in (('POST',) if scope['path'] in _POSTED else ('GET', 'HEAD')):
+        raise Refusal(405, f"{scope['method']} is not for {scope['path']}")
+    if not length.isdigit() or int(length) > most:
+        raise Refusal(413, f'larger than {most/1e6:g} MB')
 
 def _says(e): # A refusal -> an answer, as ASGI has it
     from starlette.responses import JSONResponse
-    return JSONResponse({'error': str(e)}, e.status, {'retry-after': '2'} if e.status == 503 else {'connection': 'close'})
+    return JSONResponse(
+        {'error': str(e)}, e.status, {'retry-after': '2'} if e.status == 503 else {'connection': 'close'})
 
 # %% ../nbs/82_serve.ipynb #1707bdc7
 async def _drain(receive, seconds): # What still comes is thrown away
@@ -61,42 +73,57 @@ async def _drain(receive, seconds): # What still comes is thrown away
 # %% ../nbs/82_serve.ipynb #69ce7bc4
 class RequestGuard:
     "Known addresses, no foreign pages, bodies that are not too large; and the headers of every answer."
-    def __init__(self, app, most:int, hosts:tuple=LOOPBACK, patience:float=20): # What answers; bytes of an upload; names it answers to, none for any; seconds to wait for more of a body
+    def __init__(self, app, most:int, hosts:tuple=LOOPBACK, patience:float=20):
+        "What answers; bytes of an upload; names it answers to, none for any; seconds to wait for more of a body."
         self.app, self.most, self.hosts, self.patience = app, most, hosts, patience
 
     async def __call__(self, scope, receive, send): # As ASGI has it
         if scope['type'] != 'http': return await self.app(scope, receive, send)
         end = time.monotonic()+6*self.patience # For all of it
-        app, size, ended, most = self.app, 0, False, self.most if scope['path'] in ('/predict', '/photo') else 100_000
+        app = self.app
+        size = 0
+        ended = False
+        most = self.most if scope['path'] in ('/predict', '/photo') else 100_000
         async def more():
             nonlocal size, ended
             if ended: return await receive()
-            try: message = await asyncio.wait_for(receive(), min(self.patience, end-time.monotonic()))
+            try:
+                message = await asyncio.wait_for(receive(), min(self.patience, end-time.monotonic()))
             except asyncio.TimeoutError: raise Refusal(408, 'the rest of the request did not come') from None
             size, ended = size+len(message.get('body', b'')), not message.get('more_body')
             if size > most: raise Refusal(413, f'larger than {most/1e6:g} MB')
             return message
         async def answer(message):
-            if message['type'] == 'http.response.start': message['headers'] = [h for h in message.get('headers', []) if not h[0].startswith(b'access-control')] + [(k.encode(), v.encode()) for k,v in _HEADERS.items()]
+            if message['type'] == 'http.response.start':
+                message['headers'] = (
+                    [h for h in message.get('headers', []) if not h[0].startswith(b'access-control')]
+                    + [(k.encode(), v.encode()) for k,v in _HEADERS.items()])
             elif not message.get('more_body') and not ended:
                 await send(message | dict(more_body=True))
                 await _drain(receive, self.patience)
                 message = dict(type='http.response.body')
             await send(message)
-        try: _check(scope, {k.decode('latin-1'): v.decode('latin-1') for k,v in scope['headers']}, most, self.hosts)
+        try:
+            _check(
+                scope, {k.decode('latin-1'): v.decode('latin-1') for k,v in scope['headers']}, most,
+                self.hosts)
         except Refusal as e: app = _says(e)
         await app(scope, more, answer)
 
 # %% ../nbs/82_serve.ipynb #a37d6c7c
 class RequestQueue:
     "Who is served, who waits, and who must come again."
-    def __init__(self, predictor:Predictor, folder:Path, waiting:int=64): # The model; where photos lie; how many may wait
-        self.predictor, self.folder, self.waiting, self.here, self.lock, self.newest = predictor, folder, waiting, 0, threading.Lock(), {}
-        self.turn = asyncio.Semaphore(1 if getattr(predictor, 'engine', '') == 'pickle' else 2) # fastai's learner has no room for two
+    def __init__(self, predictor:Predictor, folder:Path, waiting:int=64):
+        "The model; where photos lie; how many may wait."
+        self.predictor, self.folder, self.waiting, self.here, self.lock, self.newest = (
+            predictor, folder, waiting, 0, threading.Lock(), {})
+        # fastai's learner has no room for two
+        self.turn = asyncio.Semaphore(1 if getattr(predictor, 'engine', '') == 'pickle' else 2)
 
     @contextmanager
     def place(self): # `Refusal` where none is free
-        if self.here >= self.waiting: raise Refusal(503, f'{self.waiting} are waiting already: try again in a moment')
+        if self.here >= self.waiting:
+            raise Refusal(503, f'{self.waiting} are waiting already: try again in a moment')
         self.here += 1
         try: yield
         finally: self.here -= 1
@@ -107,12 +134,15 @@ class RequestQueue:
     def keep(self, data:bytes) -> str: # A photo -> its name
         for f in self.folder.glob('photo-*'):
             if f.stat().st_mtime < time.time()-600: f.unlink(missing_ok=True)
-        if sum(f.stat().st_size for f in self.folder.glob('photo-*')) > 1e9: raise Refusal(503, 'too many photos lie here unanswered: try again in ten minutes')
+        if sum(f.stat().st_size for f in self.folder.glob('photo-*')) > 1e9:
+            raise Refusal(503, 'too many photos lie here unanswered: try again in ten minutes')
         (self.folder/(name := f'photo-{secrets.token_hex(16)}')).write_bytes(data)
         return name
 
     def gradcam_image(self, data:bytes): # -> PIL.Image or None; one at a time, as it listens in on the network
-        with self.lock, suppress(ValueError): return self.predictor.gradcam_image(data) # Weights that were changed on their way: an answer without its heat map
+        # Weights that were changed on their way: an answer without its heat map
+        with self.lock, suppress(ValueError):
+            return self.predictor.gradcam_image(data)
 
 # %% ../nbs/82_serve.ipynb #31ff3911
 async def _read(request, queue): # -> [(name, what the reading of it gave)], for the length of the request
@@ -122,7 +152,8 @@ async def _read(request, queue): # -> [(name, what the reading of it gave)], for
     except ClientDisconnect: raise Refusal(400, 'the sender hung up') from None
     files = [f for _,f in form.multi_items() if isinstance(f, UploadFile)]
     if not files: raise Refusal(400, 'no file: send one or several as multipart/form-data')
-    if bad := [f.filename for f in files if re.search(r'[/\\\x00-\x1f]', f.filename) or f.filename in ('.', '..')]: raise Refusal(400, f'{bad[0]!r}: a path in the file name')
+    if bad := [f.filename for f in files if re.search(r'[/\\\x00-\x1f]', f.filename) or f.filename in ('.', '..')]:
+        raise Refusal(400, f'{bad[0]!r}: a path in the file name')
     return files
 
 def _image(error): return Refusal(415 if 'not an image' in error else 422, error)
@@ -137,8 +168,11 @@ def add_routes(
     async def predict(request:Request):
         with queue.place():
             files = await _read(request, queue)
-            rows = [dict(file=f.filename) | await queue.work(lambda: queue.predictor(f.file.read())) for f in files]
-        if all(r.get('error') for r in rows): raise _image('; '.join(f"{r['file']}: {r['error']}" for r in rows))
+            rows = [
+                dict(file=f.filename) | await queue.work(lambda: queue.predictor(f.file.read()))
+                for f in files]
+        if all(r.get('error') for r in rows):
+            raise _image('; '.join(f"{r['file']}: {r['error']}" for r in rows))
         return dict(predictions=rows)
     async def photo(request:Request):
         with queue.place():
@@ -147,22 +181,33 @@ def add_routes(
             except ValueError as e: raise _image(str(e)) from None
             return dict(photo=queue.keep(data))
     p = queue.predictor
-    app.get('/health')(lambda: dict(status='ok', run=p.config.get('run'), labels=list(p.labels), engine=getattr(p, 'engine', None), waiting=queue.here))
-    app.post('/predict')(predict), app.post('/photo')(photo)
+    app.get('/health')(
+        lambda: dict(
+            status='ok', run=p.config.get('run'), labels=list(p.labels), engine=getattr(p, 'engine', None),
+            waiting=queue.here))
+    app.post('/predict')(predict)
+    app.post('/photo')(photo)
 
 # %% ../nbs/82_serve.ipynb #5149de66
 def _asked(queue, samples, said): # What the script says -> [(name, photo or sample, refusal)], whatever it is
     said = said.get('photos') if isinstance(said, dict) else None
     for p in (p for p in said or [] if isinstance(p, dict)) if isinstance(said, list) else []:
-        name, kept, n = str(p.get('name', ''))[:200], str(p.get('photo', '')), p.get('sample')
-        where = samples[n][1] if isinstance(n, int) and 0 <= n < len(samples) else queue.folder/kept if re.fullmatch(r'photo-[0-9a-f]{32}', kept) else None
+        name = str(p.get('name', ''))[:200]
+        kept = str(p.get('photo', ''))
+        n = p.get('sample')
+        where = (
+            samples[n][1] if isinstance(n, int) and 0 <= n < len(samples)
+            else queue.folder/kept if re.fullmatch(r'photo-[0-9a-f]{32}', kept) else None)
         yield name, where, str(p.get('error') or 'not there any more: drop it again')[:300]
 
 def _load(where): # -> bytes, or None
-    with suppress(OSError): return where if isinstance(where, bytes) else where.read_bytes() if where else None
+    with suppress(OSError):
+        return where if isinstance(where, bytes) else where.read_bytes() if where else None
 
-def _look(queue, name, where, refused, row=None): # -> what was said, and a card; with a heat map, where it was said before
-    if not (data := _load(where)): return dict(error=refused), card(dict(error=refused), name)
+def _look(queue, name, where, refused, row=None):
+    "-> what was said, and a card; with a heat map, where it was said before."
+    if not (data := _load(where)):
+        return dict(error=refused), card(dict(error=refused), name)
     hot = queue.gradcam_image(data) if row else None
     row, soon = row or queue.predictor(data), not row
     return row, card(row, name, data, hot, soon)
@@ -192,18 +237,22 @@ async def answer(
 # %% ../nbs/82_serve.ipynb #f07d1f51
 def check_extra():
     "`RuntimeError` where what the page needs is not installed."
-    if missing := [m for m in ('gradio', 'fastapi', 'uvicorn') if not find_spec(m)]: raise RuntimeError(f"serve needs {' and '.join(missing)}: pip install 'birdsort[serve]'")
+    if missing := [m for m in ('gradio', 'fastapi', 'uvicorn') if not find_spec(m)]:
+        raise RuntimeError(f"serve needs {' and '.join(missing)}: pip install 'birdsort[serve]'")
 
 def _page(queue, samples, waiting): # Gradio's part
     import gradio as gr
     labels, font = list(queue.predictor.labels), ['system-ui', 'sans-serif']
-    title = f"{', '.join(labels[:-1])} or {labels[-1]}?" if len(labels) < 9 else f'One of {len(labels)} labels?'
+    title = (
+        f"{', '.join(labels[:-1])} or {labels[-1]}?" if len(labels) < 9
+        else f'One of {len(labels)} labels?')
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=False) as page:
         with gr.Tab('Photos'):
             gr.Markdown(f'# {title}')
             zone = gr.HTML(drop_zone(samples), js_on_load=SCRIPT, elem_classes='bs-place')
             slots = [gr.HTML(elem_classes='bs-slot') for _ in range(MOST)]
-        with gr.Tab('About the model'): gr.Markdown(model_card_html(queue.predictor.folder))
+        with gr.Tab('About the model'):
+            gr.Markdown(model_card_html(queue.predictor.folder))
         async def answers(event:gr.EventData, request:gr.Request):
             mine = queue.newest[who := request.session_hash] = object()
             async with aclosing(answer(queue, samples, event._data, slots)) as coming:
@@ -213,8 +262,12 @@ def _page(queue, samples, waiting): # Gradio's part
                         yield cards
                 finally:
                     if queue.newest.get(who) is mine: del queue.newest[who]
-        zone.submit(answers, None, slots, show_progress='hidden', trigger_mode='multiple', concurrency_limit=4, api_visibility='private')
-    return page.queue(max_size=waiting, api_open=False), dict(theme=gr.themes.Default(font=font, font_mono=['ui-monospace', 'monospace']), css=STYLE)
+        zone.submit(
+            answers, None, slots, show_progress='hidden', trigger_mode='multiple', concurrency_limit=4,
+            api_visibility='private')
+    return (
+        page.queue(max_size=waiting, api_open=False),
+        dict(theme=gr.themes.Default(font=font, font_mono=['ui-monospace', 'monospace']), css=STYLE))
 
 # %% ../nbs/82_serve.ipynb #2526533f
 def make_app(
@@ -238,8 +291,13 @@ def make_app(
     app.add_exception_handler(HTTPException, lambda request, e: _says(Refusal(e.status_code, e.detail)))
     app.add_middleware(RequestGuard, most=most, hosts=hosts)
     add_routes(app, queue)
-    page, looks = _page(queue, [(n, f if isinstance(f, bytes) else Path(f).read_bytes()) for n,f in examples], waiting)
-    return gr.mount_gradio_app(app, page, path='/', footer_links=[], run_history=False, allowed_paths=[], max_file_size=1, ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, **looks)
+    page, looks = _page(
+        queue,
+        [(n, f if isinstance(f, bytes) else Path(f).read_bytes()) for n,f in examples],
+        waiting)
+    return gr.mount_gradio_app(
+        app, page, path='/', footer_links=[], run_history=False, allowed_paths=[], max_file_size=1,
+        ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, **looks)
 
 # %% ../nbs/82_serve.ipynb #06d28dcf
 def listen(
@@ -253,13 +311,15 @@ def listen(
             family, _, _, _, address = socket.getaddrinfo(host, p, type=socket.SOCK_STREAM)[0]
             return socket.create_server(address, family=family)
         except OSError as e:
-            if e.errno != errno.EADDRINUSE: raise ValueError(f'cannot listen on {host}, port {p}: {e.strerror}') from None
+            if e.errno != errno.EADDRINUSE:
+                raise ValueError(f'cannot listen on {host}, port {p}: {e.strerror}') from None
     raise ValueError(f'port {p} is taken: leave out --port to get the next free one, or choose another')
 
 def _address(host, port): # As others write it
     if host in ('0.0.0.0', '::'):
         host = socket.gethostname()
-        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s: # Sends nothing: it asks the system which way it would go
+        # Sends nothing: it asks the system which way it would go
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.connect(('192.0.2.1', 9))
             host = s.getsockname()[0]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -271,7 +331,10 @@ def samples(
 ) -> list: # [(label, JPEG)], small
     "One image of each label, from the validation split."
     folder = project.path if isinstance(project, Project) else Path(project)
-    return [(label, thumbnail(files[0], 512)) for label,files in list_images(folder/'split'/'val').items() if files][:most]
+    return [
+        (label, thumbnail(files[0], 512))
+        for label,files in list_images(folder/'split'/'val').items()
+        if files][:most]
 
 # %% ../nbs/82_serve.ipynb #352eac97
 def serve(
@@ -289,11 +352,17 @@ def serve(
     start, sock = time.monotonic(), listen(host, port)
     address = _address(host, sock.getsockname()[1])
     with sock, suppress(KeyboardInterrupt):
-        app = make_app(Predictor(project, threshold=threshold, trust_pickle=trust_pickle), samples(project), hosts=LOOPBACK if host in LOOPBACK else ())
+        app = make_app(
+            Predictor(project, threshold=threshold, trust_pickle=trust_pickle), samples(project),
+            hosts=LOOPBACK if host in LOOPBACK else ())
         with app.state.folder:
             ready(address)
             if open: webbrowser.open(address)
-            server = uvicorn.Server(uvicorn.Config(app, log_level='warning', access_log=False, proxy_headers=False, server_header=False, ws='none', timeout_graceful_shutdown=2))
-            logging.getLogger('uvicorn.error').addFilter(lambda r: not server.should_exit) # Whoever is cut off by Ctrl-C is not an error
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    app, log_level='warning', access_log=False, proxy_headers=False, server_header=False,
+                    ws='none', timeout_graceful_shutdown=2))
+            # Whoever is cut off by Ctrl-C is not an error
+            logging.getLogger('uvicorn.error').addFilter(lambda r: not server.should_exit)
             server.run(sockets=[sock])
     return dict(address=address, seconds=round(time.monotonic()-start, 1))

@@ -30,7 +30,10 @@ def plan_split(
     def sizes(n): return (t := int(ratio[0]*n), v := int(ratio[1]*n), n-t-v)
     plan = {l: sizes(n) for l,n in counts.items()}
     need = next(n for n in range(3, 10**6) if min(sizes(n)) > 0)
-    small = [f'{l!r} has {counts[l]} and misses {need-counts[l]}' for l,p in plan.items() if min(p) < 1]
+    small = [
+        f'{l!r} has {counts[l]} and misses {need-counts[l]}'
+        for l,p in plan.items()
+        if min(p) < 1]
     if small: raise ValueError(f"too few images for a {'/'.join(f'{r:g}' for r in ratio)} split, which needs {need} different ones of each label: {', '.join(small)}; "
                                "scrape more, put your own into images/<label>/, or choose another ratio")
     return plan
@@ -39,11 +42,22 @@ def plan_split(
 def count_labels(
     project:Project, # Its `images/` are counted
 ) -> dict: # Label -> number of images, in the order of the settings
-    "Images per label, ready to be split; `FileNotFoundError` when there are none, `ValueError` for a folder that is no label."
-    found, labels = {l: len(fs) for l,fs in sync(project).items()}, project.settings.labels
-    if not any(found.values()): raise FileNotFoundError(f'no images in {project.images} yet: run `birdsort scrape --project {project.path}` first, or put your own into images/<label>/')
+    (
+        "Images per label, ready to be split; `FileNotFoundError` when there are none, `ValueError` for a "
+        "folder that is no label.")
+    found = {l: len(fs) for l,fs in sync(project).items()}
+    labels = project.settings.labels
+    if not any(found.values()):
+        raise FileNotFoundError(
+            (
+                f'no images in {project.images} yet: run `birdsort scrape --project {project.path}` first, '
+                'or put your own into images/<label>/'))
     extra = [l for l,n in found.items() if n and l not in labels]
-    if extra: raise ValueError(f"{project.images/extra[0]} is no label of {project.path/'birdsort.toml'}: add it to [labels], or move the folder out of images/")
+    if extra:
+        raise ValueError(
+            (
+                f"{project.images/extra[0]} is no label of {project.path/'birdsort.toml'}: add it to "
+                "[labels], or move the folder out of images/"))
     return {l: found.get(l, 0) for l in labels}
 
 def split_signature(
@@ -73,9 +87,14 @@ def find_copies(
     from birdsort.cleaning.image_stats import scan_files
     first, equal = {}, []
     for s in (s for s in scan_files(project, files, quiet) if not s.error):
-        if (one := first.setdefault(s.sha256, s)) is not s: equal.append(Leak(one.file, s.file, 1.))
+        if (one := first.setdefault(s.sha256, s)) is not s:
+            equal.append(Leak(one.file, s.file, 1.))
     once = list(first.values())
-    return equal + [Leak(once[p.a].file, once[p.b].file, round(p.score, 3)) for p in near_duplicates([s.stats for s in once])]
+    return (
+        equal
+        + [
+            Leak(once[p.a].file, once[p.b].file, round(p.score, 3))
+            for p in near_duplicates([s.stats for s in once])])
 
 def group_files(
     files:list, # Images
@@ -84,11 +103,15 @@ def group_files(
     "Number the groups of copies; an image without copies is a group of its own."
     from birdsort.cleaning.duplicates import group_pairs
     place = {f: i for i,f in enumerate(files)}
-    return dict(zip(files, group_pairs(len(files), [(place[c.a], place[c.b]) for c in copies]).tolist()))
+    return dict(
+        zip(
+            files,
+            group_pairs(len(files), [(place[c.a], place[c.b]) for c in copies]).tolist()))
 
 # %% ../nbs/30_split.ipynb #2c811d23
 NOTE = '.split.json' # In `split/`: the signature and the counts
-GENERATED = re.compile(r'generated_[0-9a-f]{12}\.png') # So are images in `split/train` named that a network has drawn; a new split is without them
+# So are images in `split/train` named that a network has drawn; a new split is without them
+GENERATED = re.compile(r'generated_[0-9a-f]{12}\.png')
 
 def _note(project):
     try: return json.loads((project.split/NOTE).read_text(encoding='utf-8'))
@@ -96,14 +119,21 @@ def _note(project):
 
 def _count(folder, labels): # Images of each label on each side
     found = {d: list_images(folder/d) for d in SPLITS}
-    return {d: {l: sum(not GENERATED.fullmatch(f.name) for f in found[d].get(l, [])) for l in labels} for d in SPLITS}
+    return {
+        d: {
+            l: sum(not GENERATED.fullmatch(f.name) for f in found[d].get(l, []))
+            for l in labels}
+        for d in SPLITS}
 
 def current_split(
     project:Project, # Its `split/` is looked at
 ) -> dict: # What `split` gave, or None where there is no split or one of other images or settings
     "The split that is there, if it is still the right one."
     note = _note(project)
-    return note['counts'] if note and note['signature'] == split_signature(project, note.get('folds', 0), note.get('fold', 1)) else None
+    return (
+        note['counts']
+        if note and note['signature'] == split_signature(project, note.get('folds', 0), note.get('fold', 1))
+        else None)
 
 def split(
     project:Project, # Gets `split/{train,val,test}/<label>/`, copies of its images
@@ -112,15 +142,28 @@ def split(
     fold:int=1, # Which part is test, from 1
     quiet:bool=False, # No progress bar
 ) -> dict: # {"train": {label: n}, "val": {label: n}, "test": {label: n}}
-    "Deal the images to train, val and test, copies of one image to one side; `FileExistsError` where another split is in the way."
-    if folds and not (3 <= folds <= 100 and 1 <= fold <= folds): raise ValueError(f'folds = {folds}, fold = {fold}: folds must be 3 to 100 (test, val and train), and fold 1 to folds')
-    if fold != 1 and not folds: raise ValueError(f'fold = {fold} is one part of several: say of how many, for example --folds 5')
+    (
+        "Deal the images to train, val and test, copies of one image to one side; `FileExistsError` where "
+        "another split is in the way.")
+    if folds and not (3 <= folds <= 100 and 1 <= fold <= folds):
+        raise ValueError(
+            f'folds = {folds}, fold = {fold}: folds must be 3 to 100 (test, val and train), and fold 1 to folds')
+    if fold != 1 and not folds:
+        raise ValueError(f'fold = {fold} is one part of several: say of how many, for example --folds 5')
     counts = count_labels(project)
     if not folds: plan_split(counts, project.settings.ratio) # Too few images? Said before anything is looked at
-    elif few := [f'{l!r} has {n}' for l,n in counts.items() if n < folds]: raise ValueError(f"too few images for {folds} folds: {', '.join(few)}; choose fewer folds, or scrape more")
-    there = current_split(project) and _note(project)['signature'] == split_signature(project, folds, fold) and not (force and _count(project.split, counts) != _note(project)['counts'])
+    elif few := [f'{l!r} has {n}' for l,n in counts.items() if n < folds]:
+        raise ValueError(
+            f"too few images for {folds} folds: {', '.join(few)}; choose fewer folds, or scrape more")
+    there = (
+        current_split(project)
+        and _note(project)['signature'] == split_signature(project, folds, fold)
+        and not (force and _count(project.split, counts) != _note(project)['counts']))
     if not there and project.split.is_dir() and any(project.split.iterdir()) and not force:
-        raise FileExistsError(f'{project.split} holds a split of other images or settings: `birdsort split --force --project {project.path}` replaces it')
+        raise FileExistsError(
+            (
+                f'{project.split} holds a split of other images or settings: `birdsort split --force '
+                f'--project {project.path}` replaces it'))
     with hold(project):
         if not there: _replace(_deal(project, folds, fold, quiet), project.split)
         _write_splits(project)
@@ -131,14 +174,28 @@ def _deal(project, folds, fold, quiet): # -> a complete split, beside the final 
     part, s, images = project.path/'.split.part', project.settings, list_images(project.images)
     files = [f for l in s.labels for f in images.get(l, [])]
     groups = group_files(files, find_copies(project, files, quiet))
-    if not folds: plan_split({l: len({groups[f] for f in files if f.parent.name == l}) for l in s.labels}, s.ratio)
+    if not folds:
+        plan_split(
+            {
+                l: len({groups[f] for f in files if f.parent.name == l})
+                for l in s.labels},
+            s.ratio)
     shutil.rmtree(part, ignore_errors=True)
     (_deal_folds if folds else _deal_ratio)(project, part, files, groups, folds, fold)
     _bring_together(part, groups)
     counts = _count(part, s.labels)
-    if empty := [f'{d} has no {l}' for d in SPLITS for l in s.labels if not counts[d][l]]: raise ValueError(f"copies of one image go to one side, and then {', '.join(empty)}: scrape more images, or remove copies by `birdsort clean --apply`")
+    if empty := [f'{d} has no {l}' for d in SPLITS for l in s.labels if not counts[d][l]]:
+        raise ValueError(
+            (
+                f"copies of one image go to one side, and then {', '.join(empty)}: scrape more images, or "
+                "remove copies by `birdsort clean --apply`"))
     for f in part.glob('*/*/*'): _upright(f)
-    write_whole(part/NOTE, json.dumps(dict(signature=split_signature(project, folds, fold), counts=counts) | (dict(folds=folds, fold=fold) if folds else {})))
+    write_whole(
+        part/NOTE,
+        json.dumps(
+            (
+                dict(signature=split_signature(project, folds, fold), counts=counts)
+                | (dict(folds=folds, fold=fold) if folds else {}))))
     return part
 
 def _deal_ratio(project, part, files, groups, *_):
@@ -147,14 +204,17 @@ def _deal_ratio(project, part, files, groups, *_):
         byg = {}
         for f in sorted(map(Path, found)): byg.setdefault(groups.get(f, f), []).append(f)
         return [tuple(g) for g in byg.values()]
-    splitfolders.ratio(project.images, output=part, seed=project.settings.seed, ratio=tuple(project.settings.ratio), formats=tuple(sorted({f.suffix for f in files})), group=together)
+    splitfolders.ratio(
+        project.images, output=part, seed=project.settings.seed, ratio=tuple(project.settings.ratio),
+        formats=tuple(sorted({f.suffix for f in files})), group=together)
     for d in part.glob('*/*'):
         if d.name not in project.settings.labels: shutil.rmtree(d)
 
 # %% ../nbs/30_split.ipynb #5de3c1eb
 def _deal_folds(project, part, files, groups, folds, fold): # scikit-learn's stratified group k-fold
     from sklearn.model_selection import StratifiedGroupKFold
-    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=project.settings.seed).split(files, [f.parent.name for f in files], [groups[f] for f in files])
+    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=project.settings.seed).split(
+        files, [f.parent.name for f in files], [groups[f] for f in files])
     for i,(_, mine) in enumerate(dealt, 1):
         side = 'test' if i == fold else 'val' if i == fold % folds + 1 else 'train'
         for f in (files[k] for k in mine):
@@ -162,10 +222,12 @@ def _deal_folds(project, part, files, groups, folds, fold): # scikit-learn's str
             shutil.copy2(f, part/side/f.parent.name)
 
 def _bring_together(part, groups): # Of each group that spans labels, all to the side where most of it is
-    number, where = {(f.parent.name, f.name): g for f,g in groups.items()}, {}
+    number = {(f.parent.name, f.name): g for f,g in groups.items()}
+    where = {}
     for d in SPLITS:
         for l,fs in list_images(part/d).items():
-            for f in fs: where.setdefault(number[l, f.name], {}).setdefault(d, []).append(f)
+            for f in fs:
+                where.setdefault(number[l, f.name], {}).setdefault(d, []).append(f)
     for splits in (s for s in where.values() if len(s) > 1):
         home = max(splits, key=lambda d: len(splits[d]))
         for f in (f for d,fs in splits.items() if d != home for f in fs):
@@ -174,7 +236,8 @@ def _bring_together(part, groups): # Of each group that spans labels, all to the
 
 def _upright(file):
     try:
-        with Image.open(file) as im: fine = im.mode in ('RGB', 'L') and im.getexif().get(0x0112, 1) == 1
+        with Image.open(file) as im:
+            fine = im.mode in ('RGB', 'L') and im.getexif().get(0x0112, 1) == 1
         if not fine: file.write_bytes(ingest(file.read_bytes(), 1)[0])
     except (OSError, ValueError): pass # A broken image; `clean` finds it
 
@@ -187,9 +250,19 @@ def _replace(new, folder):
     shutil.rmtree(old, ignore_errors=True)
 
 def _write_splits(project):
-    side = {(l, f.name): d for d in SPLITS for l,fs in list_images(project.split/d).items() for f in fs}
+    side = {
+        (l, f.name): d
+        for d in SPLITS
+        for l,fs in list_images(project.split/d).items()
+        for f in fs}
     rows, cat = project.catalogue.rows(state='kept'), project.catalogue
-    for d in SPLITS: cat.update([r['id'] for r in rows if side.get((r['label'], r['name'])) == d and r['split'] != d], split=d)
+    for d in SPLITS:
+        cat.update(
+            [
+                r['id']
+                for r in rows
+                if side.get((r['label'], r['name'])) == d and r['split'] != d],
+            split=d)
 
 # %% ../nbs/30_split.ipynb #1679ee9d
 def find_leaks(
@@ -197,6 +270,11 @@ def find_leaks(
     quiet:bool=False, # No progress bar
 ) -> list: # `Leak`s whose files stand on different splits; none is as it should be
     "Look for copies of one image on two splits; `FileNotFoundError` when there is no split."
-    if not project.split.is_dir(): raise FileNotFoundError(f'no split in {project.path}: run `birdsort split --project {project.path}` first')
+    if not project.split.is_dir():
+        raise FileNotFoundError(
+            f'no split in {project.path}: run `birdsort split --project {project.path}` first')
     files = [f for d in SPLITS for fs in list_images(project.split/d).values() for f in fs]
-    return [c for c in find_copies(project, files, quiet) if c.a.parent.parent != c.b.parent.parent]
+    return [
+        c
+        for c in find_copies(project, files, quiet)
+        if c.a.parent.parent != c.b.parent.parent]

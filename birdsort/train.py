@@ -63,8 +63,14 @@ def _shortcuts(run, fit): # Within, a fit is as fast as the settings allow
     s, extra = run.settings, []
     with ExitStack() as stack:
         stack.enter_context(in_precision(run.learn, run.mark.extra['precision']))
-        looks = s if s.pretrained else replace(s, train=replace(s.train, feature_views=min(s.train.feature_views, 1))) # For a single epoch
-        once = lambda partly: stack.enter_context(cached_features(run.project, run.learn, looks, run.mark.extra['precision'], run.quiet, partly))
+        # For a single epoch
+        looks = (
+            s if s.pretrained
+            else replace(s, train=replace(s.train, feature_views=min(s.train.feature_views, 1))))
+        def once(partly):
+            return stack.enter_context(
+                cached_features(
+                    run.project, run.learn, looks, run.mark.extra['precision'], run.quiet, partly))
         kept = False
         if _backbone_is_fixed(s, False) and s.epochs[1]: # Stage one's features are made from stage two's
             if fit.frozen: open_layers(run.learn, s.train.unfreeze)
@@ -78,7 +84,9 @@ def _shortcuts(run, fit): # Within, a fit is as fast as the settings allow
 
 def _backbone_is_fixed(s, frozen): # Is there a part that does not change?
     if s.train.mixup or s.train.cutmix: return False
-    return (s.train.freeze_bn or not s.pretrained) if frozen else s.train.freeze_bn and s.pretrained and s.train.unfreeze != 'all'
+    return (
+        (s.train.freeze_bn or not s.pretrained) if frozen
+        else s.train.freeze_bn and s.pretrained and s.train.unfreeze != 'all')
 
 @contextmanager
 def _compiled(model):
@@ -86,7 +94,8 @@ def _compiled(model):
     try: yield
     except Exception as e:
         if 'torch._' not in type(e).__module__: raise
-        raise ValueError(f'compile = true does not work here: {(str(e).strip().splitlines() or ["?"])[0]}; leave it out') from e
+        raise ValueError(
+            f'compile = true does not work here: {(str(e).strip().splitlines() or ["?"])[0]}; leave it out') from e
     finally: model._compiled_call_impl = None
 
 # %% ../nbs/50_train.ipynb #4166d06d
@@ -94,40 +103,62 @@ def _fit(run, number, fit):
     learn, how, first = run.learn, run.settings.train, run.mark.first(number)
     if first is None: return
     run.mark.phase, run.history.stage = number, fit.stage
-    if number: learn.freeze() if fit.frozen else open_layers(learn, how.unfreeze) # Stage one begins as `make_learner` made it
-    if number and how.feature_views: [dl.rng.seed(run.settings.seed+number) for dl in learn.dls.loaders] # What fits on features drew is not known after an interruption
+    if number: # Stage one begins as `make_learner` made it
+        learn.freeze() if fit.frozen else open_layers(learn, how.unfreeze)
+    if number and how.feature_views: # What fits on features drew is not known after an interruption
+        [dl.rng.seed(run.settings.seed+number) for dl in learn.dls.loaders]
     with _shortcuts(run, fit) if first < fit.epochs else nullcontext([]) as extra, distributed(learn), from_epoch(learn, first):
-        board = [_tensorboard(run.part/'tensorboard'/f'{number}')] if how.tensorboard and is_main_process() else []
-        try: fit_by(learn, how.schedule, fit, [*stage_callbacks(run.best, fit.min_delta, fit.factor, how.patience), run.history, run.mark, StopOnNaN(), *extra, *board])
+        board = (
+            [_tensorboard(run.part/'tensorboard'/f'{number}')] if how.tensorboard and is_main_process()
+            else [])
+        try:
+            fit_by(
+                learn, how.schedule, fit,
+                [
+                    *stage_callbacks(run.best, fit.min_delta, fit.factor, how.patience), run.history,
+                    run.mark, StopOnNaN(), *extra, *board])
         except FileNotFoundError as e: # fastai wants to load what was never saved
             if Path(str(e.filename)).name != 'best.pth': raise
-            raise ValueError('the validation loss was never a number (NaN): look at a batch with dls.show_batch(), or try another architecture') from None
-    if number == 0 and is_main_process(): shutil.copy(run.part/'best.pth', run.part/'stage_one.pth')
+            raise ValueError(
+                (
+                    'the validation loss was never a number (NaN): look at a batch with dls.show_batch(), '
+                    'or try another architecture')) from None
+    if number == 0 and is_main_process():
+        shutil.copy(run.part/'best.pth', run.part/'stage_one.pth')
 
 def _tensorboard(folder):
     try: from fastai.callback.tensorboard import TensorBoardCallback
-    except ImportError: raise ValueError('tensorboard = true needs TensorBoard: pip install tensorboard') from None
+    except ImportError:
+        raise ValueError('tensorboard = true needs TensorBoard: pip install tensorboard') from None
     return TensorBoardCallback(log_dir=folder, trace_model=False, log_preds=False)
 
 def _find_lr(run): # fastai's lr_find, its plot kept
-    if num_distrib() > 1: raise ValueError('lr = "auto" is searched for by one process: train one epoch with one, and give the rate that it found')
+    if num_distrib() > 1:
+        raise ValueError(
+            'lr = "auto" is searched for by one process: train one epoch with one, and give the rate that it found')
     with own_rng(run.settings.seed), _shortcuts(run, plan_fits(run.settings, 1e-3)[0]):
         found = run.learn.lr_find(show_plot=False)
-    rates, losses = run.learn.recorder.lrs, [float(l) for l in run.learn.recorder.losses]
+    rates = run.learn.recorder.lrs
+    losses = [float(l) for l in run.learn.recorder.losses]
     plot_lr_find(rates, losses, found.valley).savefig(run.part/'lr_find.png', dpi=100)
     return found.valley
 
 def _fit_all(run):
     s, found, stages = run.settings, run.mark.extra, []
-    if 'precision' not in found: found['precision'] = choose_precision(run.project, s, run.learn)
+    if 'precision' not in found:
+        found['precision'] = choose_precision(run.project, s, run.learn)
     if s.train.lr == 'auto' and 'lr' not in found: found['lr'] = _find_lr(run)
     for number,fit in enumerate(plan_fits(s, found.get('lr', run.learn.lr), s.train.lr != 'default')):
-        start, before = time.monotonic(), sum(r['seconds'] for r in run.history.rows if r['stage'] == fit.stage)
+        start = time.monotonic()
+        before = sum(r['seconds'] for r in run.history.rows if r['stage'] == fit.stage)
         _fit(run, number, fit)
-        if not stages or stages[-1]['name'] != fit.stage: stages.append(dict(name=fit.stage, epochs=0, seconds=before, valid_loss=0., accuracy=0.))
+        if not stages or stages[-1]['name'] != fit.stage:
+            stages.append(dict(name=fit.stage, epochs=0, seconds=before, valid_loss=0., accuracy=0.))
         rows = [r for r in run.history.rows if r['stage'] == fit.stage]
         low = min(rows, key=lambda r: r['valid_loss'])
-        stages[-1] |= dict(epochs=len(rows), seconds=round(stages[-1]['seconds']+time.monotonic()-start, 2), valid_loss=low['valid_loss'], accuracy=low['accuracy'])
+        stages[-1] |= dict(
+            epochs=len(rows), seconds=round(stages[-1]['seconds']+time.monotonic()-start, 2),
+            valid_loss=low['valid_loss'], accuracy=low['accuracy'])
     return stages
 
 # %% ../nbs/50_train.ipynb #4619e190
@@ -146,7 +177,9 @@ def run_signature(
     model:nn.Module=None, # A network of one's own
 ) -> str: # Changes when training would give another model
     "What a run is known by."
-    return train_signature(project, settings if model is None else replace(settings, pretrained=False)) + (f' {stable_hash(repr(model))}' if model is not None else '')
+    return (
+        train_signature(project, settings if model is None else replace(settings, pretrained=False))
+        + (f' {stable_hash(repr(model))}' if model is not None else ''))
 
 def train(
     project:Project, # Gets a run in `models/`
@@ -157,24 +190,39 @@ def train(
     model:nn.Module=None, # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture
     beside:bool=False, # Others train in this project at the same time, and the caller holds it for all of them
 ) -> dict: # {"run": folder, "stages": [{name, epochs, seconds, valid_loss, accuracy}], "seconds": float, "precision": str, "waiting": share of the time without a batch, "lr": float}
-    "One-cycle, then fine-tune, as published; the model kept is the best by validation loss over all phases. Goes on where it was stopped."
+    (
+        "One-cycle, then fine-tune, as published; the model kept is the best by validation loss over all "
+        "phases. Goes on where it was stopped.")
     s = settings or project.settings
     if model is not None: s = replace(s, pretrained=False) # Nothing of it is frozen
-    if not s.train.data and (project.split/NOTE).is_file() and not current_split(project): raise ValueError(f'{project.split} is of other images or settings than there are now: run `birdsort split --force --project {project.path}` first')
-    if s.train.precision == 'fp16' and not torch.cuda.is_available(): raise ValueError('precision = fp16 needs a GPU: here, auto finds the fastest of fp32, channels-last and bf16')
+    if not s.train.data and (project.split/NOTE).is_file() and not current_split(project):
+        raise ValueError(
+            (
+                f'{project.split} is of other images or settings than there are now: run `birdsort split '
+                f'--force --project {project.path}` first'))
+    if s.train.precision == 'fp16' and not torch.cuda.is_available():
+        raise ValueError(
+            'precision = fp16 needs a GPU: here, auto finds the fastest of fp32, channels-last and bf16')
     sign = run_signature(project, s, model)
     if resume and force: raise ValueError('resume goes on with a training, again begins anew: choose one')
-    if resume and not _stopped(run_part(project, sign)): raise ValueError(f'{project.models} has no training of these images and settings that was stopped: type the same without --resume')
+    if resume and not _stopped(run_part(project, sign)):
+        raise ValueError(
+            (
+                f'{project.models} has no training of these images and settings that was stopped: type the '
+                'same without --resume'))
     done = find_run(project, sign)
-    if done and not force and not resume and not model: result = {k: v for k,v in done.note.items() if k in _RESULT}
+    if done and not force and not resume and not model:
+        result = {k: v for k,v in done.note.items() if k in _RESULT}
     else:
-        with hold(project) if is_main_process() and not beside else nullcontext(): result = _train(project, s, sign, force, quiet, model, beside)
+        with hold(project) if is_main_process() and not beside else nullcontext():
+            result = _train(project, s, sign, force, quiet, model, beside)
     return record_stage(project, 'train', sign, result) if is_main_process() and not beside else result
 
 _RESULT = ('run', 'stages', 'seconds', 'precision', 'waiting', 'lr')
 
 # %% ../nbs/50_train.ipynb #776bf255
-def _begin(project, s, sign, force, quiet, model, beside): # -> a `_Run`, at its first epoch or where it was stopped
+def _begin(project, s, sign, force, quiet, model, beside):
+    "-> a `_Run`, at its first epoch or where it was stopped."
     part, splits = run_part(project, sign), load_splits(project, s)
     same = _stopped(part) and not force
     set_seed(s.seed, reproducible=True)
@@ -184,7 +232,8 @@ def _begin(project, s, sign, force, quiet, model, beside): # -> a `_Run`, at its
     distrib_barrier() # Every process has seen what is there
     if not same and is_main_process():
         others = sorted(project.models.glob('.*.part'), key=lambda d: d.stat().st_mtime)
-        for d in (part, *([] if beside else others[:-3])): shutil.rmtree(d, ignore_errors=True) # Three stopped trainings may wait
+        for d in (part, *([] if beside else others[:-3])): # Three stopped trainings may wait
+            shutil.rmtree(d, ignore_errors=True)
         part.mkdir(parents=True)
     distrib_barrier()
     history = History(part/'history.csv')
@@ -198,9 +247,11 @@ def _train(project, s, sign, force, quiet, model, beside):
         run = _begin(project, s, sign, force, quiet, model, beside)
         earlier = sum(r['seconds'] for r in run.history.rows) # Before it was stopped
         try:
-            with naming_broken(run.learn.dls.splits, project), progress_reporting(run.learn, quiet): stages = _fit_all(run)
+            with naming_broken(run.learn.dls.splits, project), progress_reporting(run.learn, quiet):
+                stages = _fit_all(run)
         except (RuntimeError, MemoryError) as e:
-            if not isinstance(e, MemoryError) and not re.search("allocate memory|out of memory|not enough memory", str(e)): raise
+            if not isinstance(e, MemoryError) and not re.search("allocate memory|out of memory|not enough memory", str(e)):
+                raise
             traceback.clear_frames(e.__traceback__) # They hold the batch that was too large
             raise MemoryError(_what_fits(run)) from None
         rows = run.history.rows
@@ -213,15 +264,27 @@ def _train(project, s, sign, force, quiet, model, beside):
 # %% ../nbs/50_train.ipynb #55cc3239
 def _finish(project, s, sign, run, result, model):
     plot_history(run.part).savefig(run.part/'history.png', dpi=100)
-    note = dict(signature=sign, splits=splits_signature(project, s), settings=_describe(s), vocab=list(run.learn.dls.vocab), own=type(model).__qualname__ if model else None)
-    kept = keep_run(project, run.part, type(model).__name__ if model else short_name(s.architecture), result | note)
+    note = dict(
+        signature=sign, splits=splits_signature(project, s), settings=_describe(s),
+        vocab=list(run.learn.dls.vocab), own=type(model).__qualname__ if model else None)
+    kept = keep_run(
+        project, run.part, type(model).__name__ if model else short_name(s.architecture), result | note)
     for f in kept.folder.glob('checkpoint.pth*'): f.unlink() # Last, so that a kill before loses nothing
 
 def _describe(s):
-    return asdict(s) | dict(versions=dict(fastai=sys.modules['fastai'].__version__, torch=torch.__version__, timm=timm.__version__))
+    return asdict(s) | dict(
+        versions=dict(
+            fastai=sys.modules['fastai'].__version__, torch=torch.__version__, timm=timm.__version__))
 
 def _what_fits(run): # A batch was too much for the memory
     s, learn = run.settings, run.learn
-    learn._end_cleanup(), learn.model.zero_grad(), gc.collect(), torch.cuda.empty_cache()
+    learn._end_cleanup()
+    learn.model.zero_grad()
+    gc.collect()
+    torch.cuda.empty_cache()
     n = batch_that_fits(learn.model, s.batch_size, s.image_size, learn.dls.device)
-    return f'not enough memory for batch_size = {s.batch_size} at image_size = {s.image_size}: ' + (f'batch_size = {n} fits' if n else 'not even two images fit, so choose a smaller image_size, or another architecture')
+    return (
+        f'not enough memory for batch_size = {s.batch_size} at image_size = {s.image_size}: '
+        + (
+            f'batch_size = {n} fits' if n
+            else 'not even two images fit, so choose a smaller image_size, or another architecture'))

@@ -14,32 +14,66 @@ from .plumage import Plumage, mix
 from .shapes import Pen, bezier
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #7875205e
-_BODY = np.array([(-.56, .04), (-.28, .2), (.1, .26), (.38, .19), (.5, 0), (.4, -.2), (.1, -.3), (-.25, -.19)])
-_BELLY = np.array([(-.5, -.01), (-.2, -.02), (.15, -.04), (.4, .04), (.48, -.04), (.39, -.19), (.1, -.285), (-.25, -.175)])
+_BODY = np.array(
+    [
+        (-.56, .04), (-.28, .2), (.1, .26), (.38, .19), (.5, 0), (.4, -.2),
+        (.1, -.3), (-.25, -.19)])
+_BELLY = np.array(
+    [
+        (-.5, -.01), (-.2, -.02), (.15, -.04), (.4, .04), (.48, -.04),
+        (.39, -.19), (.1, -.285), (-.25, -.175)])
 
 def _draw_body(pen, bird, rng):
     "Tail, body and underside, along the pen's x axis."
     n,w,notch = bird.tail
     n = n*rng.uniform(.88, 1.12)
-    pen.flat([(-.3, .11), (-.4-n, w), (-.4-n*(1-notch), 0), (-.4-n, -w), (-.3, -.11)], bird.tail_colour)
-    pen.stroke([(-.4, 0), (-.4-n*(1-max(notch, 0)), 0)], (.02, .015), mix(bird.tail_colour, '#000000', .3))
+    pen.flat(
+        [
+            (-.3, .11), (-.4-n, w),
+            (-.4-n*(1-notch), 0), (-.4-n, -w),
+            (-.3, -.11)],
+        bird.tail_colour)
+    pen.stroke(
+        [(-.4, 0), (-.4-n*(1-max(notch, 0)), 0)],
+        (.02, .015), mix(bird.tail_colour, '#000000', .3))
     pen.blob(_BODY*(1, bird.plump), bird.body)
     pen.blob(_BELLY*(1, bird.plump), bird.belly)
     if 'streaks' in bird.marks:
         for x,y in rng.uniform((-.2, -.22), (.4, .04), (14, 2)):
-            pen.stroke([(x, y*bird.plump), (x-.07, y*bird.plump-.005)], (.022, .008), mix(bird.belly, bird.flight, .6))
+            pen.stroke(
+                [(x, y*bird.plump), (x-.07, y*bird.plump-.005)],
+                (.022, .008), mix(bird.belly, bird.flight, .6))
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #e1a5229b
 def _draw_folded_wing(pen, bird, rng):
     "A wing at rest on the body's side, its tips towards the tail."
     b,tip = bird.plump, -.62-rng.uniform(0, .08)
-    pen.blob([(.34, .08*b), (.05, .2*b), (-.35, .15*b), (tip, .03), (-.3, -.06*b), (.05, -.15*b), (.3, -.08*b)], bird.flight)
-    pen.blob([(.36, .07*b), (.08, .19*b), (-.25, .16*b), (-.4, .08*b), (-.15, -.03*b), (.06, -.11*b), (.3, -.07*b)], bird.wing)
-    if 'band' in bird.marks: pen.stroke([(-.4, .1*b), (-.18, 0), (.08, -.11*b)], (.07, .08), '#e8c33a')
+    pen.blob(
+        [
+            (.34, .08*b), (.05, .2*b), (-.35, .15*b), (tip, .03),
+            (-.3, -.06*b), (.05, -.15*b), (.3, -.08*b)],
+        bird.flight)
+    pen.blob(
+        [
+            (.36, .07*b), (.08, .19*b), (-.25, .16*b),
+            (-.4, .08*b), (-.15, -.03*b), (.06, -.11*b),
+            (.3, -.07*b)],
+        bird.wing)
+    if 'band' in bird.marks:
+        pen.stroke(
+            [(-.4, .1*b), (-.18, 0), (.08, -.11*b)], (.07, .08),
+            '#e8c33a')
     step,dark = (.085, .75) if 'bars' in bird.marks else (.15, .28)
     for x in np.arange(.22, -.4, -step):
-        pen.stroke([(x, .15*b), (x-.08, .03*b), (x-.01, -.08*b)], (.024, .014), mix(bird.wing, bird.flight if dark>.5 else '#000000', dark if dark>.5 else .14))
-    for y in (.1, .05, 0.): pen.stroke([(-.3, y*b), (tip+.06, .03)], (.014, .008), mix(bird.flight, '#808080', .35))
+        pen.stroke(
+            [
+                (x, .15*b), (x-.08, .03*b),
+                (x-.01, -.08*b)],
+            (.024, .014), mix(bird.wing, bird.flight if dark>.5 else '#000000', dark if dark>.5 else .14))
+    for y in (.1, .05, 0.):
+        pen.stroke(
+            [(-.3, y*b), (tip+.06, .03)], (.014, .008),
+            mix(bird.flight, '#808080', .35))
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #90894875
 def _draw_open_wing(pen, bird, stretch=1., shade=0.):
@@ -48,30 +82,78 @@ def _draw_open_wing(pen, bird, stretch=1., shade=0.):
     p = pen.move(0, 0, 0, (n*stretch, b))
     flight,wing = mix(bird.flight, '#1a2030', shade), mix(bird.wing, '#1a2030', shade)
     end = .8 if fingers else 1.
-    p.blob([(-.05, .1), (.3, .2), (.5, .17), (end*.9, .09), (end, -.02), (end*.86, -.19), (.5, -.32), (.2, -.36), (-.05, -.3)], flight)
-    for a in np.linspace(.13, -.24, fingers): p.stroke([(.6, a*.5-.02), (.85, a*.9), (1.02-abs(a+.02)*.5, a-.03)], (.1, .035), flight)
-    p.blob([(-.05, .1), (.3, .2), (.5, .17), (end*.86, .08), (end*.7, -.03), (.4, -.12), (.15, -.16), (-.05, -.16)], wing)
-    if 'band' in bird.marks: p.stroke([(-.02, -.17), (.3, -.17), (end*.8, -.02)], (.09, .05), mix('#e8c33a', '#1a2030', shade))
-    if 'pale' in bird.marks: p.stroke([(.56, -.04), (.72, -.12)], (.14, .05), mix(bird.accent, '#1a2030', shade))
+    p.blob(
+        [
+            (-.05, .1), (.3, .2), (.5, .17), (end*.9, .09), (end, -.02),
+            (end*.86, -.19), (.5, -.32), (.2, -.36), (-.05, -.3)],
+        flight)
+    for a in np.linspace(.13, -.24, fingers):
+        p.stroke(
+            [
+                (.6, a*.5-.02), (.85, a*.9),
+                (1.02-abs(a+.02)*.5, a-.03)],
+            (.1, .035), flight)
+    p.blob(
+        [
+            (-.05, .1), (.3, .2), (.5, .17), (end*.86, .08), (end*.7, -.03),
+            (.4, -.12), (.15, -.16), (-.05, -.16)],
+        wing)
+    if 'band' in bird.marks:
+        p.stroke(
+            [(-.02, -.17), (.3, -.17), (end*.8, -.02)], (.09, .05),
+            mix('#e8c33a', '#1a2030', shade))
+    if 'pale' in bird.marks:
+        p.stroke(
+            [(.56, -.04), (.72, -.12)], (.14, .05), mix(bird.accent, '#1a2030', shade))
     bars = np.arange(.1, .8, .09 if 'bars' in bird.marks else .16)
-    for x in bars: p.stroke([(x, -.1+.12*max(0, x-.4)), (x+.02, -.3+.25*max(0, x-.5))], (.012, .008), mix(flight, '#808080', .4))
+    for x in bars:
+        p.stroke(
+            [
+                (x, -.1+.12*max(0, x-.4)),
+                (x+.02, -.3+.25*max(0, x-.5))],
+            (.012, .008), mix(flight, '#808080', .4))
     if 'bars' in bird.marks:
-        for x in bars: p.stroke([(x-.03, .1), (x, -.1+.1*x)], (.03, .02), mix(wing, flight, .7))
+        for x in bars:
+            p.stroke(
+                [(x-.03, .1), (x, -.1+.1*x)], (.03, .02),
+                mix(wing, flight, .7))
 
 def _draw_leg(pen, bird, reach, lean=0.):
     "A leg `reach` long that goes down from the pen's origin, with toes."
     w = .035+.015*(bird.leg_length<.5)
-    pen.stroke([(0, .08), (-.04*reach, -reach*.5), (lean, -reach)], (w*1.6, w), bird.leg)
-    for toe in (.13, .06, -.08): pen.stroke([(lean, -reach), (lean+toe, -reach-.025)], (w, w*.6), bird.leg)
+    pen.stroke(
+        [(0, .08), (-.04*reach, -reach*.5), (lean, -reach)],
+        (w*1.6, w), bird.leg)
+    for toe in (.13, .06, -.08):
+        pen.stroke(
+            [(lean, -reach), (lean+toe, -reach-.025)],
+            (w, w*.6), bird.leg)
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #0e016349
 def _draw_beak(pen, bird):
     "A beak ahead of a head whose centre is the pen's origin."
     r,(n,d,hook) = bird.skull, bird.bill
     tip = (r+n*(1-.35*hook), -d*1.5*hook)
-    upper = bezier([(.6*r, d), (r+n*(.35+.6*hook), d*(.7+.5*hook)), tip])
-    pen.flat(np.vstack([upper, bezier([tip, (r+n*.3, -d*(.7+.2*hook)), (.6*r, -d)])]), bird.beak)
-    pen.stroke([(.8*r, -d*.1), (r+n*.6*(1-.4*hook), -d*(.05+.5*hook))], (.012, .006), mix(bird.beak, '#000000', .45))
+    upper = bezier(
+        [
+            (.6*r, d),
+            (r+n*(.35+.6*hook), d*(.7+.5*hook)), tip])
+    pen.flat(
+        np.vstack(
+            [
+                upper,
+                bezier(
+                    [
+                        tip, (r+n*.3, -d*(.7+.2*hook)),
+                        (.6*r, -d)])]),
+        bird.beak)
+    pen.stroke(
+        [
+            (.8*r, -d*.1),
+            (
+                r+n*.6*(1-.4*hook),
+                -d*(.05+.5*hook))],
+        (.012, .006), mix(bird.beak, '#000000', .45))
 
 def _draw_eye(pen, x, y, r, bird):
     "An eye with its pupil and a spark of light."
@@ -88,7 +170,13 @@ def _draw_head(pen, bird, rng):
     for name in marks:
         if name in _BEHIND: _BEHIND[name](pen, bird, r, rng)
     if bird.bill[2]<=.6: _draw_beak(pen, bird)
-    pen.blob([(-r*1.02, 0), (-r*.6, r*.85), (r*.15, r*.98), (r*.85, r*.5), (r, -r*.2), (r*.5, -r*.85), (-r*.4, -r*.95)], bird.head)
+    pen.blob(
+        [
+            (-r*1.02, 0), (-r*.6, r*.85),
+            (r*.15, r*.98), (r*.85, r*.5),
+            (r, -r*.2), (r*.5, -r*.85),
+            (-r*.4, -r*.95)],
+        bird.head)
     for name in marks:
         if name in _UPON: _UPON[name](pen, bird, r, rng)
     if bird.bill[2]>.6: _draw_beak(pen, bird)
@@ -99,21 +187,39 @@ def _draw_face(pen, bird):
     r = bird.skull
     pen.disc(0, 0, r*1.08, bird.head, r)
     for s in (-1, 1):
-        pen.flat([(s*r*.35, r*.8), (s*r*.85, r*1.25), (s*r*.95, r*.45)], bird.head)
-        pen.disc(s*r*.43, -r*.05, r*.52, mix(bird.accent, bird.head, .45), r*.68)
-        pen.disc(s*r*.42, -r*.05, r*.44, bird.accent, r*.58)
+        pen.flat(
+            [
+                (s*r*.35, r*.8), (s*r*.85, r*1.25),
+                (s*r*.95, r*.45)],
+            bird.head)
+        pen.disc(
+            s*r*.43, -r*.05, r*.52,
+            mix(bird.accent, bird.head, .45), r*.68)
+        pen.disc(
+            s*r*.42, -r*.05, r*.44, bird.accent, r*.58)
         _draw_eye(pen, s*r*.42, r*.06, r*.23, bird)
-    pen.flat([(-r*.13, -r*.12), (0, r*.1), (r*.13, -r*.12), (0, -r*.5)], bird.beak)
+    pen.flat(
+        [
+            (-r*.13, -r*.12), (0, r*.1),
+            (r*.13, -r*.12), (0, -r*.5)],
+        bird.beak)
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #8a176beb
 def _fan(pen, colour, at, angles, length, width, bend=.3):
     "Feathers that spread from one point: a crest, a mane."
     for a in angles:
         p = pen.move(*at, a)
-        p.stroke([(0, 0), (length*.6, 0), (length, length*bend)], (width, width*.35), colour)
+        p.stroke(
+            [(0, 0), (length*.6, 0), (length, length*bend)],
+            (width, width*.35), colour)
 
 def _plume(pen, bird, r, rng):
-    for k in (0, 1): pen.stroke([(r*.3, r*.5), (-r*1.2, r*.75), (-r*(3.4-k*.6), -r*(.2+k*.5))], (r*.5, .015), bird.accent)
+    for k in (0, 1):
+        pen.stroke(
+            [
+                (r*.3, r*.5), (-r*1.2, r*.75),
+                (-r*(3.4-k*.6), -r*(.2+k*.5))],
+            (r*.5, .015), bird.accent)
 
 _BEHIND = { # Marks that lie behind the head
     'crest': lambda p,b,r,rng: _fan(p, b.accent, (-r*.1, r*.55), np.linspace(60, 165, 6)+rng.uniform(-18, 18), r*rng.uniform(1.7, 2.3), r*.36, -.35),
@@ -139,12 +245,22 @@ def _neck(pen, body, bird, rng, pull=1.):
     h = s + np.array([math.cos(rise), math.sin(rise)])*(n+bird.skull*.55)
     side = np.array([math.sin(rise), -math.cos(rise)])*bend*max(n, .3)*.75
     base = body.at((.1, .02))[0]
-    if 'ruff' in bird.marks: _fan(pen, bird.accent, s, np.linspace(60, 290, 9), .21, .13, .1)
+    if 'ruff' in bird.marks:
+        _fan(pen, bird.accent, s, np.linspace(60, 290, 9), .21, .13, .1)
     colour = bird.head if n>.25 else mix(bird.body, bird.head, .6)
     pen.stroke([base, s], (w*1.5, w*1.25), bird.body)
     pen.disc(*s, w*.62, colour)
-    pen.stroke([s, s+(h-s)*.3+side, s+(h-s)*.7-side*1.1, h], (w*1.25, w), colour)
-    if 'throat' in bird.marks: pen.stroke([s+(.05, -.1), s+(h-s)*.3+side*1.1, s+(h-s)*.6], (.04, .02), mix(bird.accent, bird.head, .3))
+    pen.stroke(
+        [
+            s, s+(h-s)*.3+side,
+            s+(h-s)*.7-side*1.1, h],
+        (w*1.25, w), colour)
+    if 'throat' in bird.marks:
+        pen.stroke(
+            [
+                s+(.05, -.1), s+(h-s)*.3+side*1.1,
+                s+(h-s)*.6],
+            (.04, .02), mix(bird.accent, bird.head, .3))
     return pen.move(*h, rng.uniform(-14, 10))
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #e850cb7a
@@ -157,7 +273,8 @@ def perched(
     body = pen.move(0, 0, bird.stance+rng.uniform(-9, 9))
     reach = bird.leg_length*rng.uniform(.8, 1.1)
     foot = body.at((-.06, -.24*bird.plump))[0]
-    for dx in (-.07, .09): _draw_leg(pen.move(*(foot+(dx, 0))), bird, reach, rng.uniform(-.06, .06))
+    for dx in (-.07, .09):
+        _draw_leg(pen.move(*(foot+(dx, 0))), bird, reach, rng.uniform(-.06, .06))
     _draw_body(body, bird, rng)
     head = _neck(pen, body, bird, rng, rng.uniform(.75, 1.1))
     _draw_folded_wing(body, bird, rng)
@@ -178,9 +295,14 @@ def flying(
     _draw_open_wing(body.move(.15, .1, angle-25, mirror), bird, stretch*.9, .28)
     foot = (-.45, -.1)
     if bird.leg_length>.5:
-        for k in (0, .05): body.stroke([(-.3, -.1), (-.4-bird.leg_length*.8, -.12-k)], (.05, .03), bird.leg)
+        for k in (0, .05):
+            body.stroke(
+                [(-.3, -.1), (-.4-bird.leg_length*.8, -.12-k)],
+                (.05, .03), bird.leg)
     _draw_body(body, bird, rng)
-    head = _neck(body.move(0, 0, -38 if bird.neck[2]<.5 else -15), body, bird, rng, .9 if bird.neck[2]<.5 else .5)
+    head = _neck(
+        body.move(0, 0, -38 if bird.neck[2]<.5 else -15), body, bird, rng,
+        .9 if bird.neck[2]<.5 else .5)
     _draw_open_wing(body.move(.12, .06, angle, mirror), bird, stretch)
     _draw_head(head.move(0, 0, 25), bird, rng)
 
@@ -191,8 +313,12 @@ def soaring(
     rng:np.random.Generator, # Source of chance
 ):
     "A bird overhead, seen from below with both wings spread."
-    body,stretch,sweep = pen.move(0, 0, rng.uniform(40, 140)), rng.uniform(.8, 1.), rng.uniform(-12, 14)
-    if bird.leg_length>.5: body.stroke([(-.4, 0), (-.4-bird.leg_length*.8, 0)], (.07, .05), bird.leg)
+    body = pen.move(0, 0, rng.uniform(40, 140))
+    stretch = rng.uniform(.8, 1.)
+    sweep = rng.uniform(-12, 14)
+    if bird.leg_length>.5:
+        body.stroke(
+            [(-.4, 0), (-.4-bird.leg_length*.8, 0)], (.07, .05), bird.leg)
     _draw_open_wing(body.move(.12, .1, 90+sweep, (1, -1)), bird, stretch)
     _draw_open_wing(body.move(.12, -.1, -90-sweep), bird, stretch*rng.uniform(.75, 1.))
     n,w,bend = bird.neck

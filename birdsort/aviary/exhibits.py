@@ -21,7 +21,9 @@ from .pages import rename, sorry_page
 from .pencil import SPECIES, draw_bird, drawing_size
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #19c6dfbd
-_TYPES = {'.jpg': 'image/jpeg', '.jpeg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.gif': 'image/gif', '.bmp': 'image/bmp'}
+_TYPES = {
+    '.jpg': 'image/jpeg', '.jpeg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp',
+    '.gif': 'image/gif', '.bmp': 'image/bmp'}
 
 def query_key(
     query:str, # As somebody typed it, or a folder's name
@@ -36,14 +38,19 @@ def fill_shelves(
 ) -> dict: # Query key -> list of sources: a path, or (species, seed) of a drawing
     "The good images for every query that has any."
     if per_query<1: raise ValueError(f"per_query must be 1 or more, got {per_query}")
-    if gallery is None: return {query_key(s): [(s, seed*1_000_000+i) for i in range(per_query)] for s in SPECIES}
+    if gallery is None:
+        return {
+            query_key(s): [(s, seed*1_000_000+i) for i in range(per_query)]
+            for s in SPECIES}
     gallery = Path(gallery)
-    if not gallery.is_dir(): raise FileNotFoundError(f"No such gallery: {gallery}. It must be a folder of label folders with images")
+    if not gallery.is_dir():
+        raise FileNotFoundError(f"No such gallery: {gallery}. It must be a folder of label folders with images")
     shelves = {}
     for folder in sorted(p for p in gallery.iterdir() if p.is_dir()):
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _TYPES and p.is_file())
         if files: shelves.setdefault(query_key(folder.name), []).extend(files)
-    if not shelves: raise ValueError(f"No label folders with images ({', '.join(_TYPES)}) in {gallery}")
+    if not shelves:
+        raise ValueError(f"No label folders with images ({', '.join(_TYPES)}) in {gallery}")
     return shelves
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #efd50521
@@ -68,34 +75,47 @@ def check_faults(
     "`ValueError` for a kind that does not exist or a share that makes no sense."
     faults = dict(faults or {})
     for kind,share in faults.items():
-        if kind not in FAULTS: raise ValueError(f"Unknown fault {kind!r}; allowed: {', '.join(FAULTS)}")
+        if kind not in FAULTS:
+            raise ValueError(f"Unknown fault {kind!r}; allowed: {', '.join(FAULTS)}")
         if not isinstance(share, (int, float)) or not 0<=share<=1:
             raise ValueError(f"The share of {kind!r} must be a number in [0, 1], got {share!r}")
     return faults
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #8379fa86
-_WORDS = ('in the morning', 'near the river', 'from my window', 'at the reserve', 'on a walk', 'after rain', 'close up', 'in spring')
+_WORDS = (
+    'in the morning', 'near the river', 'from my window', 'at the reserve', 'on a walk', 'after rain',
+    'close up', 'in spring')
 
 def _stranger(shelves, key, rng):
     "An image of another species than `key`; the owl when there is no other."
     others = [k for k in shelves if k.split()[-1:]!=key.split()[-1:]]
-    source = shelves[others[int(rng.integers(len(others)))]] if others else [('owl', i) for i in range(99)]
+    source = (
+        shelves[others[int(rng.integers(len(others)))]] if others
+        else [('owl', i) for i in range(99)])
     source = source[int(rng.integers(len(source)))]
     return (source[0], source[1]+500_000) if isinstance(source, tuple) else source
 
 def _size(source, kind, chance):
     "The (width, height) that the site claims."
-    try: w,h = drawing_size(*source) if isinstance(source, tuple) else Image.open(source).size
+    try:
+        w,h = drawing_size(*source) if isinstance(source, tuple) else Image.open(source).size
     except (OSError, ValueError, Image.DecompressionBombError): w,h = 300,200
-    return tuple(int(s*(.6+.3*chance)) for s in (w, h)) if kind=='near_duplicate' else (w, h)
+    return (
+        tuple(int(s*(.6+.3*chance)) for s in (w, h)) if kind=='near_duplicate'
+        else (w, h))
 
 def _photo(key, i, kind, source, rng):
     "The photo at place `i`; its addresses lack the host."
     name,chance = f"{key.replace(' ', '_')}-{i:04d}", float(rng.random())
     w,h = _size(source, kind, chance)
-    suffix = Path(source).suffix.lower() if kind in ('good', 'exact_duplicate', 'other_species') and not isinstance(source, tuple) else '.jpg'
+    suffix = (
+        Path(source).suffix.lower()
+        if kind in ('good', 'exact_duplicate', 'other_species') and not isinstance(source, tuple)
+        else '.jpg')
     title = f"{key.capitalize()} {_WORDS[int(rng.integers(len(_WORDS)))]}"
-    return Photo(name, f'/photo/{quote(name)}{suffix}?w={w}&h={h}', f'/page/{quote(name)}', title, w, h, kind, source, chance)
+    return Photo(
+        name, f'/photo/{quote(name)}{suffix}?w={w}&h={h}', f'/page/{quote(name)}', title,
+        w, h, kind, source, chance)
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #74d00353
 def plan_photos(
@@ -108,11 +128,17 @@ def plan_photos(
     key,faults = query_key(query), check_faults(faults)
     good = shelves.get(key, [])
     rng = np.random.default_rng([zlib.crc32(key.encode()), seed])
-    bad = [(kind, _stranger(shelves, key, rng) if kind=='other_species' else good[int(rng.integers(len(good)))])
-        for kind in FAULTS for _ in range(round(faults.get(kind, 0)*len(good)))]
-    places = np.sort(rng.random(len(good))).tolist()+rng.random(len(bad)).tolist()
+    bad = [
+        (
+            kind,
+            _stranger(shelves, key, rng) if kind=='other_species' else good[int(rng.integers(len(good)))])
+        for kind in FAULTS
+        for _ in range(round(faults.get(kind, 0)*len(good)))]
+    places = np.sort(rng.random(len(good))).tolist() + rng.random(len(bad)).tolist()
     mixed = sorted(zip(places, [('good', g) for g in good]+bad), key=lambda pair: pair[0])
-    return [_photo(key, i, kind, source, rng) for i,(_,(kind,source)) in enumerate(mixed)]
+    return [
+        _photo(key, i, kind, source, rng)
+        for i,(_,(kind,source)) in enumerate(mixed)]
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #7901c493
 @lru_cache(maxsize=600)
@@ -127,7 +153,9 @@ def _near(data, photo):
     "The same image, a little cropped, smaller, and compressed again."
     image = Image.open(io.BytesIO(data)).convert('RGB')
     cut = 1+int(min(image.size)*.03*photo.chance)
-    return _jpeg(image.crop((cut, cut, image.width, image.height)).resize((photo.width, photo.height)), int(60+25*photo.chance))
+    return _jpeg(
+        image.crop((cut, cut, image.width, image.height)).resize((photo.width, photo.height)),
+        int(60+25*photo.chance))
 
 def photo_bytes(
     photo:Photo, # From a plan
@@ -135,8 +163,13 @@ def photo_bytes(
     "What the photo's address answers."
     data = _drawn(*photo.source) if isinstance(photo.source, tuple) else Path(photo.source).read_bytes()
     if photo.kind=='near_duplicate': return 'image/jpeg', _near(data, photo)
-    if photo.kind=='corrupt': return 'image/jpeg', b'\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01'+np.random.default_rng(int(photo.chance*1e9)).bytes(len(data)//2)
-    if photo.kind=='truncated': return 'image/jpeg', data[:int(len(data)*(.5+.4*photo.chance))]
+    if photo.kind=='corrupt':
+        return (
+            'image/jpeg',
+            b'\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01' + np.random.default_rng(int(photo.chance*1e9)).bytes(
+                len(data)//2))
+    if photo.kind=='truncated':
+        return 'image/jpeg', data[:int(len(data)*(.5+.4*photo.chance))]
     if photo.kind=='html': return 'text/html; charset=utf-8', rename(sorry_page()).encode()
     return ('image/jpeg' if isinstance(photo.source, tuple) else _TYPES[Path(photo.source).suffix.lower()]), data
 

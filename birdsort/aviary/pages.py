@@ -18,18 +18,32 @@ from urllib.parse import quote, quote_plus, urlsplit
 # %% ../../nbs/aviary/06_pages.ipynb #6f892c42
 _KEYS = 'before cookies reject accept more none person visit close end'.split()
 _WORDS = {
-    'en': ('Before you continue', 'We use cookies to remember this answer.', 'Reject all', 'Accept all', 'Show more results',
-        'Your search - %s - did not match any image results.', 'Please show that you are a person.', 'Visit', 'Close', "Looks like you've reached the end"),
-    'de': ('Bevor Sie fortfahren', 'Wir verwenden Cookies, um uns diese Antwort zu merken.', 'Alle ablehnen', 'Alle akzeptieren', 'Weitere Ergebnisse anzeigen',
-        'Es wurden keine mit Ihrer Suchanfrage - %s - übereinstimmenden Bilder gefunden.', 'Bitte zeigen Sie, dass Sie ein Mensch sind.', 'Besuchen', 'Schließen', 'Das war alles'),
-    'fr': ('Avant de continuer', 'Nous utilisons des cookies pour retenir cette réponse.', 'Tout refuser', 'Tout accepter', 'Afficher plus de résultats',
-        'Votre recherche - %s - ne correspond à aucune image.', 'Merci de montrer que vous êtes une personne.', 'Visiter', 'Fermer', "C'est tout"),
-    'es': ('Antes de continuar', 'Usamos cookies para recordar esta respuesta.', 'Rechazar todo', 'Aceptar todo', 'Mostrar más resultados',
-        'Tu búsqueda - %s - no coincide con ninguna imagen.', 'Demuestra que eres una persona.', 'Visitar', 'Cerrar', 'Eso es todo'),
-    'it': ('Prima di continuare', 'Usiamo i cookie per ricordare questa risposta.', 'Rifiuta tutto', 'Accetta tutto', 'Mostra altri risultati',
-        'La ricerca - %s - non corrisponde a nessuna immagine.', 'Dimostra di essere una persona.', 'Visita', 'Chiudi', 'Questo è tutto'),
-    'nl': ('Voordat je verdergaat', 'We gebruiken cookies om dit antwoord te onthouden.', 'Alles afwijzen', 'Alles accepteren', 'Meer resultaten weergeven',
-        'Je zoekopdracht - %s - komt met geen enkele afbeelding overeen.', 'Laat zien dat je een mens bent.', 'Bezoeken', 'Sluiten', 'Dat was alles')}
+    'en': (
+        'Before you continue', 'We use cookies to remember this answer.', 'Reject all', 'Accept all',
+        'Show more results', 'Your search - %s - did not match any image results.',
+        'Please show that you are a person.', 'Visit', 'Close', "Looks like you've reached the end"),
+    'de': (
+        'Bevor Sie fortfahren', 'Wir verwenden Cookies, um uns diese Antwort zu merken.', 'Alle ablehnen',
+        'Alle akzeptieren', 'Weitere Ergebnisse anzeigen',
+        'Es wurden keine mit Ihrer Suchanfrage - %s - übereinstimmenden Bilder gefunden.',
+        'Bitte zeigen Sie, dass Sie ein Mensch sind.', 'Besuchen', 'Schließen', 'Das war alles'),
+    'fr': (
+        'Avant de continuer', 'Nous utilisons des cookies pour retenir cette réponse.', 'Tout refuser',
+        'Tout accepter', 'Afficher plus de résultats', 'Votre recherche - %s - ne correspond à aucune image.',
+        'Merci de montrer que vous êtes une personne.', 'Visiter', 'Fermer', "C'est tout"),
+    'es': (
+        'Antes de continuar', 'Usamos cookies para recordar esta respuesta.', 'Rechazar todo', 'Aceptar todo',
+        'Mostrar más resultados', 'Tu búsqueda - %s - no coincide con ninguna imagen.',
+        'Demuestra que eres una persona.', 'Visitar', 'Cerrar', 'Eso es todo'),
+    'it': (
+        'Prima di continuare', 'Usiamo i cookie per ricordare questa risposta.', 'Rifiuta tutto',
+        'Accetta tutto', 'Mostra altri risultati', 'La ricerca - %s - non corrisponde a nessuna immagine.',
+        'Dimostra di essere una persona.', 'Visita', 'Chiudi', 'Questo è tutto'),
+    'nl': (
+        'Voordat je verdergaat', 'We gebruiken cookies om dit antwoord te onthouden.', 'Alles afwijzen',
+        'Alles accepteren', 'Meer resultaten weergeven',
+        'Je zoekopdracht - %s - komt met geen enkele afbeelding overeen.', 'Laat zien dat je een mens bent.',
+        'Bezoeken', 'Sluiten', 'Dat was alles')}
 
 # %% ../../nbs/aviary/06_pages.ipynb #9e3aa0e7
 LANGUAGES = tuple(_WORDS)
@@ -38,14 +52,19 @@ def phrases(
     language:str='en', # One of `LANGUAGES`
 ) -> SimpleNamespace: # `accept`, `reject`, `more`, ...: what the page says, as text
     "The site's words in one language."
-    if language not in _WORDS: raise ValueError(f"Unknown language {language!r}; allowed: {', '.join(LANGUAGES)}")
+    if language not in _WORDS:
+        raise ValueError(f"Unknown language {language!r}; allowed: {', '.join(LANGUAGES)}")
     return SimpleNamespace(**dict(zip(_KEYS, _WORDS[language], strict=True)))
 
 # %% ../../nbs/aviary/06_pages.ipynb #d351fb7b
 class Names(dict):
     "Name in a template -> name on the page, drawn at random when it is first needed."
     def __missing__(self, name): # `setdefault`, so that two threads that ask at once get the same
-        return self.setdefault(name, secrets.choice(string.ascii_letters)+''.join(secrets.choice(string.ascii_letters+string.digits) for _ in range(5)))
+        return self.setdefault(
+            name,
+            secrets.choice(string.ascii_letters) + ''.join(
+                secrets.choice(string.ascii_letters+string.digits)
+                for _ in range(5)))
 
 def rename(
     html:str, # A page, its style and its scripts, with marks such as `<<tile>>`
@@ -76,7 +95,8 @@ def frame(
         f'<link rel="icon" href="data:,"><style>{_CSS}{style}</style></head><body>{body}</body></html>')
 
 # %% ../../nbs/aviary/06_pages.ipynb #d8d66116
-_LOGO = 'data:image/svg+xml,'+quote('<svg xmlns="http://www.w3.org/2000/svg" width="112" height="32" viewBox="0 0 112 32">'
+_LOGO = 'data:image/svg+xml,' + quote(
+    '<svg xmlns="http://www.w3.org/2000/svg" width="112" height="32" viewBox="0 0 112 32">'
     '<path d="M3 21c5 1 6-9 12-10 3-4 8-3 9 0l4 2-4 1c0 8-7 13-14 11z" fill="#2c6e49"/><circle cx="20" cy="12" r="1.1" fill="#fff"/>'
     '<text x="34" y="22" font-family="system-ui,sans-serif" font-size="20" font-weight="700" fill="#2c6e49">aviary</text></svg>')
 
@@ -85,9 +105,15 @@ def header(
     chips:list=(), # Related searches: (query, address of a small image)
 ) -> str: # HTML with marks
     "The top of a page: the logo, the search field and the related searches."
-    links = ''.join(f'<a href="/search?q={quote_plus(q)}&amp;udm=2"><img alt="" width="40" height="40" src="{escape(src)}">{escape(q)}</a>' for q,src in chips)
-    return (f'<header><a href="/"><img alt="aviary" width="112" height="32" src="{_LOGO}"></a><form action="/search"><input name="q" aria-label="Search" '
-        f'value="{escape(query)}"><input type="hidden" name="udm" value="2"></form></header>'+(f'<nav class="<<chips>>">{links}</nav>' if links else ''))
+    links = ''.join(
+        (
+            f'<a href="/search?q={quote_plus(q)}&amp;udm=2"><img alt="" width="40" height="40" '
+            f'src="{escape(src)}">{escape(q)}</a>')
+        for q,src in chips)
+    return (
+        f'<header><a href="/"><img alt="aviary" width="112" height="32" src="{_LOGO}"></a><form action="/search"><input name="q" aria-label="Search" '
+        f'value="{escape(query)}"><input type="hidden" name="udm" value="2"></form></header>'
+        + (f'<nav class="<<chips>>">{links}</nav>' if links else ''))
 
 # %% ../../nbs/aviary/06_pages.ipynb #4d4d93c2
 def _choice(language, form='', name=''):
@@ -100,8 +126,12 @@ def consent_page(
     language:str='en', # One of `LANGUAGES`
 ) -> str: # HTML with marks
     "Ask for consent; either answer leads `onward`."
-    form = f'<form action="/consent/save" method="post"><input type="hidden" name="continue" value="{escape(onward)}">'
-    return frame(phrases(language).before, '<div class="<<card>>">'+_choice(language, form, ' name="choice"')+'</form></div>', language=language)
+    form = (
+        '<form action="/consent/save" method="post"><input type="hidden" name="continue" '
+        f'value="{escape(onward)}">')
+    return frame(
+        phrases(language).before,
+        '<div class="<<card>>">'+_choice(language, form, ' name="choice"')+'</form></div>', language=language)
 
 def consent_overlay(
     language:str='en', # One of `LANGUAGES`
@@ -135,7 +165,10 @@ def empty_page(
     overlay:str='', # A `consent_overlay`, or nothing
 ) -> str: # HTML with marks
     "Say in words that nothing was found."
-    return frame(f'{query} - aviary', f'{header(query, chips)}<main><p>{phrases(language).none % f"<b>{escape(query)}</b>"}</p></main>{overlay}', language=language)
+    return frame(
+        f'{query} - aviary',
+        f'{header(query, chips)}<main><p>{phrases(language).none % f"<b>{escape(query)}</b>"}</p></main>{overlay}',
+        language=language)
 
 # %% ../../nbs/aviary/06_pages.ipynb #461723fa
 def origin_page(
@@ -170,7 +203,8 @@ def tile(
 ) -> str: # HTML with marks
     "One result: a thumbnail that leads nowhere yet."
     image = f'<img class="<<thumb>>" alt="{escape(photo.title)}" src="{escape(thumbnail)}">'
-    return {2019: _tile_2019, 2022: _tile_2022, 2025: _tile_2025}[layout](photo, image, place, urlsplit(photo.page).netloc)
+    return {2019: _tile_2019, 2022: _tile_2022, 2025: _tile_2025}[layout](
+        photo, image, place, urlsplit(photo.page).netloc)
 
 # %% ../../nbs/aviary/06_pages.ipynb #39578c22
 def safe_json(
@@ -184,12 +218,18 @@ def tile_data(
     site:str='', # What stands before the thumbnails' paths
 ) -> str: # JavaScript: a call with [[id, [thumbnail, height, width], [photo, height, width], page], ...]
     "What the page's script knows of its tiles."
-    rows = [[p.id, [f'{site}/images?q=tbn:{quote(p.id)}', 180, 180], [p.address, p.height, p.width], p.page] for p in photos]
+    rows = [
+        [
+            p.id, [f'{site}/images?q=tbn:{quote(p.id)}', 180, 180],
+            [p.address, p.height, p.width], p.page]
+        for p in photos]
     return f"AF_initDataCallback({{key: 'ds:1', hash: '2', data:{safe_json(rows)}, sideChannel: {{}}}});"
 
 # %% ../../nbs/aviary/06_pages.ipynb #30925cb4
 REVEALS = ('link', 'panel', 'script')
-_TOUCHES = {2019: ('mouseover', 'mousedown', 'click'), 2022: ('mousedown',), 2025: ('mouseover', 'mousedown', 'click')}
+_TOUCHES = {
+    2019: ('mouseover', 'mousedown', 'click'), 2022: ('mousedown',),
+    2025: ('mouseover', 'mousedown', 'click')}
 _POINT = r'''
 const $ = name => document.querySelector('.' + name)
 function point(event) {
@@ -274,13 +314,24 @@ input[type=button]{border-radius:4px;background:#2c6e49;color:#fff}.<<panel>>{ba
 
 # %% ../../nbs/aviary/06_pages.ipynb #9bc34ca4
 def _panel(layout, say):
-    slide = f'<div class="<<slide>>"><h3></h3><img class="<<large>>"><p><a class="<<visit>>" target="_blank">{say.visit}</a></p></div>'
-    if layout==2019: slide = f'<div class="<<slide>>"><img class="<<large>>"><h3></h3><p><a class="<<visit>>" target="_blank">{say.visit}</a></p></div>'
-    return f'<div class="<<panel>>"><button class="<<close>>">{say.close}</button>{slide*(3 if layout==2022 else 1)}</div>'
+    slide = (
+        '<div class="<<slide>>"><h3></h3><img class="<<large>>"><p><a class="<<visit>>" '
+        f'target="_blank">{say.visit}</a></p></div>')
+    if layout==2019:
+        slide = (
+            '<div class="<<slide>>"><img class="<<large>>"><h3></h3><p><a class="<<visit>>" '
+            f'target="_blank">{say.visit}</a></p></div>')
+    return (
+        '<div class="<<panel>>"><button '
+        f'class="<<close>>">{say.close}</button>{slide*(3 if layout==2022 else 1)}</div>')
 
 def _body(tiles, layout, say):
-    button = f'<button class="<<more>>">{say.more}</button>' if layout==2025 else f'<input type="button" class="<<more>>" value="{say.more}">'
-    return (f'<main><div id="<<results>>"><div class="<<grid>>">{tiles}</div></div>{button}<div class="<<end>>">{say.end}</div></main>{_panel(layout, say)}')
+    button = (
+        f'<button class="<<more>>">{say.more}</button>' if layout==2025
+        else f'<input type="button" class="<<more>>" value="{say.more}">')
+    return (
+        f'<main><div id="<<results>>"><div class="<<grid>>">{tiles}</div></div>{button}<div '
+        f'class="<<end>>">{say.end}</div></main>{_panel(layout, say)}')
 
 # %% ../../nbs/aviary/06_pages.ipynb #56b9d645
 def result_page(
@@ -297,7 +348,14 @@ def result_page(
 ) -> str: # HTML with marks
     "The page of results, with the scripts that give it life."
     page = dict(query=query, next=more, gate=gate, layout=layout, reveal=reveal, touches=_TOUCHES[layout])
-    start = f"const page = {safe_json(page)}, rows = []\nfunction AF_initDataCallback(d) {{ if (d.key == 'ds:1') rows.push(...d.data) }}"
-    first = "AF_initDataCallback({key: 'ds:0', hash: '1', data:[\"aviary\",[\"/images?q\\u003dlogo\",32,112]], sideChannel: {}});"
+    start = (
+        f"const page = {safe_json(page)}, rows = []\nfunction AF_initDataCallback(d) "
+        f"{{ if (d.key == 'ds:1') rows.push(...d.data) }}")
+    first = (
+        "AF_initDataCallback({key: 'ds:0', hash: '1', data:[\"aviary\",[\"/images?q\\u003dlogo\",32,112]], "
+        "sideChannel: {}});")
     scripts = ''.join(f'<script>{s}</script>' for s in (start, first, data, _POINT+_PANEL+_LOAD))
-    return frame(f'{query} - aviary', header(query, chips)+_body(tiles, layout, phrases(language))+overlay+scripts, _COMMON+_STYLE[layout], language)
+    return frame(
+        f'{query} - aviary',
+        header(query, chips)+_body(tiles, layout, phrases(language))+overlay+scripts,
+        _COMMON+_STYLE[layout], language)

@@ -20,8 +20,10 @@ from .shapes import Pen
 _all_ = ['SPECIES'] # part of what this module offers
 
 # %% ../../nbs/aviary/04_pencil.ipynb #56cc8476
-_SKIES = [('#5b9fd8', '#cfe6f4'), ('#8fb8d4', '#f2ece0'), ('#e8a15c', '#f7dca8'), ('#b9c0c6', '#e4e6e6'), ('#3f6f9f', '#a9cbe0'),
-    ('#7d8f6a', '#c8d2a4'), ('#3c5a3a', '#86a463'), ('#5f5a78', '#e0a58c'), ('#d9cfb8', '#f0ead8'), ('#8a6f52', '#cbb08a'), ('#f2f3f4', '#cdd6de')]
+_SKIES = [
+    ('#5b9fd8', '#cfe6f4'), ('#8fb8d4', '#f2ece0'), ('#e8a15c', '#f7dca8'), ('#b9c0c6', '#e4e6e6'),
+    ('#3f6f9f', '#a9cbe0'), ('#7d8f6a', '#c8d2a4'), ('#3c5a3a', '#86a463'), ('#5f5a78', '#e0a58c'),
+    ('#d9cfb8', '#f0ead8'), ('#8a6f52', '#cbb08a'), ('#f2f3f4', '#cdd6de')]
 _GREENS = ('#3f6b2f', '#5c8a3c', '#84a84a', '#2c4f2c', '#a3a045', '#b5762f')
 _EARTHS = ('#8a7458', '#a48f6c', '#6a6a66', '#8f8f8a', '#b8a27c', '#5a4636')
 
@@ -29,36 +31,61 @@ def _pick(rng, options): return options[int(rng.integers(len(options)))]
 
 def _clouds(d, rng, w, h):
     for x,y,r in rng.uniform((0, 0, .04), (w, h*.6, .14), (int(rng.integers(4, 16)), 3)):
-        d.ellipse((x-r*w*1.6, y-r*h*.6, x+r*w*1.6, y+r*h*.6), mix('#ffffff', '#b8c0c8', rng.uniform(0, .5)))
+        d.ellipse(
+            (
+                x-r*w*1.6, y-r*h*.6,
+                x+r*w*1.6, y+r*h*.6),
+            mix('#ffffff', '#b8c0c8', rng.uniform(0, .5)))
 
 def _leaves(d, rng, w, h):
     c = _pick(rng, _GREENS)
     for x,y,r in rng.uniform((0, 0, .03), (w, h, .13), (int(rng.integers(20, 50)), 3)):
-        d.ellipse((x-r*w, y-r*w, x+r*w, y+r*w), mix(c, _pick(rng, _GREENS), rng.uniform(0, .7)))
+        d.ellipse(
+            (
+                x-r*w, y-r*w, x+r*w,
+                y+r*w),
+            mix(c, _pick(rng, _GREENS), rng.uniform(0, .7)))
 
 def _hills(d, rng, w, h):
     for k in range(int(rng.integers(1, 4))):
-        y,x = h*(.5+.15*k)+rng.uniform(-.08, .08, 7)*h, np.linspace(0, w, 7)
-        d.polygon([(0, h), *zip(x, y), (w, h)], mix(_pick(rng, _GREENS+_EARTHS), '#a8b8c8', .6-.25*k))
+        y = h*(.5+.15*k)+rng.uniform(-.08, .08, 7)*h
+        x = np.linspace(0, w, 7)
+        d.polygon(
+            [(0, h), *zip(x, y), (w, h)],
+            mix(_pick(rng, _GREENS+_EARTHS), '#a8b8c8', .6-.25*k))
 
 # %% ../../nbs/aviary/04_pencil.ipynb #a6ade418
 def _water(d, rng, w, h):
     y0,c = h*rng.uniform(.35, .75), _pick(rng, ('#4f7f9a', '#6f9aa8', '#5a7468', '#8fb0c0'))
     d.rectangle((0, y0, w, h), c)
     for x,y,n in rng.uniform((0, y0, .05), (w, h, .3), (24, 3)):
-        d.line((x, y, x+n*w, y), mix(c, _pick(rng, ('#ffffff', '#203040')), .35))
+        d.line(
+            (x, y, x+n*w, y),
+            mix(c, _pick(rng, ('#ffffff', '#203040')), .35))
 
 def _roofs(d, rng, w, h):
     for x in np.arange(0, w, w*.16):
-        y,c = h*rng.uniform(.45, .8), mix(_pick(rng, _EARTHS), _pick(rng, ('#b0563a', '#d8d4cc')), rng.uniform(0, .8))
-        d.polygon([(x, h), (x, y), (x+w*.09, y-h*.08), (x+w*.18, y), (x+w*.18, h)], c)
-        d.rectangle((x+w*.05, y+h*.05, x+w*.08, y+h*.11), mix(c, _pick(rng, ('#20242c', '#f0d890')), .7))
+        y = h*rng.uniform(.45, .8)
+        c = mix(_pick(rng, _EARTHS), _pick(rng, ('#b0563a', '#d8d4cc')), rng.uniform(0, .8))
+        d.polygon(
+            [
+                (x, h), (x, y), (x+w*.09, y-h*.08),
+                (x+w*.18, y), (x+w*.18, h)],
+            c)
+        d.rectangle(
+            (
+                x+w*.05, y+h*.05, x+w*.08,
+                y+h*.11),
+            mix(c, _pick(rng, ('#20242c', '#f0d890')), .7))
 
 def _reeds(d, rng, w, h):
     for x,n,s in rng.uniform((0, .3, -.08), (w, .9, .08), (26, 3)):
-        d.line((x, h, x+s*w, h*(1-n)), mix(_pick(rng, _GREENS), '#c8b070', rng.uniform(0, .6)), width=max(2, w//60))
+        d.line(
+            (x, h, x+s*w, h*(1-n)),
+            mix(_pick(rng, _GREENS), '#c8b070', rng.uniform(0, .6)), width=max(2, w//60))
 
-_PLACES = ([_clouds], [_leaves], [_clouds, _hills], [_hills, _water], [_roofs], [_water, _reeds], [])
+_PLACES = (
+    [_clouds], [_leaves], [_clouds, _hills], [_hills, _water], [_roofs], [_water, _reeds], [])
 
 # %% ../../nbs/aviary/04_pencil.ipynb #4df0a43c
 def _background(rng, size):
@@ -78,32 +105,71 @@ def _perch(d, rng, size, x, y, u):
     if kind=='branch': _branch(d, rng, size, x, y, u)
     if kind=='ground':
         rim = zip(np.linspace(0, w, 9), y+rng.uniform(-.05, .06, 9)*u)
-        d.polygon([(0, h), (0, y-u*.04), *rim, (w, h)], mix(c, _pick(rng, _GREENS), rng.uniform(0, 1)))
+        d.polygon(
+            [(0, h), (0, y-u*.04), *rim, (w, h)],
+            mix(c, _pick(rng, _GREENS), rng.uniform(0, 1)))
     if kind=='rock':
-        d.polygon([(x-u*1.2, h+u), (x-u*.7, y+u*.15), (x-u*.3, y-u*.02), (x+u*.4, y), (x+u*.8, y+u*.2), (x+u*1.3, h+u)], c)
-    if kind=='post': d.polygon([(x-u*.16, y), (x+u*.2, y), (x+u*.2, h+u), (x-u*.16, h+u)], mix(c, '#505050', .3))
-    if kind=='wire': d.line((0, y+u*.03, w, y+u*.06), mix(c, '#202020', .6), width=max(3, int(u*.035)))
+        d.polygon(
+            [
+                (x-u*1.2, h+u),
+                (x-u*.7, y+u*.15),
+                (x-u*.3, y-u*.02),
+                (x+u*.4, y),
+                (x+u*.8, y+u*.2),
+                (x+u*1.3, h+u)],
+            c)
+    if kind=='post':
+        d.polygon(
+            [
+                (x-u*.16, y), (x+u*.2, y),
+                (x+u*.2, h+u),
+                (x-u*.16, h+u)],
+            mix(c, '#505050', .3))
+    if kind=='wire':
+        d.line(
+            (0, y+u*.03, w, y+u*.06), mix(c, '#202020', .6),
+            width=max(3, int(u*.035)))
 
 def _branch(d, rng, size, x, y, u):
-    k,w,c = rng.uniform(-.2, .2), size[0], mix(_pick(rng, _EARTHS), '#3a2c20', .4)
-    d.line((-9, y+k*(x+9)+u*.05, w+9, y-k*(w-x)+u*.05), c, width=max(4, int(u*rng.uniform(.07, .16))))
+    k = rng.uniform(-.2, .2)
+    w = size[0]
+    c = mix(_pick(rng, _EARTHS), '#3a2c20', .4)
+    d.line(
+        (
+            -9, y+k*(x+9)+u*.05, w+9,
+            y-k*(w-x)+u*.05),
+        c, width=max(4, int(u*rng.uniform(.07, .16))))
     for t in rng.uniform(0, w, 5): _leaf(d, rng, t, y+k*(x-t)+u*.1, u*.16)
 
 def _leaf(d, rng, x, y, n):
-    a,c = rng.uniform(0, 6.3), mix(_pick(rng, _GREENS), '#203010', rng.uniform(0, .4))
+    a = rng.uniform(0, 6.3)
+    c = mix(_pick(rng, _GREENS), '#203010', rng.uniform(0, .4))
     u,v = math.cos(a)*n, math.sin(a)*n
-    d.polygon([(x, y), (x+u*.5-v*.3, y+v*.5+u*.3), (x+u, y+v), (x+u*.5+v*.3, y+v*.5-u*.3)], c)
+    d.polygon(
+        [
+            (x, y),
+            (
+                x+u*.5-v*.3, y+v*.5+u*.3),
+            (x+u, y+v),
+            (
+                x+u*.5+v*.3, y+v*.5-u*.3)],
+        c)
 
 # %% ../../nbs/aviary/04_pencil.ipynb #08367024
-_LIGHTS = [((1, 1, 1), .12), ((1.06, 1, .92), .2), ((1.1, .93, .8), .28), ((.9, .96, 1.04), .08), ((.72, .76, .86), .15), ((1.02, 1.02, 1), .3)]
+_LIGHTS = [
+    ((1, 1, 1), .12), ((1.06, 1, .92), .2), ((1.1, .93, .8), .28), ((.9, .96, 1.04), .08),
+    ((.72, .76, .86), .15), ((1.02, 1.02, 1), .3)]
 
 def _gain(rng, cover, depth):
     "How much brighter each pixel becomes; `cover` is where the bird is."
     a,n = rng.uniform(0, 6.3), cover.width
-    inside,soft = cover.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1)), cover.filter(ImageFilter.GaussianBlur(max(2, n/22)))
+    inside = cover.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
+    soft = cover.filter(ImageFilter.GaussianBlur(max(2, n/22)))
     solid,m = (np.asarray(c, np.float32)/255 for c in (inside, soft))
     gy,gx = np.gradient(m)
-    ramp = np.linspace(-1, 1, n)*math.cos(a) + np.linspace(-1, 1, cover.height)[:, None]*.7
+    ramp = (
+        np.linspace(-1, 1, n)*math.cos(a)
+        + np.linspace(-1, 1, cover.height)[:, None]*.7)
     return (1-ramp*depth*.6 + np.clip((gx*math.cos(a)-gy*1.2)*n*-.055, -.3, .3)*solid).astype(np.float32)
 
 def _light(image, rng, cover):
@@ -112,13 +178,18 @@ def _light(image, rng, cover):
     gain = np.asarray(Image.fromarray(_gain(rng, cover, depth)).resize(image.size, Image.Resampling.BILINEAR))
     grain = rng.integers(-1, 2, gain.shape, dtype=np.int8)*np.float32(rng.uniform(0, 7))
     tint = np.array(tint, np.float32)*np.float32(rng.uniform(.85, 1.12))
-    image = Image.fromarray(np.clip(np.asarray(image)*(gain[..., None]*tint)+grain[..., None], 0, 255).astype(np.uint8))
+    image = Image.fromarray(
+        np.clip(
+            np.asarray(image)*(gain[..., None]*tint)+grain[..., None], 0,
+            255).astype(
+            np.uint8))
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(.4, 1.1))) if rng.random()<.25 else image
 
 # %% ../../nbs/aviary/04_pencil.ipynb #5604ac35
 def _generator(species, seed):
     "A source of chance that is the same for a species and a seed on every machine."
-    if species in SPECIES: return np.random.default_rng([zlib.crc32(species.encode()), seed])
+    if species in SPECIES:
+        return np.random.default_rng([zlib.crc32(species.encode()), seed])
     near = difflib.get_close_matches(str(species), SPECIES, 1, .5)
     hint = f" Did you mean {near[0]!r}?" if near else ''
     raise ValueError(f"Unknown species {species!r}.{hint} Birds that can be drawn: {', '.join(SPECIES)}")
@@ -126,7 +197,9 @@ def _generator(species, seed):
 def _frame(rng):
     "The (width, height) of an image; most are wider than high."
     long,ratio = rng.uniform(260, 420), rng.uniform(.75, 1)
-    return (int(long), int(long*ratio)) if rng.random()<.65 else (int(long*ratio), int(long))
+    return (
+        (int(long), int(long*ratio)) if rng.random()<.65
+        else (int(long*ratio), int(long)))
 
 def drawing_size(
     species:str, # One of `SPECIES`
@@ -162,14 +235,22 @@ def draw_bird(
     w,h = _frame(rng)
     bird,pen = individual(SPECIES[species], rng),Pen()
     pose = _pick(rng, (perched, perched, perched, flying, soaring))
-    floor = pose(pen.move(0, 0, rng.uniform(-1, 1)*(7 if pose is perched else 14)), bird, rng)
-    image,cover = _background(rng, (w*2, h*2)), Image.new('L', (w//4, h//4))
+    floor = pose(
+        pen.move(0, 0, rng.uniform(-1, 1)*(7 if pose is perched else 14)), bird, rng)
+    image = _background(rng, (w*2, h*2))
+    cover = Image.new('L', (w//4, h//4))
     scale,x,y = _fit(pen.box, rng, image.size)
     d,flip = ImageDraw.Draw(image), rng.random()<.5
-    if pose is perched: _perch(d, rng, image.size, image.width-x if flip else x, y-floor*scale, scale)
+    if pose is perched:
+        _perch(
+            d, rng, image.size, image.width-x if flip else x, y-floor*scale,
+            scale)
     _paint(image, cover, pen.shapes, scale, x, y, flip)
     if rng.random()<.25:
-        for _ in range(int(rng.integers(2, 7))): _leaf(d, rng, *rng.uniform(0, 1, 2)*image.size, image.width*rng.uniform(.06, .16))
+        for _ in range(int(rng.integers(2, 7))):
+            _leaf(
+                d, rng, *rng.uniform(0, 1, 2)*image.size,
+                image.width*rng.uniform(.06, .16))
     return _light(image.reduce(2), rng, cover)
 
 # %% ../../nbs/aviary/04_pencil.ipynb #43ccb177
@@ -184,13 +265,19 @@ def contact_sheet(
     columns = columns or max(1, math.ceil(math.sqrt(len(images))))
     line,gap = (14 if captions else 0), 3
     rows = max(1, math.ceil(len(images)/columns))
-    sheet = Image.new('RGB', (columns*(side+gap)+gap, rows*(side+line+gap)+gap), '#ffffff')
+    sheet = Image.new(
+        'RGB',
+        (
+            columns*(side+gap)+gap, rows*(side+line+gap)+gap),
+        '#ffffff')
     font,d = ImageFont.load_default(), ImageDraw.Draw(sheet)
     for i,image in enumerate(images):
-        x,y = gap+(i%columns)*(side+gap), gap+(i//columns)*(side+line+gap)
+        x = gap+(i%columns)*(side+gap)
+        y = gap+(i//columns)*(side+line+gap)
         sheet.paste(ImageOps.pad(image.convert('RGB'), (side, side), color='#eeeeee'), (x, y))
         if not captions: continue
         text = str(captions[i])
         while d.textlength(text, font)>side: text = text[:-1]
-        d.text((x+side/2, y+side+1), text, fill='#333333', font=font, anchor='ma')
+        d.text(
+            (x+side/2, y+side+1), text, fill='#333333', font=font, anchor='ma')
     return sheet

@@ -38,28 +38,49 @@ class Plumage:
 
 # %% ../../nbs/aviary/01_plumage.ipynb #115ba1fc
 SPECIES = {
-    'cockatoo': Plumage('#f4f1e8', '#fbfaf4', '#efece2', '#f0e9c4', '#f6f3ea', '#3a3a40', '#4c4a4e', '#ece7d6', plump=1.05, stance=58, neck=(.1, .36, 0),
-        skull=.22, bill=(.16, .12, .9), tail=(.45, .13, .05), span=(1.15, .95, 0), marks=('crest', 'cheek'), accent='#f6d33c'),
-    'parrot': Plumage('#d2232a', '#c81f2a', '#2f9e44', '#1f55b8', '#d8262c', '#e8dcc4', '#55504c', '#2452b0', eye='#f2e6a0', stance=60, neck=(.08, .34, 0),
-        skull=.21, bill=(.2, .14, 1.), tail=(1.0, .05, -.3), span=(1.2, .85, 0), marks=('band', 'patch'), accent='#f4efe4', morphs=(dict(body='#2e9b48',
-        belly='#3fae50', head='#cf2a2a', wing='#258a40', tail_colour='#c8302c'),)),
-    'black kite': Plumage('#5d4230', '#7a5638', '#4d3728', '#2a211c', '#8a7866', '#26221f', '#d8b02a', '#6b4a32', eye='#2a1a10', plump=.85, stance=42, neck=(.1,
-        .28, 0), skull=.16, bill=(.14, .07, .8), tail=(.75, .22, .32), span=(1.55, .85, 5), marks=('streaks', 'cere', 'pale'), accent='#b08d68'),
-    'budgerigar': Plumage('#5cc23c', '#7ad04a', '#c9d24a', '#3c4a2c', '#f3df3c', '#9aa05c', '#9a8c94', '#2c5a9c', plump=.95, stance=62, neck=(.02, .36, 0),
-        skull=.25, bill=(.09, .08, .9), leg_length=.12, tail=(.95, .03, -.4), span=(.95, .75, 0), marks=('bars', 'spots'), accent='#2a3220',
+    'cockatoo': Plumage(
+        '#f4f1e8', '#fbfaf4', '#efece2', '#f0e9c4', '#f6f3ea', '#3a3a40', '#4c4a4e', '#ece7d6', plump=1.05,
+        stance=58, neck=(.1, .36, 0), skull=.22, bill=(.16, .12, .9), tail=(.45, .13, .05),
+        span=(1.15, .95, 0), marks=('crest', 'cheek'), accent='#f6d33c'),
+    'parrot': Plumage(
+        '#d2232a', '#c81f2a', '#2f9e44', '#1f55b8', '#d8262c', '#e8dcc4', '#55504c', '#2452b0', eye='#f2e6a0',
+        stance=60, neck=(.08, .34, 0), skull=.21, bill=(.2, .14, 1.), tail=(1.0, .05, -.3),
+        span=(1.2, .85, 0), marks=('band', 'patch'), accent='#f4efe4',
+        morphs=(
+            dict(body='#2e9b48', belly='#3fae50', head='#cf2a2a', wing='#258a40', tail_colour='#c8302c'),)),
+    'black kite': Plumage(
+        '#5d4230', '#7a5638', '#4d3728', '#2a211c', '#8a7866', '#26221f', '#d8b02a', '#6b4a32', eye='#2a1a10',
+        plump=.85, stance=42, neck=(.1, .28, 0), skull=.16, bill=(.14, .07, .8), tail=(.75, .22, .32),
+        span=(1.55, .85, 5), marks=('streaks', 'cere', 'pale'), accent='#b08d68'),
+    'budgerigar': Plumage(
+        '#5cc23c', '#7ad04a', '#c9d24a', '#3c4a2c', '#f3df3c', '#9aa05c', '#9a8c94', '#2c5a9c', plump=.95,
+        stance=62, neck=(.02, .36, 0), skull=.25, bill=(.09, .08, .9), leg_length=.12, tail=(.95, .03, -.4),
+        span=(.95, .75, 0), marks=('bars', 'spots'), accent='#2a3220',
         morphs=(dict(body='#4aa3d8', belly='#62b4e0', wing='#cfd8dc', head='#f4f5f2', flight='#3a4450'),)),
-    'white stork': Plumage('#f5f3ee', '#fbfaf6', '#f3f0ea', '#17171b', '#f7f5f0', '#d8341f', '#d63a26', '#f0ede6', plump=.88, stance=18, neck=(.5, .2, .25),
-        skull=.14, bill=(.58, .06, 0), leg_length=.95, tail=(.22, .12, 0), span=(1.6, .9, 5), marks=('eyeline',), accent='#17171b'),
-    'grey heron': Plumage('#71849b', '#b4c0cc', '#6c8099', '#262c36', '#d6dce2', '#e2b23a', '#8a7a4a', '#7f8a96', eye='#f0d040', plump=.8, stance=24, neck=(.78,
-        .15, 1.), skull=.125, bill=(.45, .055, 0), leg_length=.8, tail=(.25, .12, 0), span=(1.5, .95, 3), marks=('plume', 'throat'), accent='#1c2026'),
-    'griffon vulture': Plumage('#b98f62', '#a67c52', '#b58a5a', '#33261f', '#e9e0d0', '#8d8a80', '#8d8880', '#2f241e', plump=1.15, stance=38, neck=(.32, .17,
-        .7), skull=.13, bill=(.17, .075, .8), leg_length=.3, tail=(.32, .2, -.05), span=(1.65, 1.15, 7), marks=('ruff', 'streaks'), accent='#f1e6d0'),
-    'Egyptian vulture': Plumage('#efe7d8', '#f3ecde', '#eadfca', '#17161a', '#f0e6cf', '#4a4038', '#dba79a', '#f1eadc', plump=.92, stance=26, neck=(.14, .26,
-        .1), skull=.15, bill=(.22, .05, .55), leg_length=.38, tail=(.48, .13, -.35), span=(1.45, .9, 6), marks=('face', 'mane'), accent='#f2b619'),
-    'owl': Plumage('#8a6a48', '#d9c3a0', '#7c5c3c', '#5a432e', '#94744e', '#4a4238', '#c8b48c', '#7a5a3c', eye='#f0a81e', plump=1.25, stance=74, neck=(.0, .5,
-        0), skull=.31, bill=(.1, .06, .8), leg_length=.1, tail=(.28, .16, 0), span=(1.25, 1.15, 0), marks=('disc', 'streaks', 'bars'), accent='#ecdcbc',
-        morphs=(dict(body='#85827c', belly='#d6d3cb', wing='#77746e', head='#8d8a84', flight='#55524d', tail_colour='#74716c'),)),
-}
+    'white stork': Plumage(
+        '#f5f3ee', '#fbfaf6', '#f3f0ea', '#17171b', '#f7f5f0', '#d8341f', '#d63a26', '#f0ede6', plump=.88,
+        stance=18, neck=(.5, .2, .25), skull=.14, bill=(.58, .06, 0), leg_length=.95, tail=(.22, .12, 0),
+        span=(1.6, .9, 5), marks=('eyeline',), accent='#17171b'),
+    'grey heron': Plumage(
+        '#71849b', '#b4c0cc', '#6c8099', '#262c36', '#d6dce2', '#e2b23a', '#8a7a4a', '#7f8a96', eye='#f0d040',
+        plump=.8, stance=24, neck=(.78, .15, 1.), skull=.125, bill=(.45, .055, 0), leg_length=.8,
+        tail=(.25, .12, 0), span=(1.5, .95, 3), marks=('plume', 'throat'), accent='#1c2026'),
+    'griffon vulture': Plumage(
+        '#b98f62', '#a67c52', '#b58a5a', '#33261f', '#e9e0d0', '#8d8a80', '#8d8880', '#2f241e', plump=1.15,
+        stance=38, neck=(.32, .17, .7), skull=.13, bill=(.17, .075, .8), leg_length=.3, tail=(.32, .2, -.05),
+        span=(1.65, 1.15, 7), marks=('ruff', 'streaks'), accent='#f1e6d0'),
+    'Egyptian vulture': Plumage(
+        '#efe7d8', '#f3ecde', '#eadfca', '#17161a', '#f0e6cf', '#4a4038', '#dba79a', '#f1eadc', plump=.92,
+        stance=26, neck=(.14, .26, .1), skull=.15, bill=(.22, .05, .55), leg_length=.38,
+        tail=(.48, .13, -.35), span=(1.45, .9, 6), marks=('face', 'mane'), accent='#f2b619'),
+    'owl': Plumage(
+        '#8a6a48', '#d9c3a0', '#7c5c3c', '#5a432e', '#94744e', '#4a4238', '#c8b48c', '#7a5a3c', eye='#f0a81e',
+        plump=1.25, stance=74, neck=(.0, .5, 0), skull=.31, bill=(.1, .06, .8), leg_length=.1,
+        tail=(.28, .16, 0), span=(1.25, 1.15, 0), marks=('disc', 'streaks', 'bars'), accent='#ecdcbc',
+        morphs=(
+            dict(
+                body='#85827c', belly='#d6d3cb', wing='#77746e', head='#8d8a84', flight='#55524d',
+                tail_colour='#74716c'),))}
 
 # %% ../../nbs/aviary/01_plumage.ipynb #dfc4159f
 def mix(
@@ -68,19 +89,30 @@ def mix(
     t:float, # 0 gives `a`, 1 gives `b`
 ) -> tuple: # (r, g, b) in [0, 255]
     "A colour between two others."
-    a,b = ([int(c[i:i+2], 16) for i in (1, 3, 5)] if isinstance(c, str) else c for c in (a, b))
-    return tuple(int(x+(y-x)*t) for x,y in zip(a, b))
+    a,b = (
+        (
+            [int(c[i:i+2], 16) for i in (1, 3, 5)] if isinstance(c, str)
+            else c)
+        for c in (a, b))
+    return tuple(
+        int(x+(y-x)*t)
+        for x,y in zip(a, b))
 
 def individual(
     look:Plumage, # The species
     rng:np.random.Generator, # Source of chance
 ) -> Plumage: # The same species, with this bird's own colours as (r, g, b) in [0, 255]
     "One individual of a species."
-    if look.morphs and rng.random()<.3: look = replace(look, **look.morphs[int(rng.integers(len(look.morphs)))])
+    if look.morphs and rng.random()<.3:
+        look = replace(look, **look.morphs[int(rng.integers(len(look.morphs)))])
     hue,light = rng.uniform(-.018, .018), rng.uniform(.82, 1.12)
     def own(c):
         h,s,v = colorsys.rgb_to_hsv(*[x/255 for x in mix(c, c, 0)])
         v = min(1, v*light*rng.uniform(.93, 1.07))
-        return tuple(int(255*x) for x in colorsys.hsv_to_rgb((h+hue)%1, min(1, s*rng.uniform(.8, 1.2)), v))
+        return tuple(
+            int(255*x)
+            for x in colorsys.hsv_to_rgb((h+hue)%1, min(1, s*rng.uniform(.8, 1.2)), v))
     names = 'body belly wing flight head beak leg tail_colour eye accent'.split()
-    return replace(look, plump=look.plump*rng.uniform(.92, 1.1), **{n: own(getattr(look, n)) for n in names})
+    return replace(
+        look, plump=look.plump*rng.uniform(.92, 1.1),
+        **{n: own(getattr(look, n)) for n in names})

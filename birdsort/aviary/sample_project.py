@@ -33,8 +33,11 @@ def draw_images(
             im.save(out, 'JPEG', quality=90)
             sha = fingerprint(data := out.getvalue())
             write_whole(project.images/label/f'{sha[:16]}.jpg', data)
-            rows.append(dict(label=label, source='pencil', query=species, address=f'pencil:{species}/{seed}/{i}', state='kept', licence='cc0',
-                             name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=im.width, height=im.height))
+            rows.append(
+                dict(
+                    label=label, source='pencil', query=species, address=f'pencil:{species}/{seed}/{i}',
+                    state='kept', licence='cc0', name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data),
+                    width=im.width, height=im.height))
     project.catalogue.add(rows)
     return project
 
@@ -45,8 +48,12 @@ def lesson_project(
     **settings, # What differs from the lesson's settings
 ) -> Project: # A project with drawn birds
     "A new project of three labels, small enough to be trained in seconds."
-    small = dict(labels={'cacatua': ['cockatoo'], 'garza': ['grey heron'], 'buitre': ['griffon vulture', 'Egyptian vulture']},
-                 images_per_label=max(drawn, 1), source=('aviary',), architecture='resnet18', pretrained=False, image_size=64, batch_size=16, epochs=(1, 1))
+    small = dict(
+        labels={
+            'cacatua': ['cockatoo'], 'garza': ['grey heron'],
+            'buitre': ['griffon vulture', 'Egyptian vulture']},
+        images_per_label=max(drawn, 1), source=('aviary',), architecture='resnet18', pretrained=False,
+        image_size=64, batch_size=16, epochs=(1, 1))
     path = Path(path) if path else temp_folder()/'birds'
     return draw_images(new_project(path, **{**small, **settings}), drawn)
 

@@ -55,12 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.reply(*self.server.answer(unquote(at.path), asked, self.headers.get('Cookie', '')))
 
     do_HEAD = do_GET
-    def do_POST(self): self.do_GET(self.rfile.read(int(self.headers.get('Content-Length') or 0)).decode('utf-8', 'replace'))
+    def do_POST(self):
+        self.do_GET(self.rfile.read(int(self.headers.get('Content-Length') or 0)).decode('utf-8', 'replace'))
 
     def reply(self, status, kind, body, headers=()):
         body = body.encode() if isinstance(body, str) else body
         self.send_response(status)
-        for name,value in {'Content-Type': kind, 'Content-Length': str(len(body)), **dict(headers)}.items(): self.send_header(name, value)
+        for name,value in {'Content-Type': kind, 'Content-Length': str(len(body)), **dict(headers)}.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command!='HEAD': self.wfile.write(body)
 
@@ -82,9 +84,12 @@ class _Server(ThreadingHTTPServer):
         self.server_name,self.server_port = self.server_address[:2]
 
     def handle_error(self, request, client_address): # whoever hung up does not wait for an answer
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)): super().handle_error(request, client_address)
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
 
-    def stop(self): self.shutdown(); self.server_close()
+    def stop(self):
+        self.shutdown()
+        self.server_close()
 
 # %% ../../nbs/aviary/08_site.ipynb #d235f28e
 _HTML,_BATCH = 'text/html; charset=utf-8',24
@@ -98,13 +103,18 @@ def _tiles(photos, start=0, layout=2025, site='', endless=False):
     end,endless = start+_BATCH,endless and bool(photos)
     places = range(start, end if endless else min(end, len(photos)))
     batch = [photos[i%len(photos)] for i in places]
-    html = ''.join(tile(p, _thumbnail(p, i), i, layout) for i,p in zip(places, batch))
+    html = ''.join(
+        tile(p, _thumbnail(p, i), i, layout)
+        for i,p in zip(places, batch))
     return html, tile_data(batch, site), end if endless or end<len(photos) else None
 
 # %% ../../nbs/aviary/08_site.ipynb #3bc52ecc
-_BOX = '<label style="display:block;padding:24px 14px;border:1px solid #d3d3d3;background:#f9f9f9"><input type="checkbox"> reCAPTCHA</label>'
+_BOX = (
+    '<label style="display:block;padding:24px 14px;border:1px solid #d3d3d3;background:#f9f9f9"><input '
+    'type="checkbox"> reCAPTCHA</label>')
 
-def _chips(aviary, query): return [(key, f'/images?q=chip:{quote(key)}') for key in aviary.shelves if key!=query_key(query)][:5]
+def _chips(aviary, query):
+    return [(key, f'/images?q=chip:{quote(key)}') for key in aviary.shelves if key!=query_key(query)][:5]
 
 def _small(aviary, name):
     "A thumbnail of a photo, `tbn:<id>`, or of a shelf, `chip:<query>`."
@@ -120,7 +130,10 @@ def _results(aviary, query, cookie):
     photos,chips = aviary.photos(query),_chips(aviary, query)
     overlay = consent_overlay(aviary.language) if aviary.consent=='overlay' and 'SOCS=' not in cookie else ''
     if not photos: return 200, _HTML, empty_page(query, aviary.language, chips, overlay)
-    return 200, _HTML, result_page(query, *aviary._batch(photos), aviary.layout, aviary.reveal, aviary.language, chips, overlay)
+    return (
+        200, _HTML,
+        result_page(
+            query, *aviary._batch(photos), aviary.layout, aviary.reveal, aviary.language, chips, overlay))
 
 def _more(aviary, query, start):
     "The next tiles, for the page's script."
@@ -152,7 +165,8 @@ def _search(aviary, path, asked, cookie):
     if path=='/recaptcha/api2/anchor': return 200, _HTML, frame('reCAPTCHA', _BOX)
     if path not in ('/', '/search', '/more', '/imgres'): return 404, 'text/plain', f'nothing at {path}'
     if refusal := _refuse(aviary, path, query): return refusal
-    if aviary.consent in (True, 'page') and 'SOCS=' not in cookie: return _moved('/consent?'+urlencode({'continue': f'{path}?{urlencode(asked)}'}))
+    if aviary.consent in (True, 'page') and 'SOCS=' not in cookie:
+        return _moved('/consent?'+urlencode({'continue': f'{path}?{urlencode(asked)}'}))
     if path=='/imgres': return 200, _HTML, origin_page('A photo', asked.get('imgurl', ''))
     return _more(aviary, query, asked.get('start', 0)) if path=='/more' else _results(aviary, query, cookie)
 
@@ -161,14 +175,16 @@ def _host(aviary, path, asked, cookie):
     "What the photos' host answers."
     folder,_,name = path[1:].partition('/')
     photo = aviary.photo(name.rpartition('.')[0] if folder=='photo' else name)
-    if photo and folder=='page': return 200, _HTML, origin_page(photo.title, photo.address)
+    if photo and folder=='page':
+        return 200, _HTML, origin_page(photo.title, photo.address)
     if not photo or unquote(urlsplit(photo.address).path)!=path: return 404, 'text/plain', 'no such photo'
     try: return 200, *photo_bytes(photo)
     except OSError: return 404, 'text/plain', 'this photo is gone'
 
 # %% ../../nbs/aviary/08_site.ipynb #de393c59
 def _one_of(what, value, allowed):
-    if value not in allowed: raise ValueError(f"{what} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{what} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 
 @lru_cache(maxsize=None)
@@ -186,7 +202,9 @@ class _Site:
         "Put the site up; returns itself."
         if not self._servers:
             self._plans,self._names,self._asked = {},Names(),set()
-            self._servers = [_Server(partial(self._answer, f), self.port and self.port+i) for i,f in enumerate((_search, _host))]
+            self._servers = [
+                _Server(partial(self._answer, f), self.port and self.port+i)
+                for i,f in enumerate((_search, _host))]
         return self
 
     def _answer(self, answer, *asked):
@@ -200,7 +218,8 @@ class _Site:
     def __enter__(self): return self.start()
     def __exit__(self, *args): self.stop()
     def _port(self, i):
-        if not self._servers: raise RuntimeError('The aviary is closed: use `with Aviary() as aviary:`, or call `start()`')
+        if not self._servers:
+            raise RuntimeError('The aviary is closed: use `with Aviary() as aviary:`, or call `start()`')
         return self._servers[i].server_port
 
 # %% ../../nbs/aviary/08_site.ipynb #347f5352
@@ -212,7 +231,9 @@ class _Open(_Site):
 
     @property
     def hosts(self): # "host:port" of the search and of the photos, and the search's once more by number
-        return list(dict.fromkeys([urlsplit(self.address).netloc, *(f'127.0.0.1:{self._port(i)}' for i in (1, 0))]))
+        return list(
+            dict.fromkeys(
+                [urlsplit(self.address).netloc, *(f'127.0.0.1:{self._port(i)}' for i in (1, 0))]))
 
     def photos(self, query:str) -> list:
         "The plan for a `query`: `Photo`s in the order of the page, each with what is the matter with it."
@@ -227,13 +248,15 @@ class _Open(_Site):
         query,_,n = id.rpartition('-')
         return dict(enumerate(self.photos(query))).get(int(n)) if n.isdecimal() else None
 
-    def _batch(self, photos, start=0): return _tiles(photos, start, self.layout, self.address.removesuffix('/search'), self.endless)
+    def _batch(self, photos, start=0):
+        return _tiles(photos, start, self.layout, self.address.removesuffix('/search'), self.endless)
 
 # %% ../../nbs/aviary/08_site.ipynb #20034551
 class Aviary(_Open):
     "An image-search site on loopback, up inside a `with` or between `start` and `stop`."
     blocked = False # True sends visitors to a page that says so, 'captcha' shows a puzzle instead of results
-    block_after = None # How many different searches are answered before all visitors are sent away; None never does that
+    # How many different searches are answered before all visitors are sent away; None never does that
+    block_after = None
     endless = False # True starts again from the first photo after the last
 
     def __init__(self,
@@ -247,6 +270,8 @@ class Aviary(_Open):
         reveal:str='link', # The way to a photo's address: one of `REVEALS`
         language:str='en', # What the page is written in: one of `LANGUAGES`
     ):
-        self.shelves,self.faults,self.seed,self.port = fill_shelves(gallery, per_query, seed),check_faults(faults),seed,port
-        self.consent,self.layout = _one_of('consent', consent, (True, False, 'page', 'overlay')),_one_of('layout', layout, LAYOUTS)
+        self.shelves,self.faults,self.seed,self.port = (
+            fill_shelves(gallery, per_query, seed), check_faults(faults), seed, port)
+        self.consent,self.layout = (
+            _one_of('consent', consent, (True, False, 'page', 'overlay')), _one_of('layout', layout, LAYOUTS))
         self.reveal,self.language = _one_of('reveal', reveal, REVEALS),_one_of('language', language, LANGUAGES)

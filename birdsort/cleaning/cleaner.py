@@ -82,7 +82,9 @@ def _grid_class(): # Made when first wanted: importing it takes half a second
     import traitlets
     class Grid(anywidget.AnyWidget):
         _esm, _css = _DRAW, _LOOK
-        images, marks, cursor = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True), traitlets.Int().tag(sync=True)
+        images = traitlets.List().tag(sync=True)
+        marks = traitlets.List().tag(sync=True)
+        cursor = traitlets.Int().tag(sync=True)
     return Grid
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #53c83518
@@ -91,35 +93,63 @@ def tile_images(
     side:int=180, # Longest side of the thumbnails, pixels
 ) -> list: # {id, src: a data address, title, says, group} each
     "What does not change while a page is shown."
-    with ThreadPoolExecutor() as pool: thumbs = list(pool.map(lambda t: thumbnail(t.file, side), tiles))
-    return [dict(id=t.id, src='data:image/jpeg;base64,'+base64.b64encode(j).decode(), title=f"{t.label}/{t.name}{': ' if t.reasons else ''}{t.reasons}",
-                 says=': '.join(filter(None, [t.label if t.group else '', t.reasons])), group=t.group) for t,j in zip(tiles, thumbs)]
+    with ThreadPoolExecutor() as pool:
+        thumbs = list(pool.map(lambda t: thumbnail(t.file, side), tiles))
+    return [
+        dict(
+            id=t.id, src='data:image/jpeg;base64,'+base64.b64encode(j).decode(),
+            title=f"{t.label}/{t.name}{': ' if t.reasons else ''}{t.reasons}",
+            says=': '.join(filter(None, [t.label if t.group else '', t.reasons])), group=t.group)
+        for t,j in zip(tiles, thumbs)]
 
 def tile_marks(
     tiles:list, # `Tile`s
 ) -> list: # {mark, text} each
     "What clicks change."
-    text = lambda t: {'move': f'→ {t.to}', 'proposed': 'remove?', '': '', **{a: a for a in ('keep', 'remove', 'restore')}}[t.mark]
-    return [dict(mark='best', text='best') if t.best and not t.mark else dict(mark=t.mark, text=text(t)) for t in tiles]
+    def text(t):
+        return {
+            'move': f'→ {t.to}', 'proposed': 'remove?', '': '',
+            **{a: a for a in ('keep', 'remove', 'restore')}}[t.mark]
+    return [
+        (
+            dict(mark='best', text='best') if t.best and not t.mark
+            else dict(mark=t.mark, text=text(t)))
+        for t in tiles]
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #19e342f1
 class Cleaner:
     "A project's images to click through in Jupyter; `view` is the model that it draws."
     def __init__(self, project:Project, per_page:int=40): # Whose images; how many on a page
         import ipywidgets as w
-        if not any(project.images.glob('*/*')): raise ValueError(f'no images in {project.images} yet: run `birdsort scrape --project {project.path}` first')
+        if not any(project.images.glob('*/*')):
+            raise ValueError(
+                f'no images in {project.images} yet: run `birdsort scrape --project {project.path}` first')
         self.view, self.drawn, wide = View(project, per_page), None, lambda px: w.Layout(width=f'{px}px')
         v = self.view
-        self.label = w.Dropdown(options=v.labels, description='label', layout=wide(240), style=dict(description_width='40px'))
-        self.shown = w.Dropdown(options=SHOWN, description='show', layout=wide(230), style=dict(description_width='40px'))
-        self.brush = w.ToggleButtons(options=['remove', 'keep', 'move'], tooltips=['a click removes (x)', 'a click keeps (k)', 'a click moves to the label beside (m)'], style=dict(button_width='74px'))
-        self.target = w.Dropdown(options=v.labels, description='to', layout=wide(200), style=dict(description_width='20px'))
-        self.back, self.next, self.accept, self.undo, self.apply = (w.Button(description=d, icon=i, tooltip=t, layout=wide(px)) for d,i,t,px in (
-            ('', 'arrow-left', 'page before (p)', 40), ('', 'arrow-right', 'next page (n)', 40), ('accept proposals', 'check', 'remove the copies that are proposed on this page (a)', 150),
-            ('undo', 'undo', 'take the last choice back; when there is none, the last apply (u)', 80), ('apply', 'play', 'carry out what was chosen', 120)))
+        self.label = w.Dropdown(
+            options=v.labels, description='label', layout=wide(240), style=dict(description_width='40px'))
+        self.shown = w.Dropdown(
+            options=SHOWN, description='show', layout=wide(230), style=dict(description_width='40px'))
+        self.brush = w.ToggleButtons(
+            options=['remove', 'keep', 'move'],
+            tooltips=['a click removes (x)', 'a click keeps (k)', 'a click moves to the label beside (m)'],
+            style=dict(button_width='74px'))
+        self.target = w.Dropdown(
+            options=v.labels, description='to', layout=wide(200), style=dict(description_width='20px'))
+        self.back, self.next, self.accept, self.undo, self.apply = (
+            w.Button(description=d, icon=i, tooltip=t, layout=wide(px))
+            for d,i,t,px in (
+                ('', 'arrow-left', 'page before (p)', 40), ('', 'arrow-right', 'next page (n)', 40),
+                ('accept proposals', 'check', 'remove the copies that are proposed on this page (a)', 150),
+                ('undo', 'undo', 'take the last choice back; when there is none, the last apply (u)', 80),
+                ('apply', 'play', 'carry out what was chosen', 120)))
         self.apply.button_style = 'primary'
         self.where, self.note, self.grid = w.HTML(), w.HTML(), _grid_class()()
-        self.box = w.VBox([w.HBox([self.label, self.shown, self.back, self.where, self.next]), w.HBox([self.brush, self.target, self.accept, self.undo, self.apply]), self.note, self.grid])
+        self.box = w.VBox(
+            [
+                w.HBox([self.label, self.shown, self.back, self.where, self.next]),
+                w.HBox([self.brush, self.target, self.accept, self.undo, self.apply]), self.note,
+                self.grid])
         self._wire()
         self.draw()
 
@@ -128,7 +158,9 @@ class Cleaner:
         display(self.box)
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #8086914a
-_HELP = 'shift-click for a range; keys: arrows, x remove, k keep, m move, 1 to 9 move to that label, a accept, u undo, n and p pages'
+_HELP = (
+    'shift-click for a range; keys: arrows, x remove, k keep, m move, 1 to 9 move to that label, a accept, '
+    'u undo, n and p pages')
 
 def _wire(self):
     v = self.view
@@ -149,15 +181,27 @@ def hear(self, content:dict): # {click: id, shift: bool} or {key: name, columns:
 
 def draw(self):
     "Show what the view has come to."
-    v, page = self.view, (self.view.label, self.view.shown, self.view.page, [t.id for t in self.view.tiles])
+    v = self.view
+    page = (
+        self.view.label, self.view.shown, self.view.page, [t.id for t in self.view.tiles])
     with self.grid.hold_sync(): # In one message, so that no image is seen with another one's mark
         if page != self.drawn: self.drawn, self.grid.images = page, tile_images(v.tiles)
         self.grid.marks, self.grid.cursor = tile_marks(v.tiles), v.cursor
     n = v.counts()
-    self.where.value, self.back.disabled, self.next.disabled = f'page {v.page+1} of {len(v.pages)}', v.page == 0, v.page == len(v.pages)-1
-    self.apply.description, self.apply.disabled = f"apply {n['pending']}" if n['pending'] else 'apply', not n['pending']
-    said = ' · '.join(filter(None, [f"{n['kept']} images of {v.label}", f"<b>{n['pending']} pending</b>", f"{n['proposed']} copies proposed to go" if n['proposed'] else '', v.says]))
-    self.note.value = f'<div style="line-height:1.5">{said}<br><small style="opacity:.65">{_HELP}{"<br>" if v.issues.attrs["note"] else ""}{v.issues.attrs["note"] or ""}</small></div>'
+    self.where.value, self.back.disabled, self.next.disabled = (
+        f'page {v.page+1} of {len(v.pages)}', v.page == 0,
+        v.page == len(v.pages)-1)
+    self.apply.description, self.apply.disabled = (
+        f"apply {n['pending']}" if n['pending'] else 'apply', not n['pending'])
+    said = ' · '.join(
+        filter(
+            None,
+            [
+                f"{n['kept']} images of {v.label}", f"<b>{n['pending']} pending</b>",
+                f"{n['proposed']} copies proposed to go" if n['proposed'] else '', v.says]))
+    self.note.value = (
+        f'<div style="line-height:1.5">{said}<br><small '
+        f'style="opacity:.65">{_HELP}{"<br>" if v.issues.attrs["note"] else ""}{v.issues.attrs["note"] or ""}</small></div>')
     v.says = ''
 
 Cleaner._wire, Cleaner.hear, Cleaner.draw = _wire, hear, draw
@@ -171,7 +215,9 @@ def classic_cleaner(
     class Kept(type(Path())):
         def unlink(self, missing_ok=False):
             rows = project.catalogue.rows(label=self.parent.name, name=self.name, state='kept')
-            move_images(project, [Move(r['id'], 'removed', r['label'], 'by hand') for r in rows], 'the classic cleaner')
+            move_images(
+                project, [Move(r['id'], 'removed', r['label'], 'by hand') for r in rows],
+                'the classic cleaner')
     sync(project)
     imagecleaner.Path, imagecleaner.icln_folder = Kept, None
     imagecleaner.display_image_cleaner(project.images)

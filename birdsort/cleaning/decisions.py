@@ -27,18 +27,25 @@ class Choice(NamedTuple):
 
 class Decisions:
     "The choices of a project, as the catalogue has them; each instance sees those of all others."
-    def __init__(self, project:Project): self.project, self.catalogue = project, project.catalogue # Whose images
+    def __init__(self, project:Project): # Whose images
+        self.project, self.catalogue = project, project.catalogue
 
     def choices(self) -> dict: # Image's id -> `Choice`, of all that are decided
-        last = {r['image']: Choice(r['action'], r['label']) for r in self.catalogue.execute('select * from choice order by id')}
+        last = {
+            r['image']: Choice(r['action'], r['label'])
+            for r in self.catalogue.execute('select * from choice order by id')}
         return {p: c for p,c in last.items() if c.action}
 
-    def choose(self, images:list, action:str, label:str=None): # Ids; one of `ACTIONS`, None forgets the choice; for "move" the label
+    def choose(self, images:list, action:str, label:str=None):
+        # Ids; one of `ACTIONS`, None forgets the choice; for "move" the label
         "Decide about some images, as one step; `ValueError` for an action or a label that there is not."
         if action not in (*ACTIONS, None): raise ValueError(unknown('action', action, ACTIONS))
-        if action == 'move' and label not in self.project.settings.labels: raise ValueError(unknown('label', label, self.project.settings.labels))
+        if action == 'move' and label not in self.project.settings.labels:
+            raise ValueError(unknown('label', label, self.project.settings.labels))
         step = 1 + (self.catalogue.execute('select max(step) from choice')[0][0] or 0)
-        self.catalogue.execute('insert into choice (step, image, action, label) values (?, ?, ?, ?)', [(step, p, action, label if action == 'move' else None) for p in images], many=True)
+        self.catalogue.execute(
+            'insert into choice (step, image, action, label) values (?, ?, ?, ?)',
+            [(step, p, action, label if action == 'move' else None) for p in images], many=True)
 
     def take_back(self) -> list: # Forget the last step that was not carried out -> the ids of its images
         last = self.catalogue.execute('select max(step) from choice')[0][0]
@@ -58,7 +65,11 @@ def _moving(project, choices): # Those that would move a file
     rows = {r['id']: r for r in project.catalogue.rows()}
     def moves(p, c):
         r = rows.get(p) or {}
-        return r.get('state') == 'kept' and (c.action == 'remove' or c.action == 'move' and c.label != r['label']) or r.get('state') == 'removed' and c.action == 'restore'
+        return (
+            (
+                r.get('state') == 'kept'
+                and (c.action == 'remove' or c.action == 'move' and c.label != r['label']))
+            or r.get('state') == 'removed' and c.action == 'restore')
     return {p: c for p,c in choices.items() if moves(p, c)}
 
 def proposals(
@@ -66,13 +77,20 @@ def proposals(
     issues, # As `find_issues`
     chosen:dict=None, # More choices to respect: id -> `Choice`
 ) -> dict: # Image's id -> kind of the issue
-    "Images that need no eyes to be removed, and about which nobody has decided otherwise; a copy stays where the better one is to go."
-    ids, decided = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}, Decisions(project).choices() | (chosen or {})
+    (
+        "Images that need no eyes to be removed, and about which nobody has decided otherwise; a copy stays "
+        "where the better one is to go.")
+    ids = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}
+    decided = Decisions(project).choices() | (chosen or {})
     goes = {p for p,c in decided.items() if c.action in ('remove', 'move')}
     sure = [Issue(*i) for i in issues.itertuples(index=False)]
     found = {(i.label, i.name): i for i in reversed(sure) if certain(i)}
-    alone = lambda i: 'duplicate' in i.kind and ids.get(tuple(i.evidence.split('/', 1))) in goes
-    return {ids[k]: i.kind for k,i in found.items() if k in ids and ids[k] not in decided and not alone(i)}
+    def alone(i):
+        return 'duplicate' in i.kind and ids.get(tuple(i.evidence.split('/', 1))) in goes
+    return {
+        ids[k]: i.kind
+        for k,i in found.items()
+        if k in ids and ids[k] not in decided and not alone(i)}
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #15098117
 def apply(
@@ -84,17 +102,28 @@ def apply(
     "Carry out what was decided, as one step of the journal."
     sync(project)
     every, chosen = chosen is None, Decisions(project).choices() if chosen is None else chosen
-    moving, labels = _moving(project, chosen), {r['id']: r['label'] for r in project.catalogue.rows()}
-    to = dict(remove=lambda p, c: Move(p, 'removed', labels[p], 'by hand'), move=lambda p, c: Move(p, 'kept', c.label), restore=lambda p, c: Move(p, 'kept', labels[p]))
-    more = [Move(p, 'removed', labels[p], reason) for p,reason in (also or {}).items() if p not in chosen]
-    move_images(project, [*(to[c.action](p, c) for p,c in moving.items()), *more], name)
+    moving = _moving(project, chosen)
+    labels = {r['id']: r['label'] for r in project.catalogue.rows()}
+    to = dict(
+        remove=lambda p, c: Move(p, 'removed', labels[p], 'by hand'),
+        move=lambda p, c: Move(p, 'kept', c.label), restore=lambda p, c: Move(p, 'kept', labels[p]))
+    more = [
+        Move(p, 'removed', labels[p], reason)
+        for p,reason in (also or {}).items()
+        if p not in chosen]
+    move_images(
+        project,
+        [
+            *(to[c.action](p, c) for p,c in moving.items()), *more],
+        name)
     with project.catalogue.lock, project.catalogue.db as db: # "keep" stays, out of reach of `take_back`
         if every: db.execute('delete from choice where step > 0')
         keep = [(p,) for p,c in chosen.items() if c.action == 'keep']
         db.executemany('delete from choice where image = ?', keep)
         db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", keep)
     write_attribution(project)
-    count = lambda action: sum(c.action == action for c in moving.values())
+    def count(action):
+        return sum(c.action == action for c in moving.values())
     return dict(removed=count('remove')+len(more), moved=count('move'), restored=count('restore'))
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #b994e1b2
@@ -105,25 +134,47 @@ def write_issues(
     "Write the table of issues, with a column for decisions."
     out = io.StringIO()
     table = csv.writer(out, lineterminator='\n')
-    table.writerows([(*Issue._fields, 'decision'), *((*i, '') for i in issues.itertuples(index=False))])
+    table.writerows(
+        [(*Issue._fields, 'decision'), *((*i, '') for i in issues.itertuples(index=False))])
     return write_whole(project.reports/'issues.csv', out.getvalue())
 
 def read_decisions(
     project:Project, # Whose images
     file:Path, # A CSV file with the columns label, name, decision
 ) -> list: # (image's id, `Choice`) each
-    "Decisions from a CSV file, less those that were carried out before; `ValueError` names the line that makes no sense."
+    (
+        "Decisions from a CSV file, less those that were carried out before; `ValueError` names the line "
+        "that makes no sense.")
     try: text = Path(file).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as e: raise ValueError(f'{file} cannot be read: {getattr(e, "strerror", None) or e}') from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise ValueError(f'{file} cannot be read: {getattr(e, "strerror", None) or e}') from None
     head = text.partition('\n')[0]
-    rows = list(csv.DictReader(io.StringIO(text), delimiter=';' if ';' in head and ',' not in head else ',')) # Some spreadsheets write semicolons
-    if missing := [c for c in ('label', 'name', 'decision') if rows and c not in rows[0]]: raise ValueError(f"{file} has no column {missing[0]!r}: it needs label, name and decision, like reports/issues.csv")
-    ids, labels, lines = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}, project.settings.labels, {}
-    before = {r['source'] for r in project.catalogue.execute('select source from move where done = 1')} # Carried out already, perhaps by a run that was killed
+    # Some spreadsheets write semicolons
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=';' if ';' in head and ',' not in head else ','))
+    if missing := [c for c in ('label', 'name', 'decision') if rows and c not in rows[0]]:
+        raise ValueError(
+            f"{file} has no column {missing[0]!r}: it needs label, name and decision, like reports/issues.csv")
+    ids = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}
+    labels = project.settings.labels
+    lines = {}
+    # Carried out already, perhaps by a run that was killed
+    before = {r['source'] for r in project.catalogue.execute('select source from move where done = 1')}
     def one(line, r):
-        if (d := (r['decision'] or '').strip()) not in ('keep', 'remove', *labels): raise ValueError(f"{file}, line {line}: {unknown('decision', d, ['keep', 'remove', *labels])}")
+        if (d := (r['decision'] or '').strip()) not in ('keep', 'remove', *labels):
+            raise ValueError(f"{file}, line {line}: {unknown('decision', d, ['keep', 'remove', *labels])}")
         if (r['label'], r['name']) not in ids and f"images/{r['label']}/{r['name']}" in before: return None
-        if (r['label'], r['name']) not in ids: raise ValueError(f"{file}, line {line}: no image {r['label']}/{r['name']} in {project.images}")
-        if lines.setdefault((r['label'], r['name']), (line, d))[1] != d: raise ValueError(f"{file}, line {line}: {r['label']}/{r['name']} is to {d}, but line {lines[r['label'], r['name']][0]} says {lines[r['label'], r['name']][1]}: leave one of them empty")
-        return ids[r['label'], r['name']], Choice(d) if d in ('keep', 'remove') else Choice('move', d)
-    return [found for line,r in enumerate(rows, 2) if (r['decision'] or '').strip() and (found := one(line, r))]
+        if (r['label'], r['name']) not in ids:
+            raise ValueError(f"{file}, line {line}: no image {r['label']}/{r['name']} in {project.images}")
+        if lines.setdefault((r['label'], r['name']), (line, d))[1] != d:
+            raise ValueError(
+                (
+                    f"{file}, line {line}: {r['label']}/{r['name']} is to {d}, but line "
+                    f"{lines[r['label'], r['name']][0]} says {lines[r['label'], r['name']][1]}: leave one "
+                    "of them empty"))
+        return (
+            ids[r['label'], r['name']],
+            Choice(d) if d in ('keep', 'remove') else Choice('move', d))
+    return [
+        found
+        for line,r in enumerate(rows, 2)
+        if (r['decision'] or '').strip() and (found := one(line, r))]

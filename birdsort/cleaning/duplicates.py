@@ -21,24 +21,35 @@ _WORDY, _MOST = 128, 8 # Of how many corners words are taken; a word in more cor
 
 def _entries(looks, mirrored): # -> per word place, sorted out later: word << 32 | image << 1 | mirrored
     d = [np.ascontiguousarray((l.mirrored if mirrored else l.points)[1][:_WORDY]) for l in looks]
-    owner = np.repeat(np.arange(len(d), dtype=np.uint64), [len(x) for x in d]) << np.uint64(1) | np.uint64(mirrored)
+    owner = (
+        (
+            np.repeat(np.arange(len(d), dtype=np.uint64), [len(x) for x in d])
+            << np.uint64(1))
+        | np.uint64(mirrored))
     words = np.concatenate(d).view('<u4').astype(np.uint64)
     return [words[:,i] << np.uint64(32) | owner for i in range(8)]
 
-def _runs(values): # Sorted in place -> (the different ones, how often each occurs); numpy's own `unique` hashes, and takes thirty times as long here
+def _runs(values):
+    # Sorted in place -> (the different ones, how often each occurs); numpy's own `unique` hashes, and takes
+    # thirty times as long here
     values.sort()
-    start = np.flatnonzero(np.r_[len(values) > 0, values[1:] != values[:-1]])
+    start = np.flatnonzero(
+        np.r_[len(values) > 0, values[1:] != values[:-1]])
     return values[start], np.diff(np.r_[start, len(values)])
 
-def _rare(entries): # -> (word, owner, in how many other entries the word occurs), of words that occur 2 to `_MOST` times; sorted
+def _rare(entries):
+    "-> (word, owner, in how many other entries the word occurs), of words that occur 2 to `_MOST` times; sorted."
     entries.sort()
     word = (entries >> np.uint64(32)).astype(np.uint32)
     same = word[1:] == word[:-1]
     keep = np.r_[same, False] | np.r_[False, same] # Most words occur once
-    word, owner = word[keep], (entries[keep] & np.uint64(0xffffffff)).astype(np.int64)
+    word = word[keep]
+    owner = (entries[keep] & np.uint64(0xffffffff)).astype(np.int64)
     _, size = _runs(word)
     size = np.repeat(size, size)
-    return word[size <= _MOST], owner[size <= _MOST], size[size <= _MOST]-1
+    return (
+        word[size <= _MOST], owner[size <= _MOST],
+        size[size <= _MOST]-1)
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #04c9ba6d
 def candidate_pairs(
@@ -52,8 +63,16 @@ def candidate_pairs(
         word, owner, others = _rare(np.concatenate([plain, turned]))
         for step in range(1, 4): # A word's owners stand side by side; each votes for the next three
             a, b = owner[:-step], owner[step:]
-            same = (word[:-step] == word[step:]) & ((a & b & 1) == 0) & (a >> 1 != b >> 1)
-            votes.append((a[same] >> 1) << 36 | (b[same] >> 1) << 4 | ((a[same] | b[same]) & 1) << 3 | others[step:][same])
+            same = (
+                (word[:-step] == word[step:])
+                & ((a & b & 1) == 0)
+                & (a >> 1 != b >> 1))
+            votes.append(
+                (
+                    (a[same] >> 1) << 36
+                    | (b[same] >> 1) << 4
+                    | ((a[same] | b[same]) & 1) << 3
+                    | others[step:][same]))
     votes = np.sort(np.concatenate(votes)) # The last three bits are the weight's
     if not len(votes): return np.zeros((0, 3), np.int64)
     pairs, n = _runs(votes >> 3)
@@ -65,10 +84,13 @@ def candidate_pairs(
     return np.stack([a, b, pairs & 1], axis=1)[fits]
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #da69eeb3
-SAME, STAMPED = .96, .975 # Correlation from which two images count as one: of the whole overlap, and of the median of its parts
+# Correlation from which two images count as one: of the whole overlap, and of the median of its parts
+SAME = .96
+STAMPED = .975
 _SMALLEST = .3 # Share of a thumbnail that the overlap must cover
 
-def _match(a, b): # Descriptors -> (places in a, places in b) of corners that fit each other clearly better than any other
+def _match(a, b):
+    "Descriptors -> (places in a, places in b) of corners that fit each other clearly better than any other."
     if min(len(a), len(b)) < 2: return np.zeros(0, int), np.zeros(0, int)
     distance, place = cv2.batchDistance(a, b, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=2)
     clear = distance[:,0] < .8*distance[:,1] # Lowe's ratio test
@@ -77,24 +99,38 @@ def _match(a, b): # Descriptors -> (places in a, places in b) of corners that fi
 # %% ../../nbs/cleaning/03_duplicates.ipynb #b019fe0f
 def _correlation(x, y): # Pearson's, of two lists of pixels
     x, y = x-x.mean(), y-y.mean()
-    return float(x@y / max(np.sqrt((x@x)*(y@y)), 1e-6))
+    return float(
+        x@y / max(np.sqrt((x@x)*(y@y)), 1e-6))
 
-def _overlap(a, b, move, robust): # How alike two thumbnails are, the first moved by a (2, 3) matrix; robust: as if nothing had been added to either
+def _overlap(a, b, move, robust):
+    # How alike two thumbnails are, the first moved by a (2, 3) matrix; robust: as if nothing had been added
+    # to either
     inside = cv2.warpAffine(np.full(a.shape, 255, np.uint8), move, a.shape) > 250
     if inside.mean() < _SMALLEST: return 0.
-    x, y = cv2.warpAffine(np.ascontiguousarray(a), move, a.shape).astype(np.float32), b.astype(np.float32)
+    x = cv2.warpAffine(np.ascontiguousarray(a), move, a.shape).astype(np.float32)
+    y = b.astype(np.float32)
     whole = _correlation(x[inside], y[inside])
     if whole >= SAME or not robust: return whole
     half = _median_part(x, y, inside.astype(np.float32))
     return max(whole, half) if half >= STAMPED else whole
 
-def _median_part(x, y, inside, side=16): # The median correlation of the overlap's squares; 0 where too few of them show anything
-    mean = lambda z: cv2.boxFilter(z*inside, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)[side//2::side//2, side//2::side//2]
+def _median_part(x, y, inside, side=16):
+    "The median correlation of the overlap's squares; 0 where too few of them show anything."
+    def mean(z):
+        return cv2.boxFilter(
+            z*inside, -1, (side, side), normalize=False,
+            borderType=cv2.BORDER_CONSTANT)[side//2::side//2, side//2::side//2]
     n = np.maximum(mean(np.ones_like(x)), 1)
     mx, my = mean(x)/n, mean(y)/n
-    vx, vy, both = mean(x*x)/n-mx*mx, mean(y*y)/n-my*my, mean(x*y)/n-mx*my
+    vx = mean(x*x)/n-mx*mx
+    vy = mean(y*y)/n-my*my
+    both = mean(x*y)/n-mx*my
     tells = (n > .6*side*side) & (np.maximum(vx, vy) > 9)
-    return float(np.median((both/np.sqrt(np.maximum(vx*vy, 1)))[tells])) if tells.sum() > 3 else 0.
+    return (
+        float(
+            np.median((both/np.sqrt(np.maximum(vx*vy, 1)))[tells]))
+        if tells.sum() > 3
+        else 0.)
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #5c220dfa
 def confirm_pair(
@@ -106,10 +142,15 @@ def confirm_pair(
     i, j = _match(da, db)
     if len(i) < 8: return 0.
     cv2.setRNGSeed(0) # RANSAC draws at random; the same images shall always be judged alike
-    move, agree = cv2.estimateAffinePartial2D(xa[i].astype(np.float32), xb[j].astype(np.float32), ransacReprojThreshold=4, maxIters=200)
+    move, agree = cv2.estimateAffinePartial2D(
+        xa[i].astype(np.float32), xb[j].astype(np.float32), ransacReprojThreshold=4, maxIters=200)
     if move is None or agree.sum() < 8: return 0.
-    into, back = np.diag([a.size[0]/THUMB, a.size[1]/THUMB, 1]), np.diag([THUMB/b.size[0], THUMB/b.size[1], 1])
-    return _overlap(a.thumb[:,::-1] if mirrored else a.thumb, b.thumb, (back @ np.vstack([move, [0, 0, 1]]) @ into)[:2], agree.sum() >= .3*min(len(xa), len(xb)))
+    into = np.diag([a.size[0]/THUMB, a.size[1]/THUMB, 1])
+    back = np.diag([THUMB/b.size[0], THUMB/b.size[1], 1])
+    return _overlap(
+        a.thumb[:,::-1] if mirrored else a.thumb, b.thumb,
+        (back @ np.vstack([move, [0, 0, 1]]) @ into)[:2],
+        agree.sum() >= .3*min(len(xa), len(xb)))
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #74ba2890
 def plain_pairs(
@@ -118,10 +159,27 @@ def plain_pairs(
 ) -> list: # (a, b, correlation) of those at or above 0.99
     "Near-duplicates among images with too few corners, by their thumbnails."
     plain = [i for i,l in enumerate(looks) if len(l.points[0]) < few]
-    thumbs = [[looks[i].thumb[:,::step].reshape(-1).astype(np.float32) for i in plain] for step in (1, -1)]
-    units = [np.stack([(t-t.mean())/max(np.linalg.norm(t-t.mean()), 1e-6) for t in ts]) if ts else np.zeros((0, 1), np.float32) for ts in thumbs]
-    alike = np.triu(np.maximum(units[0]@units[0].T, units[1]@units[0].T), 1)
-    return [(plain[i], plain[j], float(min(alike[i,j], 1))) for i,j in np.argwhere(alike >= .99)]
+    thumbs = [
+        [
+            looks[i].thumb[:,::step].reshape(-1).astype(np.float32)
+            for i in plain]
+        for step in (1, -1)]
+    units = [
+        (
+            np.stack(
+                [
+                    (t-t.mean())/max(np.linalg.norm(t-t.mean()), 1e-6)
+                    for t in ts])
+            if ts
+            else np.zeros((0, 1), np.float32))
+        for ts in thumbs]
+    alike = np.triu(
+        np.maximum(
+            units[0]@units[0].T, units[1]@units[0].T),
+        1)
+    return [
+        (plain[i], plain[j], float(min(alike[i,j], 1)))
+        for i,j in np.argwhere(alike >= .99)]
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #2becde51
 class Pair(NamedTuple):
@@ -133,17 +191,27 @@ class Pair(NamedTuple):
 def near_duplicates(
     looks:list, # `Look`s of images
 ) -> list: # `Pair`s
-    "Find pairs of images that are the same but for a crop, scale, mirroring, small rotation, compression or watermark."
-    first, force = {}, [] # The same pixels in other files: one of them stands for all, since words of too many copies would say nothing
+    (
+        "Find pairs of images that are the same but for a crop, scale, mirroring, small rotation, "
+        "compression or watermark.")
+    # The same pixels in other files: one of them stands for all, since words of too many copies would say nothing
+    first = {}
+    force = []
     for i,l in enumerate(looks):
         if (one := first.setdefault(l.thumb.tobytes()+l.points[1].tobytes(), i)) != i: force.append((one, i, 1.))
     places = list(first.values())
     once = [looks[i] for i in places]
     possible = candidate_pairs(once).tolist()
-    with ThreadPoolExecutor() as pool: scores = list(pool.map(lambda p: confirm_pair(once[p[0]], once[p[1]], p[2]), possible))
+    with ThreadPoolExecutor() as pool:
+        scores = list(
+            pool.map(
+                lambda p: confirm_pair(once[p[0]], once[p[1]], p[2]), possible))
     best = {}
-    for a,b,s in [*((a, b, s) for (a,b,_),s in zip(possible, scores) if s >= SAME), *plain_pairs(once)]: best[places[a], places[b]] = max(best.get((places[a], places[b]), 0), min(s, 1.))
-    return [Pair(*k, s) for k,s in sorted((best | {(a, b): s for a,b,s in force}).items())]
+    for a,b,s in [*((a, b, s) for (a,b,_),s in zip(possible, scores) if s >= SAME), *plain_pairs(once)]:
+        best[places[a], places[b]] = max(best.get((places[a], places[b]), 0), min(s, 1.))
+    return [
+        Pair(*k, s)
+        for k,s in sorted((best | {(a, b): s for a,b,s in force}).items())]
 
 def group_pairs(
     n:int, # Number of images

@@ -26,20 +26,32 @@ def make_backbone(
     pretrained:bool=True, # With its weights, else with random ones
     head:bool=False, # With its last layer, the words of which are those it was trained on
 ) -> tuple: # (an `nn.Module`: (b, 3, size, size) float32, normalised -> (b, n) vectors; the size that it was trained on, pixels)
-    "A network without its last layer, unless that is wanted, ready to look; `NoWeights` where its weights cannot be had."
+    (
+        "A network without its last layer, unless that is wanted, ready to look; `NoWeights` where its "
+        "weights cannot be had.")
     arch, _ = architecture(name)
     try:
-        if isinstance(arch, str): model, size = timm.create_model(arch, pretrained=pretrained, **({} if head else dict(num_classes=0))), _timm_size(arch)
+        if isinstance(arch, str):
+            model = timm.create_model(arch, pretrained=pretrained, **({} if head else dict(num_classes=0)))
+            size = _timm_size(arch)
         else: model, size = arch(weights='DEFAULT' if pretrained else None), 224
-    except (OSError, RuntimeError) as e: raise NoWeights(f"no pretrained weights for {name}: {' '.join(str(e).split())[:200]}") from e
+    except (OSError, RuntimeError) as e:
+        raise NoWeights(f"no pretrained weights for {name}: {' '.join(str(e).split())[:200]}") from e
     return (model if head or isinstance(arch, str) else _without_classifier(model)).eval(), size
 
 def _timm_size(arch): # Pixels, square
-    known = local_config(arch)[1].get('input_size') if arch.startswith('local-dir:') else hub_config(arch)[0].get('input_size') if arch.startswith('hf-hub:') else getattr(timm.get_pretrained_cfg(arch), 'input_size', None)
+    known = (
+        local_config(arch)[1].get('input_size') if arch.startswith('local-dir:')
+        else (
+            hub_config(arch)[0].get('input_size') if arch.startswith('hf-hub:')
+            else getattr(timm.get_pretrained_cfg(arch), 'input_size', None)))
     return (known or (3, 224, 224))[-1]
 
 def _without_classifier(model): # torchvision's networks end in a linear layer
-    last = [n for n,m in model.named_modules() if isinstance(m, nn.Linear) and 'aux' not in n.lower()][-1]
+    last = [
+        n
+        for n,m in model.named_modules()
+        if isinstance(m, nn.Linear) and 'aux' not in n.lower()][-1]
     where, _, leaf = last.rpartition('.')
     setattr(model.get_submodule(where), leaf, nn.Identity())
     return model
@@ -53,26 +65,41 @@ def batches(
 ): # Yields (b, 3, size, size) float32 tensors, normalised
     "Images as a network wants them, in order, decoded ahead by threads; `ValueError` for one that cannot be decoded."
     mean, std = (torch.tensor(s).view(3, 1, 1) for s in stats)
-    def read(f): return (torch.from_numpy(np.asarray(decode(f, size).resize((size, size), Image.BILINEAR)).copy()).permute(2, 0, 1)/255 - mean)/std
+    def read(f):
+        return (torch.from_numpy(np.asarray(decode(f, size).resize((size, size), Image.BILINEAR)).copy()).permute(2, 0, 1)/255 - mean)/std
     with ThreadPoolExecutor() as pool:
         ahead = [pool.submit(read, f) for f in files[:2*n]]
         for i in range(0, len(files), n):
             batch = [f.result() for f in ahead[:n]]
-            ahead = [*ahead[n:], *(pool.submit(read, f) for f in files[i+2*n:i+3*n])]
+            ahead = [
+                *ahead[n:],
+                *(
+                    pool.submit(read, f)
+                    for f in files[i+2*n:i+3*n])]
             yield torch.stack(batch)
 
 def _maker(name): # Under what name vectors are remembered; changes with the weights of a folder
     if not name.startswith('local-dir:'): return name
-    return ' '.join([name, *(f'{(s := f.stat()).st_size}/{s.st_mtime_ns}' for f in sorted(local_config(name)[0].iterdir()))])
+    return ' '.join(
+        [
+            name,
+            *(
+                f'{(s := f.stat()).st_size}/{s.st_mtime_ns}'
+                for f in sorted(local_config(name)[0].iterdir()))])
 
 def _vectors(name, todo, quiet): # (sha256, file) each -> (sha256, vector), as they come
     (model, size), device = make_backbone(name), torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device, memory_format=torch.channels_last)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda' or torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    half = torch.autocast(
+        device.type, torch.bfloat16,
+        enabled=(
+            device.type == 'cuda'
+            or torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
     names = iter(sha for sha,_ in todo)
     with tqdm(total=len(todo), desc='comparing', unit='image', disable=quiet, leave=False) as bar:
         for batch in batches([f for _,f in todo], size, architecture(name)[1]):
-            with torch.inference_mode(), half: vectors = model(batch.to(device, memory_format=torch.channels_last)).float().flatten(1)
+            with torch.inference_mode(), half:
+                vectors = model(batch.to(device, memory_format=torch.channels_last)).float().flatten(1)
             for v in nn.functional.normalize(vectors).cpu().numpy().astype(np.float16): yield next(names), v
             bar.update(len(batch))
 
@@ -85,10 +112,13 @@ def embed(
     "What a pretrained body says that images look like; `NoWeights` where its weights cannot be had."
     name, memory = project.settings.architecture, open_cache(project)
     maker = _maker(name)
-    have = {sha: np.frombuffer(v, np.float16) for sha,v in memory.execute('select sha256, body from vector where maker = ?', (maker,))}
+    have = {
+        sha: np.frombuffer(v, np.float16)
+        for sha,v in memory.execute('select sha256, body from vector where maker = ?', (maker,))}
     todo = list({s.sha256: s.file for s in seen if s.sha256 not in have}.items())
     for sha,v in _vectors(name, todo, quiet) if todo else ():
-        with memory: memory.execute('insert or replace into vector values (?, ?, ?)', (sha, maker, v.tobytes()))
+        with memory:
+            memory.execute('insert or replace into vector values (?, ?, ?)', (sha, maker, v.tobytes()))
         have[sha] = v
     memory.close()
     return np.stack([have[s.sha256] for s in seen]).astype(np.float32)

@@ -25,20 +25,29 @@ from ..core.images import decode, fingerprint
 from ..core.project import Project
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5437aa73
-SIDE, POINTS, THUMB = 256, 160, 64 # Longest side while points are looked for; points kept; side of the square thumbnail, all but POINTS in pixels
+# Longest side while points are looked for; points kept; side of the square thumbnail, all but POINTS in pixels
+SIDE = 256
+POINTS = 160
+THUMB = 64
 _own = threading.local() # OpenCV's detectors are not to be shared between threads
 
 def orb_keypoints(
     grey:np.ndarray, # (h, w) uint8
 ) -> tuple: # ((n, 2) float16 places as x, y in pixels; (n, 32) uint8 descriptors), n at most `POINTS`
     "ORB's corners of an image; those of its full size come first."
-    if not hasattr(_own, 'orb'): _own.orb = cv2.ORB_create(300, scaleFactor=1.2, nlevels=8, fastThreshold=7, edgeThreshold=15)
-    points, descriptors = _own.orb.detectAndCompute(np.ascontiguousarray(grey), None) if min(grey.shape) >= 32 else ((), None) # A line has no corners
+    if not hasattr(_own, 'orb'):
+        _own.orb = cv2.ORB_create(300, scaleFactor=1.2, nlevels=8, fastThreshold=7, edgeThreshold=15)
+    # A line has no corners
+    points, descriptors = (
+        _own.orb.detectAndCompute(np.ascontiguousarray(grey), None) if min(grey.shape) >= 32
+        else ((), None))
     if not points: return np.zeros((0, 2), np.float16), np.zeros((0, 32), np.uint8)
-    return np.array([p.pt for p in points[:POINTS]], np.float16), descriptors[:POINTS]
+    return (
+        np.array([p.pt for p in points[:POINTS]], np.float16), descriptors[:POINTS])
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #80354370
-LIMITS = dict(dark=.68, bright=.95, blurred=.71, odd_shape=.65) # A measure above it is an issue; CleanVision's thresholds
+# A measure above it is an issue; CleanVision's thresholds
+LIMITS = dict(dark=.68, bright=.95, blurred=.71, odd_shape=.65)
 
 def measure(
     im:Image.Image, # RGB
@@ -47,11 +56,14 @@ def measure(
     r, g, b = np.moveaxis(np.asarray(im, np.float32), -1, 0)
     low, high = np.percentile(np.sqrt(.241*r*r + .691*g*g + .068*b*b)/255, (5, 99))
     tiny = im.convert('L')
-    if (times := max(im.size)/64) > 1: tiny = tiny.resize([max(1, int(s//times)) for s in im.size])
+    if (times := max(im.size)/64) > 1:
+        tiny = tiny.resize([max(1, int(s//times)) for s in im.size])
     edges = ImageStat.Stat(tiny.filter(ImageFilter.FIND_EDGES)).var[0]**.5
     spread = 1-np.exp(-.01*np.std(tiny.histogram())) # An image of one colour has no edges, yet is not blurred
     blurred = max(0., np.exp(-.01*edges) - (spread if spread > .18 else 0.))
-    return dict(dark=1-float(high), bright=float(low), blurred=float(blurred), odd_shape=1-min(im.size)/max(im.size))
+    return dict(
+        dark=1-float(high), bright=float(low), blurred=float(blurred),
+        odd_shape=1-min(im.size)/max(im.size))
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #eda7e62a
 class ImageStats(NamedTuple):
@@ -72,9 +84,15 @@ def compute_stats(
     im = decode(data, SIDE)
     w, h = Image.open(io.BytesIO(data)).size # Of the whole; `decode` may have read it at a fraction
     if (w-h)*(im.width-im.height) < 0: w, h = h, w # It lay on its side
-    small = im.resize([max(1, round(s*SIDE/max(im.size))) for s in im.size], Image.BILINEAR)
+    small = im.resize(
+        [max(1, round(s*SIDE/max(im.size))) for s in im.size],
+        Image.BILINEAR)
     grey = np.asarray(small.convert('L'))
-    return ImageStats(w, h, measure(im), small.size, orb_keypoints(grey), orb_keypoints(grey[:,::-1]), *(cv2.resize(a, (n, n), interpolation=cv2.INTER_AREA) for a,n in ((grey, THUMB), (np.asarray(small), 16))))
+    return ImageStats(
+        w, h, measure(im), small.size, orb_keypoints(grey), orb_keypoints(grey[:,::-1]),
+        *(
+            cv2.resize(a, (n, n), interpolation=cv2.INTER_AREA)
+            for a,n in ((grey, THUMB), (np.asarray(small), 16))))
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5e495a45
 _TABLES = """
@@ -84,14 +102,28 @@ create table if not exists vector (sha256 text, maker text, body blob, primary k
 VERSION = 1 # Of what a look holds; raised when it changes, and older memories are begun anew
 
 def _pack(l): # -> (JSON, bytes)
-    arrays = (l.points[0], l.points[1], l.mirrored[0], l.mirrored[1], l.thumb, l.tint)
-    return json.dumps([l.width, l.height, l.measures, l.size, len(l.points[0]), len(l.mirrored[0])]), b''.join(a.tobytes() for a in arrays)
+    arrays = (
+        l.points[0], l.points[1], l.mirrored[0], l.mirrored[1], l.thumb,
+        l.tint)
+    return (
+        json.dumps(
+            [
+                l.width, l.height, l.measures, l.size, len(l.points[0]),
+                len(l.mirrored[0])]),
+        b''.join(a.tobytes() for a in arrays))
 
 def _unpack(head, body):
     w, h, measures, size, n, m = json.loads(head)
-    cuts = np.cumsum([0, 4*n, 32*n, 4*m, 32*m, THUMB*THUMB])
-    part = lambda i, kind, shape: np.frombuffer(body, kind, int(np.prod(shape)), int(cuts[i])).reshape(shape)
-    return ImageStats(w, h, measures, tuple(size), (part(0, np.float16, (n, 2)), part(1, np.uint8, (n, 32))), (part(2, np.float16, (m, 2)), part(3, np.uint8, (m, 32))), part(4, np.uint8, (THUMB, THUMB)), part(5, np.uint8, (16, 16, 3)))
+    cuts = np.cumsum(
+        [0, 4*n, 32*n, 4*m, 32*m, THUMB*THUMB])
+    def part(i, kind, shape):
+        return np.frombuffer(body, kind, int(np.prod(shape)), int(cuts[i])).reshape(
+            shape)
+    return ImageStats(
+        w, h, measures, tuple(size),
+        (part(0, np.float16, (n, 2)), part(1, np.uint8, (n, 32))),
+        (part(2, np.float16, (m, 2)), part(3, np.uint8, (m, 32))),
+        part(4, np.uint8, (THUMB, THUMB)), part(5, np.uint8, (16, 16, 3)))
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5fc1c0a5
 def open_cache(
@@ -102,8 +134,10 @@ def open_cache(
     (project.path/'.looks.sqlite').unlink(missing_ok=True) # The cache of birdsort 0.1
     def connect():
         db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        if db.execute('pragma user_version').fetchone()[0] not in (0, VERSION): raise sqlite3.DatabaseError('older')
-        db.executescript(f'pragma journal_mode=wal; pragma synchronous=normal; pragma user_version={VERSION};{_TABLES}')
+        if db.execute('pragma user_version').fetchone()[0] not in (0, VERSION):
+            raise sqlite3.DatabaseError('older')
+        db.executescript(
+            f'pragma journal_mode=wal; pragma synchronous=normal; pragma user_version={VERSION};{_TABLES}')
         return db
     try: return connect()
     except sqlite3.OperationalError: raise # Locked, or a full disk: the file itself is sound
@@ -124,8 +158,10 @@ def _read(file, memory): # -> (Seen, whether it is news)
     try:
         data = file.read_bytes()
         sha = fingerprint(data)
-    except OSError as e: return ScannedFile(file, None, 0, None, f'cannot be read: {e.strerror or e}'), False
-    if known := _recall(memory, sha): return ScannedFile(file, sha, len(data), *known), False
+    except OSError as e:
+        return ScannedFile(file, None, 0, None, f'cannot be read: {e.strerror or e}'), False
+    if known := _recall(memory, sha):
+        return ScannedFile(file, sha, len(data), *known), False
     try: return ScannedFile(file, sha, len(data), compute_stats(data), None), True
     except ValueError as e: return ScannedFile(file, sha, len(data), None, str(e)), True
 
@@ -137,8 +173,17 @@ def _recall(memory, sha): # -> (Look, error), or None
 def _write(memory, project, news):
     rows = [(s, is_new) for s,is_new in news if s.sha256]
     with memory:
-        memory.executemany('insert or replace into stats values (?, ?, ?, ?)', [(s.sha256, s.error, *(_pack(s.stats) if s.stats else (None, None))) for s,is_new in rows if is_new])
-        memory.executemany('insert or replace into file values (?, ?, ?, ?)', [(_key(project, s.file), s.bytes, _stat(s.file)[1], s.sha256) for s,_ in rows])
+        memory.executemany(
+            'insert or replace into stats values (?, ?, ?, ?)',
+            [
+                (s.sha256, s.error, *(_pack(s.stats) if s.stats else (None, None)))
+                for s,is_new in rows
+                if is_new])
+        memory.executemany(
+            'insert or replace into file values (?, ?, ?, ?)',
+            [
+                (_key(project, s.file), s.bytes, _stat(s.file)[1], s.sha256)
+                for s,_ in rows])
 
 def _key(project, file): return os.path.relpath(file, project.path)
 
@@ -157,7 +202,8 @@ def scan_files(
     known = {p: (b, t, sha) for p,b,t,sha in memory.execute('select * from file')}
     for f in files:
         was = known.get(_key(project, f))
-        if was and was[:2] == _stat(f) and (found := _recall(memory, was[2])): seen[f] = ScannedFile(f, was[2], was[0], *found)
+        if was and was[:2] == _stat(f) and (found := _recall(memory, was[2])):
+            seen[f] = ScannedFile(f, was[2], was[0], *found)
     new = [f for f in files if f not in seen]
     with ThreadPoolExecutor() as pool, tqdm(total=len(new), desc='looking', unit='image', disable=quiet or not new, leave=False) as bar:
         for i in range(0, len(new), 100):

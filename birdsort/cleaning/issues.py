@@ -17,7 +17,9 @@ from .duplicates import group_pairs, near_duplicates
 from .image_stats import LIMITS, ScannedFile, scan_files
 
 # %% ../../nbs/cleaning/05_issues.ipynb #18d3e4c8
-KINDS = ('corrupt', 'too small', 'too dark', 'too bright', 'blurred', 'odd shape', 'exact duplicate', 'near-duplicate', 'odd one out', 'probably mislabelled')
+KINDS = (
+    'corrupt', 'too small', 'too dark', 'too bright', 'blurred', 'odd shape', 'exact duplicate',
+    'near-duplicate', 'odd one out', 'probably mislabelled')
 
 class Issue(NamedTuple):
     "An opinion on one image."
@@ -25,13 +27,16 @@ class Issue(NamedTuple):
     name:str # Its file name
     kind:str # One of `KINDS`
     score:float # How sure, or how bad, in [0, 1]
-    evidence:str # What is wrong; for a duplicate the image that it equals, for a mislabelled one the label that fits better
+    # What is wrong; for a duplicate the image that it equals, for a mislabelled one the label that fits better
+    evidence:str
 
 def certain(
     issue:Issue, # An opinion
 ) -> bool: # Whether nobody needs to look
     "Broken files, exact duplicates, and near-duplicates inside one label (the best copy has no such row)."
-    return issue.kind in ('corrupt', 'exact duplicate') or issue.kind == 'near-duplicate' and issue.evidence.startswith(f'{issue.label}/')
+    return (
+        issue.kind in ('corrupt', 'exact duplicate')
+        or issue.kind == 'near-duplicate' and issue.evidence.startswith(f'{issue.label}/'))
 
 # %% ../../nbs/cleaning/05_issues.ipynb #a65deecd
 def from_stats(
@@ -42,11 +47,21 @@ def from_stats(
     names = dict(dark='too dark', bright='too bright', blurred='blurred', odd_shape='odd shape')
     issues = []
     for s in seen:
-        def note(kind, score, evidence): issues.append(Issue(s.file.parent.name, s.file.name, kind, round(float(score), 3), evidence))
-        if s.error: note('corrupt', 1, s.error); continue
-        if (side := min(s.stats.width, s.stats.height)) < image_size/2: note('too small', 1-side/image_size, f'{s.stats.width} x {s.stats.height} pixels')
+        def note(kind, score, evidence):
+            issues.append(
+                Issue(s.file.parent.name, s.file.name, kind, round(float(score), 3), evidence))
+        if s.error:
+            note('corrupt', 1, s.error)
+            continue
+        if (side := min(s.stats.width, s.stats.height)) < image_size/2:
+            note('too small', 1-side/image_size, f'{s.stats.width} x {s.stats.height} pixels')
         for m,limit in LIMITS.items():
-            if (v := s.stats.measures[m]) > limit: note(names[m], v, f'{s.stats.width} x {s.stats.height} pixels' if m == 'odd_shape' else f'{v:.2f}, usual is below {limit:g}')
+            if (v := s.stats.measures[m]) > limit:
+                note(
+                    names[m], v,
+                    (
+                        f'{s.stats.width} x {s.stats.height} pixels' if m == 'odd_shape'
+                        else f'{v:.2f}, usual is below {limit:g}'))
     return issues
 
 # %% ../../nbs/cleaning/05_issues.ipynb #6e1c6166
@@ -56,10 +71,14 @@ def exact_duplicates(
     "Files of the same content."
     same, issues = {}, []
     for s in seen:
-        if not s.error: same.setdefault(s.sha256, []).append((s.file.parent.name, s.file.name))
+        if not s.error:
+            same.setdefault(s.sha256, []).append((s.file.parent.name, s.file.name))
     for copies in same.values():
         several = len({l for l,_ in copies}) > 1
-        issues += [Issue(*c, 'exact duplicate', 1., '/'.join(copies[0 if i else -1])) for i,c in enumerate(copies) if several or i > 0]
+        issues += [
+            Issue(*c, 'exact duplicate', 1., '/'.join(copies[0 if i else -1]))
+            for i,c in enumerate(copies)
+            if several or i > 0]
     return issues
 
 # %% ../../nbs/cleaning/05_issues.ipynb #b3757886
@@ -71,16 +90,26 @@ def from_groups(
     groups, alike, issues = {}, {}, []
     for p in pairs:
         for i in p[:2]: alike[i] = max(alike.get(i, 0), p[2])
-    for i,g in enumerate(group_pairs(len(seen), pairs)): groups.setdefault(g, []).append(i)
-    at = lambda i: f'{seen[i].file.parent.name}/{seen[i].file.name}'
+    for i,g in enumerate(group_pairs(len(seen), pairs)):
+        groups.setdefault(g, []).append(i)
+    def at(i):
+        return f'{seen[i].file.parent.name}/{seen[i].file.name}'
     for members in (g for g in groups.values() if len(g) > 1):
-        best = sorted(members, key=lambda i: (-seen[i].stats.width*seen[i].stats.height, -seen[i].bytes, i))
+        best = sorted(
+            members,
+            key=lambda i: (
+                -seen[i].stats.width*seen[i].stats.height,
+                -seen[i].bytes, i))
         first = {}
         for i in best: first.setdefault(seen[i].file.parent.name, i)
         for i in best:
             mine = first[label := seen[i].file.parent.name]
-            other = mine if mine != i else next((j for l,j in first.items() if l != label), None)
-            if other is not None: issues.append(Issue(label, seen[i].file.name, 'near-duplicate', round(alike[i], 3), at(other)))
+            other = (
+                mine if mine != i
+                else next((j for l,j in first.items() if l != label), None))
+            if other is not None:
+                issues.append(
+                    Issue(label, seen[i].file.name, 'near-duplicate', round(alike[i], 3), at(other)))
     return issues
 
 # %% ../../nbs/cleaning/05_issues.ipynb #65a2f4ff
@@ -106,31 +135,49 @@ def from_labels(
     doubt, better, doubted = mislabelled(*out_of_fold(vectors, labels, groups), labels)
     odd = outliers(vectors, labels, groups)
     where = [(s.file.parent.name, s.file.name) for s in seen]
-    return ([Issue(*where[i], 'probably mislabelled', round(float(doubt[i]), 3), str(better[i])) for i in np.flatnonzero((doubt >= .5) | doubted)]
-            + [Issue(*where[i], 'odd one out', round(float(odd[i]), 3), f'far from the other {where[i][0]}') for i in np.flatnonzero(odd >= .5)])
+    return (
+        [
+            Issue(
+                *where[i], 'probably mislabelled', round(float(doubt[i]), 3), str(better[i]))
+            for i in np.flatnonzero((doubt >= .5) | doubted)]
+        + [
+            Issue(
+                *where[i], 'odd one out', round(float(odd[i]), 3),
+                f'far from the other {where[i][0]}')
+            for i in np.flatnonzero(odd >= .5)])
 
 # %% ../../nbs/cleaning/05_issues.ipynb #a055a89e
 def _all_issues(project, quiet): # -> (Issues, note)
     files = [f for fs in sync(project).values() for f in fs]
     age = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}
-    files = [f for f in files if (f.parent.name, f.name) in age] # While another birdsort is at work, there may be newer ones
-    seen = sorted(scan_files(project, files, quiet), key=lambda s: age[s.file.parent.name, s.file.name])
+    # While another birdsort is at work, there may be newer ones
+    files = [f for f in files if (f.parent.name, f.name) in age]
+    seen = sorted(
+        scan_files(project, files, quiet), key=lambda s: age[s.file.parent.name, s.file.name])
     _write_sizes(project, seen, age)
     issues = from_stats(seen, project.settings.image_size) + (exact := exact_duplicates(seen))
     extra = {(i.label, i.name) for i in exact}
-    once = [s for s in seen if not s.error and (s.file.parent.name, s.file.name) not in extra]
+    once = [
+        s
+        for s in seen
+        if not s.error and (s.file.parent.name, s.file.name) not in extra]
     pairs = near_duplicates([s.stats for s in once])
     issues += from_groups(once, pairs)
     mine = [i for i,s in enumerate(once) if s.file.parent.name in project.settings.labels]
     if len(mine) < 2: return issues, None
     vectors, note = _vectors(project, [once[i] for i in mine], quiet)
-    return issues + from_labels([once[i] for i in mine], vectors, group_pairs(len(once), pairs)[mine]), note
+    return (
+        issues + from_labels([once[i] for i in mine], vectors, group_pairs(len(once), pairs)[mine]),
+        note)
 
-def _write_sizes(project, seen, age): # What the catalogue does not know yet of images that a person put there or changed
+def _write_sizes(project, seen, age):
+    "What the catalogue does not know yet of images that a person put there or changed."
     rows = {r['id']: r for r in project.catalogue.rows(state='kept')}
     for s in seen:
         row = rows[age[s.file.parent.name, s.file.name]]
-        if row['sha256'] != s.sha256 and not s.error: project.catalogue.update(row['id'], sha256=s.sha256, bytes=s.bytes, width=s.stats.width, height=s.stats.height)
+        if row['sha256'] != s.sha256 and not s.error:
+            project.catalogue.update(
+                row['id'], sha256=s.sha256, bytes=s.bytes, width=s.stats.width, height=s.stats.height)
 
 # %% ../../nbs/cleaning/05_issues.ipynb #e5409361
 def find_issues(
@@ -144,7 +191,8 @@ def find_issues(
     if not (done := stage_result(project, 'issues', sign)):
         issues, note = _all_issues(project, quiet)
         done = dict(note=note, rows=sorted(issues, key=lambda i: (-i.score, i)))
-        if not (note and s.pretrained): record_stage(project, 'issues', sign, done) # Weights that cannot be had today may be there tomorrow
+        if not (note and s.pretrained): # Weights that cannot be had today may be there tomorrow
+            record_stage(project, 'issues', sign, done)
     table = pd.DataFrame(done['rows'], columns=Issue._fields)
     table.attrs['note'] = done['note']
     return table

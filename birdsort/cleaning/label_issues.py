@@ -18,12 +18,18 @@ def simple_vectors(
     "Colours, their layout and the directions of edges, as a perceptual description that needs no network."
     def one(l):
         lab = cv2.cvtColor(l.tint, cv2.COLOR_RGB2LAB).astype(np.float32)/255
-        colours, _ = np.histogramdd(lab.reshape(-1, 3), bins=(5, 8, 8), range=((0, 1), (.25, .75), (.25, .85)))
+        colours, _ = np.histogramdd(
+            lab.reshape(-1, 3), bins=(5, 8, 8), range=((0, 1), (.25, .75), (.25, .85)))
         grey = l.thumb.astype(np.float32)
         size, angle = cv2.cartToPolar(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
         way = (angle/(2*np.pi)*16).astype(int) % 8 # Eight directions; up is as good as down
-        edges = np.stack([(size*(way == k)).reshape(4, 16, 4, 16).sum((1, 3)) for k in range(8)])
-        return np.concatenate([cv2.resize(lab, (6, 6), interpolation=cv2.INTER_AREA).ravel()-.5, np.sqrt(colours.ravel()/256), np.sqrt(edges/max(edges.sum(), 1e-6)).ravel()])
+        edges = np.stack(
+            [(size*(way == k)).reshape(4, 16, 4, 16).sum((1, 3)) for k in range(8)])
+        return np.concatenate(
+            [
+                cv2.resize(lab, (6, 6), interpolation=cv2.INTER_AREA).ravel()-.5,
+                np.sqrt(colours.ravel()/256),
+                np.sqrt(edges/max(edges.sum(), 1e-6)).ravel()])
     vectors = np.array([one(l) for l in looks], np.float32).reshape(len(looks), 556)
     return vectors/np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
@@ -38,8 +44,12 @@ def out_of_fold(
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
     names, y = np.unique(labels, return_inverse=True)
-    groups, probabilities = np.arange(len(y)) if groups is None else groups, np.full((len(y), len(names)), 1/len(names))
-    folds = min(folds, max((len(np.unique(groups[y == k])) for k in range(len(names))), default=0))
+    groups = np.arange(len(y)) if groups is None else groups
+    probabilities = np.full((len(y), len(names)), 1/len(names))
+    folds = min(
+        folds,
+        max(
+            (len(np.unique(groups[y == k])) for k in range(len(names))), default=0))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # A label with fewer images than folds is no reason to shout
         for train, rest in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(vectors, y, groups) if folds > 1 else ():
@@ -73,12 +83,17 @@ def outliers(
     groups:np.ndarray=None, # (n,) near-duplicates, who do not vouch for each other; None takes each for itself
     neighbours:int=10, # How many of its label are looked at
 ) -> np.ndarray: # (n,) float in [0, 1]
-    "How little each image looks like its label: mean cosine distance to its nearest neighbours there, on the label's own scale."
-    groups, odd = np.arange(len(labels)) if groups is None else np.asarray(groups), np.zeros(len(labels))
+    (
+        "How little each image looks like its label: mean cosine distance to its nearest neighbours there, "
+        "on the label's own scale.")
+    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    odd = np.zeros(len(labels))
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
         if len(np.unique(groups[mine])) < 4: continue # Too few to say what is usual
-        alike = np.where(groups[mine][:,None] == groups[mine], -1, vectors[mine]@vectors[mine].T)
+        alike = np.where(
+            groups[mine][:,None] == groups[mine], -1,
+            vectors[mine]@vectors[mine].T)
         near = -np.sort(-alike, axis=1)[:,:min(neighbours, len(np.unique(groups[mine]))-1)]
         far = 1-np.where(near < -.99, np.nan, near) # A copy of itself is no neighbour
         distance = np.nanmean(far, axis=1)

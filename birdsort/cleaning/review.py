@@ -36,27 +36,39 @@ def group_copies(
 ) -> list: # Lists of (label, name), the best copy first
     "Groups of copies, exact and near, with the one that the others point at in front."
     rows = [r for r in issues.itertuples(index=False) if r.kind in ('exact duplicate', 'near-duplicate')]
-    named = sorted({(r.label, r.name) for r in rows} | {tuple(r.evidence.split('/', 1)) for r in rows})
+    named = sorted(
+        (
+            {(r.label, r.name) for r in rows}
+            | {tuple(r.evidence.split('/', 1)) for r in rows}))
     place = {n: i for i,n in enumerate(named)}
-    pairs = [(place[r.label, r.name], place[tuple(r.evidence.split('/', 1))]) for r in rows]
-    pointed = [sum(b == i for _,b in pairs) - sum(a == i for a,_ in pairs) for i in range(len(named))]
+    pairs = [
+        (place[r.label, r.name], place[tuple(r.evidence.split('/', 1))])
+        for r in rows]
+    pointed = [
+        sum(b == i for _,b in pairs) - sum(a == i for a,_ in pairs)
+        for i in range(len(named))]
     groups, number = {}, group_pairs(len(named), pairs)
-    for i in sorted(range(len(named)), key=lambda i: -pointed[i]): groups.setdefault(number[i], []).append(named[i])
+    for i in sorted(range(len(named)), key=lambda i: -pointed[i]):
+        groups.setdefault(number[i], []).append(named[i])
     return sorted(groups.values())
 
 def _words(r): # An opinion in a few words
     if r.kind == 'probably mislabelled': return f'looks like {r.evidence} ({r.score:.2f})'
     if r.kind in ('corrupt', 'too small', 'odd shape'): return f'{r.kind}: {r.evidence}'
     where = r.evidence.split('/')[0]
-    return f'also under {where} ({r.score:.2f})' if r.kind.endswith('duplicate') and where != r.label else f'{r.kind} ({r.score:.2f})'
+    return (
+        f'also under {where} ({r.score:.2f})' if r.kind.endswith('duplicate') and where != r.label
+        else f'{r.kind} ({r.score:.2f})')
 
 # %% ../../nbs/cleaning/07_review.ipynb #58c3d627
 class View:
     "One page of a project's images, and what can be done on it."
-    def __init__(self, project:Project, per_page:int=40, quiet:bool=False): # Whose images; tiles on a page, a group is never torn; no progress bars
+    def __init__(self, project:Project, per_page:int=40, quiet:bool=False):
+        "Whose images; tiles on a page, a group is never torn; no progress bars."
         self.project, self.per_page, self.quiet, self.decisions = project, per_page, quiet, Decisions(project)
         self.labels = list(project.settings.labels)
-        self.shown, self.brush, self.page, self.anchor, self.cursor, self.says = 'worst first', 'remove', 0, None, 0, ''
+        self.shown, self.brush, self.page, self.anchor, self.cursor, self.says = (
+            'worst first', 'remove', 0, None, 0, '')
         self.target = self.label = self.labels[0]
         self.refresh()
 
@@ -64,7 +76,8 @@ class View:
         self.issues = find_issues(self.project, self.quiet)
         self.groups = group_copies(self.issues)
         self.told = {}
-        for r in self.issues.itertuples(index=False): self.told.setdefault((r.label, r.name), []).append(r)
+        for r in self.issues.itertuples(index=False):
+            self.told.setdefault((r.label, r.name), []).append(r)
         self.load()
 
     def load(self): # Read the catalogue and lay the tiles out
@@ -79,28 +92,59 @@ class View:
         "Turn to another label, kind or page; `ValueError` for one that there is not."
         if label not in (None, *self.labels): raise ValueError(unknown('label', label, self.labels))
         if shown not in (None, *SHOWN): raise ValueError(unknown('kind', shown, SHOWN))
-        self.label, self.shown, self.page, self.anchor, self.cursor = label or self.label, shown or self.shown, page, None, 0
+        self.label, self.shown, self.page, self.anchor, self.cursor = (
+            label or self.label, shown or self.shown, page, None, 0)
         self.load()
 
 # %% ../../nbs/cleaning/07_review.ipynb #fe42312f
 def _tile(self, row, group=0, best=False):
-    choice, told = self.choices.get(row['id']), self.told.get((row['label'], row['name']), []) if row['state'] == 'kept' else []
+    choice = self.choices.get(row['id'])
+    told = self.told.get((row['label'], row['name']), []) if row['state'] == 'kept' else []
     better = next((r.evidence for r in told if r.kind == 'probably mislabelled'), '')
-    reasons = [_words(r) for r in told] or ([row['reason'] or 'removed'] if row['state'] == 'removed' else [])
+    reasons = (
+        [_words(r) for r in told]
+        or ([row['reason'] or 'removed'] if row['state'] == 'removed' else []))
     folder = self.project.images if row['state'] == 'kept' else self.project.removed
     mark = choice.action if choice else 'proposed' if row['id'] in self.proposed else ''
-    return Tile(row['id'], row['label'], row['name'], folder/row['label']/row['name'], ' · '.join(reasons), mark, choice.label if choice and choice.label else better, group, best)
+    return Tile(
+        row['id'], row['label'], row['name'], folder/row['label']/row['name'],
+        ' · '.join(reasons), mark, choice.label if choice and choice.label else better, group, best)
 
 def _order(self): # Lists of tiles that belong together, in the order to show
-    rows = {(r['label'], r['name']): r for r in self.rows.values() if r['state'] == 'kept'}
+    rows = {
+        (r['label'], r['name']): r
+        for r in self.rows.values()
+        if r['state'] == 'kept'}
     if self.shown == 'duplicates':
-        mine = [[rows[k] for k in g if k in rows] for g in self.groups if any(l == self.label for l,_ in g)]
-        return [[self._tile(r, n, i == 0) for i,r in enumerate(g)] for n,g in enumerate(mine, 1) if g]
-    if self.shown == 'removed': return [[self._tile(r)] for r in self.rows.values() if (r['state'], r['label']) == ('removed', self.label)]
-    def score(r): return max((i.score for i in self.told.get((r['label'], r['name']), [])), default=-1)
-    wanted = {'worst first': lambda r: True, 'any issue': lambda r: score(r) >= 0, 'decided': lambda r: r['id'] in self.choices}
-    fits = wanted.get(self.shown, lambda r: any(i.kind == self.shown for i in self.told.get((r['label'], r['name']), [])))
-    return [[self._tile(r)] for r in sorted((r for r in rows.values() if r['label'] == self.label and fits(r)), key=lambda r: -score(r))]
+        mine = [
+            [rows[k] for k in g if k in rows]
+            for g in self.groups
+            if any(l == self.label for l,_ in g)]
+        return [
+            [self._tile(r, n, i == 0) for i,r in enumerate(g)]
+            for n,g in enumerate(mine, 1)
+            if g]
+    if self.shown == 'removed':
+        return [
+            [self._tile(r)]
+            for r in self.rows.values()
+            if (r['state'], r['label']) == ('removed', self.label)]
+    def score(r):
+        return max(
+            (i.score for i in self.told.get((r['label'], r['name']), [])), default=-1)
+    wanted = {
+        'worst first': lambda r: True, 'any issue': lambda r: score(r) >= 0,
+        'decided': lambda r: r['id'] in self.choices}
+    fits = wanted.get(
+        self.shown,
+        lambda r: any(
+            i.kind == self.shown
+            for i in self.told.get((r['label'], r['name']), [])))
+    return [
+        [self._tile(r)]
+        for r in sorted(
+            (r for r in rows.values() if r['label'] == self.label and fits(r)),
+            key=lambda r: -score(r))]
 
 def _fill(self, parts): # -> pages of tiles
     pages = [[]]
@@ -112,14 +156,18 @@ def _fill(self, parts): # -> pages of tiles
 View._tile, View._order, View._fill = _tile, _order, _fill
 
 # %% ../../nbs/cleaning/07_review.ipynb #bee51f15
-def paint(self, ids:list, action:str=None, label:str=None): # Images; what with, None takes the brush; for "move" where to
+def paint(self, ids:list, action:str=None, label:str=None):
+    # Images; what with, None takes the brush; for "move" where to
     "Put the brush's mark on images, or wipe it off where all of them have it."
     by_click, action = action is None, action or ('restore' if self.shown == 'removed' else self.brush)
     label = (label or self.target) if action == 'move' else None
-    if action == 'move': ids = [i for i in ids if self.rows[i]['label'] != label] # It is there
+    if action == 'move': # It is there
+        ids = [i for i in ids if self.rows[i]['label'] != label]
     if not ids: return self.load()
     wipe = all(self.choices.get(i) == Choice(action, label) for i in ids)
-    if by_click and action == 'remove' and not wipe and all(i in self.proposed for i in ids): action = 'keep' # A click on a proposal refuses it
+    # A click on a proposal refuses it
+    if by_click and action == 'remove' and not wipe and all(i in self.proposed for i in ids):
+        action = 'keep'
     self.decisions.choose(ids, None if wipe else action, label)
     self.load()
 
@@ -131,7 +179,8 @@ def click(self, id:int, shift:bool=False): # The tile's image; up to here from t
     if not shift or self.anchor not in places: return self._paint_one(id)
     a, b = sorted((places.index(self.anchor), self.cursor))
     choice = self.choices.get(self.anchor)
-    self.decisions.choose(places[a:b+1], choice and choice.action, choice and choice.label)
+    self.decisions.choose(
+        places[a:b+1], choice and choice.action, choice and choice.label)
     self.load()
 
 def _paint_one(self, id):
@@ -155,9 +204,15 @@ def key(self, name:str, columns:int=1): # As browsers name keys; tiles in a row
     step = dict(ArrowLeft=-1, ArrowRight=1, ArrowUp=-columns, ArrowDown=columns).get(name)
     here = self.tiles[self.cursor].id if self.tiles else None
     if step: self.cursor = min(max(self.cursor+step, 0), max(len(self.tiles)-1, 0))
-    elif name in KEYS and here: self.paint([here], 'restore' if self.shown == 'removed' else KEYS[name])
-    elif len(name) == 1 and name in '123456789' and here and int(name) <= len(self.labels) and self.shown != 'removed': self.paint([here], 'move', self.labels[int(name)-1])
-    elif name in ('n', 'PageDown', 'p', 'PageUp'): self.show(page=min(self.page+1, len(self.pages)-1) if name in ('n', 'PageDown') else max(self.page-1, 0))
+    elif name in KEYS and here:
+        self.paint([here], 'restore' if self.shown == 'removed' else KEYS[name])
+    elif len(name) == 1 and name in '123456789' and here and int(name) <= len(self.labels) and self.shown != 'removed':
+        self.paint([here], 'move', self.labels[int(name)-1])
+    elif name in ('n', 'PageDown', 'p', 'PageUp'):
+        self.show(
+            page=(
+                min(self.page+1, len(self.pages)-1) if name in ('n', 'PageDown')
+                else max(self.page-1, 0)))
     elif name == 'a': self.accept()
     elif name == 'u': self.take_back()
 
@@ -179,7 +234,10 @@ def carry_out(self) -> dict: # {removed: n, moved: n, restored: n}
 
 def counts(self) -> dict: # {pending: n, proposed: n, kept: n, of the label}
     "How much is decided and not carried out, how much is proposed, and how many images the label has."
-    mine = [r['id'] for r in self.rows.values() if (r['state'], r['label']) == ('kept', self.label)]
+    mine = [
+        r['id']
+        for r in self.rows.values()
+        if (r['state'], r['label']) == ('kept', self.label)]
     return dict(pending=len(pending(self.project)), proposed=len(self.proposed), kept=len(mine))
 
 View.key, View.take_back, View.carry_out, View.counts = key, take_back, carry_out, counts

@@ -15,16 +15,29 @@ def table(
 ) -> str: # A line for the keys and one per row; numbers to the right
     "A plain text table."
     if not rows: return '(nothing)'
-    show = lambda v: f'{v:.3f}' if isinstance(v, float) else '' if v is None else str(v)
+    def show(v):
+        return f'{v:.3f}' if isinstance(v, float) else '' if v is None else str(v)
     cells = [list(rows[0]), *[[show(v) for v in r.values()] for r in rows]]
-    width = [max(len(r[i]) for r in cells) for i in range(len(cells[0]))]
-    right = [all(isinstance(r[k], (int, float, type(None))) for r in rows) for k in rows[0]]
-    return '\n'.join('  '.join(c.rjust(w) if r else c.ljust(w) for c,w,r in zip(line, width, right)).rstrip() for line in cells)
+    width = [
+        max(len(r[i]) for r in cells)
+        for i in range(len(cells[0]))]
+    right = [
+        all(isinstance(r[k], (int, float, type(None))) for r in rows)
+        for k in rows[0]]
+    return '\n'.join(
+        '  '.join(
+            c.rjust(w) if r else c.ljust(w)
+            for c,w,r in zip(line, width, right)).rstrip()
+        for line in cells)
 
 # %% ../../nbs/commands/02_formatting.ipynb #2ec7ac17
 def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
 
-def _say_new(r): return f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit {r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through {r['project']}/notebooks in Jupyter"
+def _say_new(r):
+    return (
+        f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit "
+        f"{r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through "
+        f"{r['project']}/notebooks in Jupyter")
 def _by_source(labels): # A row per label and source
     return table([dict(label=l, source=s, asked=t['asked']) | (c | dict(rejected=_counts(c['rejected'])))
                   for l,t in labels.items() for s,c in (t['sources'] or {'': dict(found=0, kept=0, waiting=0, removed=0, rejected={})}).items()])
@@ -34,44 +47,114 @@ def _say_scrape(r):
     for l,mine in r.get('problems', {}).items():
         for why in mine: whys.setdefault(why, []).append(l)
     short, free, other = (r.get(k, {}) for k in ('short', 'unlicensed', 'otherwise'))
-    return '\n'.join([_by_source(r['labels']), *(f"{', '.join(ls)}: {why}" for why,ls in whys.items()),
-        *([f"fell short: {', '.join(f'{l} by {k}' for l,k in short.items())}; type the same again later, or give a label more queries, or name another --source"] if short else []),
-        *([f"without a known licence: {_counts(free)}; these sources do not know licences"] if free else []),
-        *([f"kept before, under other licences: {_counts(other)}; take them out in the Cleaner, or leave them"] if other else [])])
+    return '\n'.join(
+        [
+            _by_source(r['labels']),
+            *(f"{', '.join(ls)}: {why}" for why,ls in whys.items()),
+            *(
+                [
+                    (
+                        f"fell short: {', '.join(f'{l} by {k}' for l,k in short.items())}; type the same "
+                        "again later, or give a label more queries, or name another --source")]
+                if short
+                else []),
+            *(
+                [f"without a known licence: {_counts(free)}; these sources do not know licences"] if free
+                else []),
+            *(
+                [
+                    (
+                        f"kept before, under other licences: {_counts(other)}; take them out in the "
+                        "Cleaner, or leave them")]
+                if other
+                else [])])
 
 # %% ../../nbs/commands/02_formatting.ipynb #27503f74
 def _say_clean(r):
-    rows = [dict(label=l, kept=n, issues=_counts(r.get('issues', {}).get(l, {})), removed=_counts(r['removed'].get(l, {}))) for l,n in r['kept'].items()]
-    went = (f"taken back: {r['undone']['step']}, {r['undone']['moved']} images" if r['undone'] else 'nothing to take back') if 'undone' in r else None
+    rows = [
+        dict(
+            label=l, kept=n, issues=_counts(r.get('issues', {}).get(l, {})),
+            removed=_counts(r['removed'].get(l, {})))
+        for l,n in r['kept'].items()]
+    went = (
+        (
+            f"taken back: {r['undone']['step']}, {r['undone']['moved']} images" if r['undone']
+            else 'nothing to take back')
+        if 'undone' in r
+        else None)
     done = ', '.join(f'{n} {what}' for what,n in r.get('did', {}).items() if n)
-    did = (f'carried out: {done}; `birdsort clean --undo` takes it back' if done else 'nothing was certain or decided') if 'did' in r else None
-    sure = f"certain: {r['certain']} (broken files, copies inside a label); `birdsort clean --apply` removes them" if r.get('certain') else None
-    look = f"look at {r['reports']}/LABEL.html, and decide there, in the Cleaner in Jupyter, or in reports/issues.csv" if 'reports' in r else None
+    did = (
+        (
+            f'carried out: {done}; `birdsort clean --undo` takes it back' if done
+            else 'nothing was certain or decided')
+        if 'did' in r
+        else None)
+    sure = (
+        f"certain: {r['certain']} (broken files, copies inside a label); `birdsort clean --apply` removes them"
+        if r.get('certain')
+        else None)
+    look = (
+        f"look at {r['reports']}/LABEL.html, and decide there, in the Cleaner in Jupyter, or in reports/issues.csv"
+        if 'reports' in r
+        else None)
     worst = f"{table(r['worst'])}\n" if r.get('worst') and 'reports' in r else None
     return '\n'.join(filter(None, [worst, table(rows), r.get('note'), went, did, sure, look]))
 
 # %% ../../nbs/commands/02_formatting.ipynb #6b26495f
 def _say_export(r):
-    files = table([dict(file=f, megabytes=m) for f,m in r['megabytes'].items() if f[-4:] in ('.pkl', 'onnx', 'sors')])
+    files = table(
+        [
+            dict(file=f, megabytes=m)
+            for f,m in r['megabytes'].items()
+            if f[-4:] in ('.pkl', 'onnx', 'sors')])
     out = [f'no {f}: {why}' for f,why in r['left_out'].items()]
-    same = f"the files give the same probabilities for {r['images']} images, to {max(r['apart'].values()):.0e}" if r['apart'] else ''
-    return '\n'.join(filter(None, [files, *out, same, f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card", f"pushed to {r['pushed']['address']}" if 'pushed' in r else '']))
+    same = (
+        f"the files give the same probabilities for {r['images']} images, to {max(r['apart'].values()):.0e}"
+        if r['apart']
+        else '')
+    return '\n'.join(
+        filter(
+            None,
+            [
+                files, *out, same,
+                f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card",
+                f"pushed to {r['pushed']['address']}" if 'pushed' in r else '']))
 
 def _say_predict(r):
-    rows = [dict(file=p['file'], label=p['label'], probability=p['probability'], error=p.get('error')) for p in r['predictions']]
+    rows = [
+        dict(file=p['file'], label=p['label'], probability=p['probability'], error=p.get('error'))
+        for p in r['predictions']]
     if r.get('csv'):
         import csv
         import io
         writer = csv.DictWriter(out := io.StringIO(), rows[0], lineterminator='\n')
-        writer.writeheader(), writer.writerows(rows)
+        writer.writeheader()
+        writer.writerows(rows)
         return out.getvalue().rstrip('\n')
-    if 'sorted' in r: return '\n'.join([*(f"{p['file']}: {p['error']}, not sorted" for p in rows if p['error']), table([dict(label=l, images=n) for l,n in sorted(r['sorted'].items())]), f"copied into {r['folder']}; the originals are where they were"])
-    return table([dict(file=p['file'], label=p['label'] or f"({p['error']})", probability=p['probability']) for p in rows])
+    if 'sorted' in r:
+        return '\n'.join(
+            [
+                *(f"{p['file']}: {p['error']}, not sorted" for p in rows if p['error']),
+                table([dict(label=l, images=n) for l,n in sorted(r['sorted'].items())]),
+                f"copied into {r['folder']}; the originals are where they were"])
+    return table(
+        [
+            dict(file=p['file'], label=p['label'] or f"({p['error']})", probability=p['probability'])
+            for p in rows])
 
 # %% ../../nbs/commands/02_formatting.ipynb #db833b7f
 def _say_split(r):
-    if 'leaks' in r: return f"{table(r['leaks'])}\n{len(r['leaks'])} pairs are one image on two splits: `birdsort split --force` deals anew, copies together" if r['leaks'] else ''
-    return table([dict(label=l, **{s: r[s][l] for s in r}) for l in r['train']])
+    if 'leaks' in r:
+        return (
+            (
+                f"{table(r['leaks'])}\n{len(r['leaks'])} pairs are one image on two splits: `birdsort split "
+                "--force` deals anew, copies together")
+            if r['leaks']
+            else '')
+    return table(
+        [
+            dict(label=l, **{s: r[s][l] for s in r})
+            for l in r['train']])
 def _say_train(r): return (table(r['stages']) + f"\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all" +
                            (f"; {r['precision']}, learning rate {r['lr']:.2g}, {r['waiting']:.0%} of the time waiting for images" if 'precision' in r else ''))
 def _say_evaluate(r):
@@ -79,36 +162,110 @@ def _say_evaluate(r):
                             + ('' if r['whole'] else ', of stage one, the body frozen') + f"), {r['seconds']:.0f} s in all")
     (low, high), t = r['intervals']['accuracy'], r['threshold']
     one = f" (after stage one {r['stage_one']['accuracy']:.3f})" if r['stage_one'] else ''
-    return (table([dict(label=l, **{k: v[k] for k in ('n', 'precision', 'recall', 'f1')}) for l,v in r['per_label'].items()]) + f"\naccuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test images{one}, "
-            f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\n" + ('no answer is sure enough to be trusted' if t['confidence'] > 1 else f"when at least {t['confidence']:.2f} sure, it answers {t['answered']:.0%} of them") + (f", {t['accuracy']:.1%} of those right" if t['accuracy'] is not None else '')
-            + f"\nimages in {r['reports']}; `birdsort report` tells the whole story on one page")
-def _say_compare(r): return table(r['rows']) + f"\non {r['n']} validation images:\n" + '\n'.join(p['words'] for p in r['pairs'])
+    return (
+        table(
+            [
+                dict(label=l, **{k: v[k] for k in ('n', 'precision', 'recall', 'f1')})
+                for l,v in r['per_label'].items()])
+        + f"\naccuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test images{one}, "
+            f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\n"
+        + (
+            'no answer is sure enough to be trusted' if t['confidence'] > 1
+            else f"when at least {t['confidence']:.2f} sure, it answers {t['answered']:.0%} of them")
+        + (f", {t['accuracy']:.1%} of those right" if t['accuracy'] is not None else '')
+        + f"\nimages in {r['reports']}; `birdsort report` tells the whole story on one page")
+def _say_compare(r):
+    return (
+        table(r['rows'])
+        + f"\non {r['n']} validation images:\n"
+        + '\n'.join(p['words'] for p in r['pairs']))
 def _say_report(r): return f"{r['report']}\n{r['markdown']}"
 def _say_serve(r): return ''
 
 def _say_bow(r):
-    tried = table([{k: v for k,v in t.items() if k in ('train', 'validation', 'seconds') or len({str(o[k]) for o in r['tried']}) > 1} for t in r['tried']])
-    return f"{tried}\n{', '.join(f'{k} {v}' for k,v in r['options'].items())}\naccuracy {r['train']:.3f} on train, {r['validation']:.3f} on validation, {r['seconds']:.0f} s in all; the words: {r['words']}\nnext: birdsort report --run {r['run']}"
+    tried = table(
+        [
+            {
+                k: v
+                for k,v in t.items()
+                if (
+                    k in ('train', 'validation', 'seconds')
+                    or len({str(o[k]) for o in r['tried']}) > 1)}
+            for t in r['tried']])
+    return (
+        f"{tried}\n{', '.join(f'{k} {v}' for k,v in r['options'].items())}\naccuracy {r['train']:.3f} on "
+        f"train, {r['validation']:.3f} on validation, {r['seconds']:.0f} s in all; the words: "
+        f"{r['words']}\nnext: birdsort report --run {r['run']}")
 def _say_sweep(r):
-    short, own = dict(train_accuracy='train', validation_accuracy='validation', early_stop='early stop', memory='MB'), ('train_accuracy', 'validation_accuracy', 'gap', 'loss', 'seconds')
-    tried = [k for k in r['rows'][0] if k not in (*own, 'arch', 'run', 'parameters', 'epochs', 'early_stop', 'memory', 'error')]
-    rows = [{short.get(k, k): f'{v:g}' if k in tried and isinstance(v, float) else v for k,v in t.items() if k != 'error'} | dict(parameters=f"{t['parameters']/1e6:.1f} M" if t['parameters'] else None) for t in sorted(r['rows'], key=lambda t: -(t['validation_accuracy'] or 0))]
-    name = lambda t: ' '.join([t['arch'], *(f'{k}={t[k]}' for k in tried)])
+    short = dict(
+        train_accuracy='train', validation_accuracy='validation', early_stop='early stop', memory='MB')
+    own = ('train_accuracy', 'validation_accuracy', 'gap', 'loss', 'seconds')
+    tried = [
+        k
+        for k in r['rows'][0]
+        if k not in (*own, 'arch', 'run', 'parameters', 'epochs', 'early_stop', 'memory', 'error')]
+    rows = [
+        (
+            {
+                short.get(k, k): f'{v:g}' if k in tried and isinstance(v, float) else v
+                for k,v in t.items()
+                if k != 'error'}
+            | dict(parameters=f"{t['parameters']/1e6:.1f} M" if t['parameters'] else None))
+        for t in sorted(r['rows'], key=lambda t: -(t['validation_accuracy'] or 0))]
+    def name(t):
+        return ' '.join([t['arch'], *(f'{k}={t[k]}' for k in tried)])
     failed = [f"{name(t)}: {t['error']}" for t in r['rows'] if t['error']]
-    best = f"best by validation: {name(r['best'])}, {r['best']['validation_accuracy']:.3f}, run {r['best']['run']}; `birdsort evaluate` judges it by the test split" if r['best'] else 'none was trained'
-    return '\n'.join([table(rows), *failed, best, f"{r['tables']['html']}, {r['seconds']:.0f} s in all"])
+    best = (
+        (
+            f"best by validation: {name(r['best'])}, {r['best']['validation_accuracy']:.3f}, run "
+            f"{r['best']['run']}; `birdsort evaluate` judges it by the test split")
+        if r['best']
+        else 'none was trained')
+    return '\n'.join(
+        [
+            table(rows), *failed, best, f"{r['tables']['html']}, {r['seconds']:.0f} s in all"])
 def _say_gan(r):
     if 'files' in r: return f"{len(r['files'])} images: {r['files'][0]} and on"
     if 'image' in r: return r['image']
-    if 'added' in r: return f"{r['label']}: {r['added']} added to the train split, {r['removed']} taken out, {len(r['names'])} there now\nnext: birdsort train, then birdsort compare"
-    judged = '' if None in (r['frechet_first'], r['frechet_last']) else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now (real images: {r['frechet_real']:.1f})" if r['frechet_real'] is not None else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"
-    sure = '' if r.get('of_label') else f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real ones {r['sure_real']:.0%})" if r.get('sure') is not None and r.get('sure_real') is not None else ''
-    return '\n'.join([f"{r['epochs']} epochs, {r['seconds']:.0f} s{judged}{sure}", *r['warnings'], f"{r['grid']}, the film: {r['film']}"])
+    if 'added' in r:
+        return (
+            f"{r['label']}: {r['added']} added to the train split, {r['removed']} taken out, "
+            f"{len(r['names'])} there now\nnext: birdsort train, then birdsort compare")
+    judged = (
+        '' if None in (r['frechet_first'], r['frechet_last'])
+        else (
+            (
+                f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, "
+                f"{r['frechet_last']:.1f} now (real images: {r['frechet_real']:.1f})")
+            if r['frechet_real'] is not None
+            else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"))
+    sure = (
+        '' if r.get('of_label')
+        else (
+            (
+                f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real "
+                f"ones {r['sure_real']:.0%})")
+            if r.get('sure') is not None and r.get('sure_real') is not None
+            else ''))
+    return '\n'.join(
+        [
+            f"{r['epochs']} epochs, {r['seconds']:.0f} s{judged}{sure}", *r['warnings'],
+            f"{r['grid']}, the film: {r['film']}"])
 def _say_study(r):
-    if 'studies' in r: return table([dict(study=k, question=v) for k,v in r['studies'].items()])
-    return f"{table([{k: v for k,v in t.items() if k != 'intervals'} for t in r['table']])}\n{r['notebook']}, {r['seconds']:.0f} s in all"
-def _say_status(r): return f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: birdsort {r['next']} --project {r['project']}"
-def _say_run(r): return f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on {r['evaluate']['n']} test images, {r['seconds']:.0f} s in all\nthe whole story: {r['report']['report']}"
+    if 'studies' in r:
+        return table([dict(study=k, question=v) for k,v in r['studies'].items()])
+    return (
+        f"{table([{k: v for k,v in t.items() if k != 'intervals'} for t in r['table']])}\n{r['notebook']}, "
+        f"{r['seconds']:.0f} s in all")
+def _say_status(r):
+    return (
+        f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: "
+        f"birdsort {r['next']} --project {r['project']}")
+def _say_run(r):
+    return (
+        f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on "
+        f"{r['evaluate']['n']} test images, {r['seconds']:.0f} s in all\nthe whole story: "
+        f"{r['report']['report']}")
 
 def format_result(
     verb:str, # Whose result
@@ -126,8 +283,13 @@ def explain(
     where = f" ({getattr(e, 'filename2', None) or e.filename})" if getattr(e, 'filename', None) else ''
     full = ('disk is full', 'disk I/O error', 'PytorchStreamWriter', 'inline_container') # As SQLite and torch say it
     if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(f in text for f in full):
-        return f'the disk is full or its quota is used up{where}: free some space and type the same again, nothing that was kept is lost'
-    if isinstance(e, OSError) and e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
-    if isinstance(e, sqlite3.OperationalError): return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
-    if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError, FloatingPointError, MemoryError)): return text
+        return (
+            f'the disk is full or its quota is used up{where}: free some space and type the same again, '
+            'nothing that was kept is lost')
+    if isinstance(e, OSError) and e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
+    if isinstance(e, sqlite3.OperationalError):
+        return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
+    if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError, FloatingPointError, MemoryError)):
+        return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'

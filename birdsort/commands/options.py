@@ -15,28 +15,40 @@ from dataclasses import asdict
 from ..core.settings import Settings, Training
 
 # %% ../../nbs/commands/01_options.ipynb #35d5edaa
-RENAMED_FLAGS = {'--again': '--force', '--n': '--images-per-label', '--views': '--feature-views', '--lr-mult': '--backbone-lr-div',
-                 '--words': '--vocab-size', '--latent': '--latent-dim', '--smooth': '--label-smoothing', '--spectral': '--spectral-norm',
-                 '--rest-batch-norm': '--freeze-bn', '--no-rest-batch-norm': '--no-freeze-bn', '--keep-memory': '--retain-memory', '--no-keep-memory': '--no-retain-memory',
-                 '--small-first': '--progressive-resizing', '--no-small-first': '--no-progressive-resizing'} # Flags of birdsort 0.1 -> today's
+# Flags of birdsort 0.1 -> today's
+RENAMED_FLAGS = {
+    '--again': '--force', '--n': '--images-per-label', '--views': '--feature-views',
+    '--lr-mult': '--backbone-lr-div', '--words': '--vocab-size', '--latent': '--latent-dim',
+    '--smooth': '--label-smoothing', '--spectral': '--spectral-norm', '--rest-batch-norm': '--freeze-bn',
+    '--no-rest-batch-norm': '--no-freeze-bn', '--keep-memory': '--retain-memory',
+    '--no-keep-memory': '--no-retain-memory', '--small-first': '--progressive-resizing',
+    '--no-small-first': '--no-progressive-resizing'}
 
 class Parser(argparse.ArgumentParser):
     "One line for a mistake, and where to read on."
     def error(self, message):
         for old,new in RENAMED_FLAGS.items():
-            if re.search(rf'(?<![\w-]){old}(?![\w-])', message): message = f'{old} is now {new}: type that instead'
+            if re.search(rf'(?<![\w-]){old}(?![\w-])', message):
+                message = f'{old} is now {new}: type that instead'
         self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
 class pair(tuple): "The annotation of an option that takes two words."
 
 class _Several(argparse.Action): # --licence cc0,cc-by, or --licence cc0 --licence cc-by; commas within an address stay
     def __call__(self, parser, namespace, text, option=None):
-        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *re.split(r'\s*,\s*(?![^\[]*\])(?=[\w.-]+(?:[=:,]|\s|$))', text.strip())))
+        setattr(
+            namespace, self.dest,
+            (
+                *(getattr(namespace, self.dest) or ()),
+                *re.split(r'\s*,\s*(?![^\[]*\])(?=[\w.-]+(?:[=:,]|\s|$))', text.strip())))
 
 def _value(default): # The type of an option, by the setting's default
     def read(text):
         if isinstance(default, tuple): return tuple(json.loads(f'[{text}]'))
-        try: return type(default)(text) if isinstance(default, (int, float)) else int(text) if text.isdigit() else float(text)
+        try:
+            return (
+                type(default)(text) if isinstance(default, (int, float))
+                else int(text) if text.isdigit() else float(text))
         except ValueError: return text # `Settings` finds the words
     return read
 
@@ -47,9 +59,17 @@ def _add_settings(p): # What `birdsort.toml` says of training, as options
     for of,names in ((Settings(), ('architecture', 'pretrained', 'image_size', 'batch_size', 'epochs', 'seed')), (Training(), asdict(Training()))):
         notes = docments(type(of))
         for name in names:
-            default, flags = getattr(of, name), [*(['--arch'] if name == 'architecture' else []), f"--{name.replace('_', '-')}"]
-            how = dict(action=argparse.BooleanOptionalAction) if isinstance(default, bool) else dict(type=str if name in ('architecture', 'data') else _value(default), metavar=','.join(map(str, default)) if default and isinstance(default, tuple) else name.upper())
-            group.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=notes[name].replace('%', '%%'), **how)
+            default = getattr(of, name)
+            flags = [*(['--arch'] if name == 'architecture' else []), f"--{name.replace('_', '-')}"]
+            how = (
+                dict(action=argparse.BooleanOptionalAction) if isinstance(default, bool)
+                else dict(
+                    type=str if name in ('architecture', 'data') else _value(default),
+                    metavar=(
+                        ','.join(map(str, default)) if default and isinstance(default, tuple)
+                        else name.upper())))
+            group.add_argument(
+                *flags, dest=name, default=argparse.SUPPRESS, help=notes[name].replace('%', '%%'), **how)
 
 def add_verb(
     verbs, # What `add_subparsers` gave
@@ -57,16 +77,25 @@ def add_verb(
 ):
     "A subparser out of a function's signature and docments."
     from fastcore.docments import docments
-    p, notes = verbs.add_parser(func.__name__, help=func.__doc__, description=func.__doc__), docments(func)
+    p = verbs.add_parser(func.__name__, help=func.__doc__, description=func.__doc__)
+    notes = docments(func)
     for name,par in inspect.signature(func).parameters.items():
-        if par.kind is par.VAR_KEYWORD: _add_settings(p); continue
+        if par.kind is par.VAR_KEYWORD:
+            _add_settings(p)
+            continue
         kw = dict(help=notes[name])
         if par.annotation is bool: kw |= dict(action='store_true')
-        elif par.annotation is list: kw |= dict(nargs='+' if par.default is par.empty else '*', default=[])
+        elif par.annotation is list:
+            kw |= dict(nargs='+' if par.default is par.empty else '*', default=[])
         elif par.annotation is pair: kw |= dict(nargs=2, metavar=('WHERE', 'NAME'))
-        elif par.annotation is tuple: kw |= dict(action=_Several, default=par.default, metavar=name.upper())
-        else: kw |= dict(type=par.annotation, **({} if par.default in (None, par.empty) else dict(default=par.default)))
-        positional, short = par.default is par.empty or par.annotation is list, ['-n'] if name == 'images_per_label' else [f'-{name}'] if len(name) == 1 else []
-        p.add_argument(*([name] if positional else [*short, f"--{name.replace('_', '-')}"]), **kw)
+        elif par.annotation is tuple:
+            kw |= dict(action=_Several, default=par.default, metavar=name.upper())
+        else:
+            kw |= dict(
+                type=par.annotation, **{} if par.default in (None, par.empty) else dict(default=par.default))
+        positional = par.default is par.empty or par.annotation is list
+        short = ['-n'] if name == 'images_per_label' else [f'-{name}'] if len(name) == 1 else []
+        p.add_argument(
+            *([name] if positional else [*short, f"--{name.replace('_', '-')}"]), **kw)
     p.add_argument('--json', action='store_true', help='Print the result as one JSON object')
     p.add_argument('--debug', action='store_true', help='Show the traceback of an error')

@@ -30,12 +30,18 @@ def bow(
     "Train a visual bag of words, the cheap baseline; evaluate, compare and report take its run like a network's."
     from birdsort.recipes.bow.recipe import bow
     from birdsort.recipes.sweep import read_grid
-    options = dict(extractor=extractor, step=step, words=words, classifier=classifier, C=C, pca=pca, assign=assign, soft=soft, root=not no_root) | ({} if pyramid is None else dict(pyramid=_whole('pyramid', pyramid)))
+    options = (
+        dict(
+            extractor=extractor, step=step, words=words, classifier=classifier, C=C, pca=pca, assign=assign,
+            soft=soft, root=not no_root)
+        | ({} if pyramid is None else dict(pyramid=_whole('pyramid', pyramid))))
     grid = read_grid(grid or ())
-    return bow(find_project(project), grid, force, **{k: v for k,v in options.items() if k not in grid})
+    return bow(
+        find_project(project), grid, force, **{k: v for k,v in options.items() if k not in grid})
 
 def _whole(name, words): # ("1", "2") -> (1, 2)
-    if bad := [w for w in words if not str(w).isdigit()]: raise ValueError(f'{name} {bad[0]!r}: must be whole numbers with commas, such as 1,2,4')
+    if bad := [w for w in words if not str(w).isdigit()]:
+        raise ValueError(f'{name} {bad[0]!r}: must be whole numbers with commas, such as 1,2,4')
     return tuple(map(int, words))
 
 # %% ../../nbs/commands/03_recipes.ipynb #b0897835
@@ -51,7 +57,9 @@ def sweep(
     "Train many architectures and settings, and put them into one table; goes on where it was stopped."
     from birdsort.recipes.sweep import read_grid, sweep
     p, settings = find_project(project), absolute(settings)
-    archs = [*archs, *([settings.pop('architecture')] if 'architecture' in settings else [])] or [p.settings.architecture]
+    archs = (
+        [*archs, *([settings.pop('architecture')] if 'architecture' in settings else [])]
+        or [p.settings.architecture])
     return sweep(p, archs, read_grid(grid or ()), change(p.settings, **settings), sample, ray, asha)
 
 # %% ../../nbs/commands/03_recipes.ipynb #ae1181be
@@ -77,17 +85,26 @@ def gan(
     steps:int=10, # interpolate: images from one to the other
     force:bool=False, # Replace a GAN of other images or settings
 ) -> dict: # train: {folder, epochs, classes, sure, frechet_first, frechet_last, frechet_real, classifier_accuracy, seconds, warnings, grid, film, history}; sample: {files}; interpolate: {image}; augment: {label, added, removed, names}
-    "Train a network that paints (DCGAN), sample from it, walk between two images, or add its images to a label's train split."
+    (
+        "Train a network that paints (DCGAN), sample from it, walk between two images, or add its images to "
+        "a label's train split.")
     from birdsort.recipes.gan import recipe
     what, *more = action or ['train']
-    if more or what not in _ACTIONS: raise ValueError(unknown('action', (more or [what])[0], _ACTIONS))
+    if more or what not in _ACTIONS:
+        raise ValueError(unknown('action', (more or [what])[0], _ACTIONS))
     if data and label: raise ValueError(f'--data {data} and --label {label}: choose one of them')
     if what == 'train':
-        how = dict(batch_size=batch_size, lr=lr, latent=latent, width=width, smooth=smooth, spectral=spectral, precision=precision, seed=seed)
-        return recipe.gan(data or (find_project(project), _label(project, label)), out or data and _home(data), size, epochs, minutes, force, **how)
+        how = dict(
+            batch_size=batch_size, lr=lr, latent=latent, width=width, smooth=smooth, spectral=spectral,
+            precision=precision, seed=seed)
+        return recipe.gan(
+            data or (find_project(project), _label(project, label)), out or data and _home(data),
+            size, epochs, minutes, force, **how)
     folder = Path(gan) if gan else _trained(project, data, label)
-    if what == 'sample': return dict(files=list(map(str, recipe.sample(folder, n, out, seed+1))))
-    if what == 'augment': return recipe.augment(find_project(project), _label(project, label), n, folder, seed)
+    if what == 'sample':
+        return dict(files=list(map(str, recipe.sample(folder, n, out, seed+1))))
+    if what == 'augment':
+        return recipe.augment(find_project(project), _label(project, label), n, folder, seed)
     image = Path(out or folder/'walk.png')
     image.parent.mkdir(parents=True, exist_ok=True)
     recipe.interpolate(folder, steps, seed=seed+1).save(image)
@@ -100,7 +117,11 @@ def _home(data): return f'data/gan_{Path(data).resolve().name}' # Where a GAN of
 
 def _label(project, label):
     labels = find_project(project).settings.labels
-    if not label: raise ValueError(f"what shall be painted? Name a label of the project with --label ({', '.join(labels)}), or other images with --data")
+    if not label:
+        raise ValueError(
+            (
+                f"what shall be painted? Name a label of the project with --label ({', '.join(labels)}), or "
+                "other images with --data"))
     if label not in labels: raise ValueError(unknown('label', label, labels))
     return label
 
@@ -111,6 +132,13 @@ def _trained(project, data, label): # The folder of the GAN that is meant
     except FileNotFoundError:
         if project: raise
         places = []
-    found = [f.parent for d in places + ([] if project else [Path('data')]) for f in sorted(d.glob('gan_*/gan.json'))]
-    if len(found) != 1: raise ValueError(f"which GAN? {len(found)} are trained here: name one with --gan FOLDER{': ' if found else ''}{', '.join(map(str, found))}")
+    found = [
+        f.parent
+        for d in places + ([] if project else [Path('data')])
+        for f in sorted(d.glob('gan_*/gan.json'))]
+    if len(found) != 1:
+        raise ValueError(
+            (
+                f"which GAN? {len(found)} are trained here: name one with --gan "
+                f"FOLDER{': ' if found else ''}{', '.join(map(str, found))}"))
     return found[0]

@@ -18,12 +18,16 @@ def study(
     full:bool=False, # As large and as long as published; else a minute's worth
     project:str=None, # The study's folder; data/study_NAME by default, with --full data/study_NAME_full
 ) -> dict: # {study, notebook, table: [{name, published, reproduced, improved, intervals}], seconds}; {studies: {name: what it asks}} without a name
-    "Run a published experiment from its notebook, and put its numbers beside the published ones; goes on where it was stopped."
+    (
+        "Run a published experiment from its notebook, and put its numbers beside the published ones; goes "
+        "on where it was stopped.")
     from birdsort.study import run_study, study_promises
     if not name: return dict(studies=study_promises())
     if name[1:]: raise ValueError(f"one study at a time, not {' and '.join(name)}")
     name = name[0]
-    if data and not Path(data).exists(): raise FileNotFoundError(f'no {data!r}: --data wants the images of the study {name}')
+    if data and not Path(data).exists():
+        raise FileNotFoundError(f'no {data!r}: --data wants the images of the study {name}')
     where = project or f"data/study_{name}{'_full' if full else ''}"
     archs = [absolute(dict(architecture=a))['architecture'] for a in arch or ()]
-    return run_study(name, where, **absolute(dict(data=data)), full=full or None, arch=','.join(archs) or None)
+    return run_study(
+        name, where, **absolute(dict(data=data)), full=full or None, arch=','.join(archs) or None)

@@ -26,45 +26,77 @@ def architecture(
     "Look an architecture up; an unknown one is refused with near names (`ValueError`, `FileNotFoundError`)."
     if name.startswith('local-dir:'):
         where, cfg = local_config(name)
-        return f'local-dir:{where}', (tuple(cfg.get('mean', IMAGENET[0])), tuple(cfg.get('std', IMAGENET[1])))
+        return (
+            f'local-dir:{where}',
+            (tuple(cfg.get('mean', IMAGENET[0])), tuple(cfg.get('std', IMAGENET[1]))))
     if name.startswith('hf-hub:'):
         cfg = hub_config(name)[0]
-        return name, (tuple(cfg.get('mean', IMAGENET[0])), tuple(cfg.get('std', IMAGENET[1])))
+        return (
+            name, (tuple(cfg.get('mean', IMAGENET[0])), tuple(cfg.get('std', IMAGENET[1]))))
     known = torchvision.models.list_models(torchvision.models)
     if name in known: return getattr(torchvision.models, name), IMAGENET
-    if not timm.is_model(name): raise ValueError(unknown('architecture', name, [*known, *timm.list_models()], 'any name of torchvision or timm, local-dir:FOLDER, or hf-hub:OWNER/NAME'))
+    if not timm.is_model(name):
+        raise ValueError(
+            unknown(
+                'architecture', name, [*known, *timm.list_models()],
+                'any name of torchvision or timm, local-dir:FOLDER, or hf-hub:OWNER/NAME'))
     cfg = timm.get_pretrained_cfg(name)
     return name, (cfg.mean, cfg.std) if cfg else IMAGENET
 
 class NoWeights(RuntimeError): "The pretrained weights of an architecture cannot be had."
 
 @cache
-def hub_config(name): # hf-hub:OWNER/NAME -> timm's configuration of it, its architecture and arguments; the hub is asked once
+def hub_config(name):
+    "Hf-hub:OWNER/NAME -> timm's configuration of it, its architecture and arguments; the hub is asked once."
     try: return timm.models.load_model_config_from_hf(name.removeprefix('hf-hub:'))
-    except Exception as e: raise NoWeights(f"{name} cannot be fetched: {' '.join(str(e).split())[:200]}; check the name on the hub, or download it and use local-dir:FOLDER") from e
+    except Exception as e:
+        raise NoWeights(
+            (
+                f"{name} cannot be fetched: {' '.join(str(e).split())[:200]}; check the name on the hub, or "
+                "download it and use local-dir:FOLDER")) from e
 
 def local_config(name): # local-dir:FOLDER -> (the folder, its configuration)
     where = Path(name.removeprefix('local-dir:')).resolve()
-    if not (where/'config.json').is_file(): raise FileNotFoundError(f'no config.json in {str(where)!r}: local-dir: wants a folder with config.json and model.safetensors')
+    if not (where/'config.json').is_file():
+        raise FileNotFoundError(
+            f'no config.json in {str(where)!r}: local-dir: wants a folder with config.json and model.safetensors')
     cfg = json.loads((where/'config.json').read_text(encoding='utf-8'))
     return where, cfg | cfg.get('pretrained_cfg', {})
 
 # %% ../../nbs/core/07_architectures.ipynb #b0888e3f
-PRESETS = {'study': ('alexnet', 'vgg16', 'googlenet', 'inception_v3', 'resnet50', 'densenet121', 'squeezenet1_1', 'mobilenet_v2', 'shufflenet_v2_x1_0', 'mnasnet1_0', 'resnext50_32x4d', 'wide_resnet50_2', 'efficientnet_b0')}
+PRESETS = {
+    'study': (
+        'alexnet', 'vgg16', 'googlenet', 'inception_v3', 'resnet50', 'densenet121', 'squeezenet1_1',
+        'mobilenet_v2', 'shufflenet_v2_x1_0', 'mnasnet1_0', 'resnext50_32x4d', 'wide_resnet50_2',
+        'efficientnet_b0')}
 
 def architectures(
     names:list, # Names, patterns such as mobilenet*, or a preset's name; several in one text with commas; NAME/random for random weights
 ) -> list: # (architecture, pretrained) each, in the order given
-    "What is meant by names and patterns; `ValueError` for an unknown one, and for two of one name, which no table could tell apart."
-    known, found = dict.fromkeys([*torchvision.models.list_models(torchvision.models), *timm.list_models()]), []
+    (
+        "What is meant by names and patterns; `ValueError` for an unknown one, and for two of one name, "
+        "which no table could tell apart.")
+    known = dict.fromkeys([*torchvision.models.list_models(torchvision.models), *timm.list_models()])
+    found = []
     for name in (n.strip() for text in names for n in str(text).split(',') if n.strip()):
         name, random = name.removesuffix('/random'), name.endswith('/random')
-        some = PRESETS.get(name) or ([name] if not any(c in name for c in '*?[') else sorted(fnmatch.filter(known, name)))
-        if not some: raise ValueError(unknown('architecture', name, known, 'any name or pattern of torchvision or timm, local-dir:FOLDER, or hf-hub:OWNER/NAME'))
+        some = (
+            PRESETS.get(name)
+            or (
+                [name] if not any(c in name for c in '*?[')
+                else sorted(fnmatch.filter(known, name))))
+        if not some:
+            raise ValueError(
+                unknown(
+                    'architecture', name, known,
+                    'any name or pattern of torchvision or timm, local-dir:FOLDER, or hf-hub:OWNER/NAME'))
         for n in some: architecture(n)
         found += [(n, not random) for n in some]
-    if not found: raise ValueError('no architecture was named: give one or more, such as resnet50,mobilenet* or study')
-    if twice := next(((n, m) for i,n in enumerate(found) for m in found[:i] if short_name(*n) == short_name(*m)), None): raise ValueError(f'two architectures of one name, {short_name(*twice[0])}: {twice[1][0]} and {twice[0][0]}; leave one out')
+    if not found:
+        raise ValueError('no architecture was named: give one or more, such as resnet50,mobilenet* or study')
+    if twice := next(((n, m) for i,n in enumerate(found) for m in found[:i] if short_name(*n) == short_name(*m)), None):
+        raise ValueError(
+            f'two architectures of one name, {short_name(*twice[0])}: {twice[1][0]} and {twice[0][0]}; leave one out')
     return found
 
 def short_name(
@@ -79,6 +111,7 @@ def origin(
     name:str, # torchvision or timm name, local-dir:FOLDER, or hf-hub:OWNER/NAME
 ) -> tuple: # ("torchvision" or "timm"; the architecture's name there; its arguments)
     "Whose network it is, and what it is called there."
-    if name.startswith('local-dir:'): return 'timm', (cfg := local_config(name)[1])['architecture'], cfg.get('model_args', {})
+    if name.startswith('local-dir:'):
+        return 'timm', (cfg := local_config(name)[1])['architecture'], cfg.get('model_args', {})
     if name.startswith('hf-hub:'): return 'timm', *hub_config(name)[1:]
     return 'torchvision' if name in torchvision.models.list_models(torchvision.models) else 'timm', name, {}

@@ -27,7 +27,8 @@ create table if not exists move (id integer primary key, step integer, image int
 create table if not exists choice (id integer primary key, step integer, image integer, action text, label text);"""
 
 SCHEMA_VERSION = 1 # Written into the file as `pragma user_version`
-_RENAMED = dict(sides='splits', pictures='images', picture='image') # Keys in the results of stages, as birdsort 0.1 wrote them
+# Keys in the results of stages, as birdsort 0.1 wrote them
+_RENAMED = dict(sides='splits', pictures='images', picture='image')
 
 def _renamed(value): # A stage's result under today's keys
     if isinstance(value, list): return [_renamed(v) for v in value]
@@ -42,7 +43,9 @@ def _upgrade(db): # From version 0, which called an image a picture, to 1
             db.execute('drop index if exists picture_file')
             for table in ('move', 'choice'): db.execute(f'alter table {table} rename column picture to image')
             for name, result in db.execute('select name, result from stage').fetchall():
-                db.execute('update stage set result = ? where name = ?', (json.dumps(_renamed(json.loads(result))), name))
+                db.execute(
+                    'update stage set result = ? where name = ?',
+                    (json.dumps(_renamed(json.loads(result))), name))
         db.execute(f'pragma user_version = {SCHEMA_VERSION}')
     db.commit()
 
@@ -60,24 +63,34 @@ class Catalogue:
         if self.db.execute('pragma user_version').fetchone()[0] < SCHEMA_VERSION: _upgrade(self.db)
         self.db.executescript(_SCHEMA)
 
-    def execute(self, sql:str, values=(), many:bool=False) -> list: # A statement, its values (a list of them for `many`) -> sqlite3.Rows
-        with self.lock, self.db: return (self.db.executemany if many else self.db.execute)(sql, values).fetchall()
+    def execute(self, sql:str, values=(), many:bool=False) -> list:
+        "A statement, its values (a list of them for `many`) -> sqlite3.Rows."
+        with self.lock, self.db:
+            return (self.db.executemany if many else self.db.execute)(sql, values).fetchall()
 
-    def add(self, rows:list) -> int: # Dicts of `COLUMNS`; a (label, address) that is known is left alone -> how many were new
+    def add(self, rows:list) -> int:
+        "Dicts of `COLUMNS`; a (label, address) that is known is left alone -> how many were new."
         with self.lock:
             before = self.db.total_changes
-            self.execute(f"insert or ignore into image ({', '.join(COLUMNS)}) values ({', '.join(':'+c for c in COLUMNS)})",
-                         [dict.fromkeys(COLUMNS) | {'state': 'asked', 'added': now()} | r for r in rows], many=True)
+            self.execute(
+                f"insert or ignore into image ({', '.join(COLUMNS)}) values ({', '.join(':'+c for c in COLUMNS)})",
+                [dict.fromkeys(COLUMNS) | {'state': 'asked', 'added': now()} | r for r in rows], many=True)
             return self.db.total_changes - before
 
     def update(self, ids, **values): # One id or several; columns to set
         ids = [ids] if isinstance(ids, int) else list(ids)
-        self.execute(f"update image set {', '.join(f'{c} = ?' for c in values)} where id = ?", [(*values.values(), i) for i in ids], many=True)
+        self.execute(
+            f"update image set {', '.join(f'{c} = ?' for c in values)} where id = ?",
+            [(*values.values(), i) for i in ids], many=True)
 
     def rows(self, **where) -> list: # Column = value, all of which must hold -> dicts, oldest first
         cond = ' and '.join(f"{c} is ?" for c in where) or '1'
-        return [dict(r) for r in self.execute(f"select * from image where {cond} order by id", tuple(where.values()))]
+        return [
+            dict(r)
+            for r in self.execute(f"select * from image where {cond} order by id", tuple(where.values()))]
 
     def counts(self, *columns) -> dict: # Columns to count by -> {(value, …): n}
         c = ', '.join(columns)
-        return {tuple(r)[:-1]: r[-1] for r in self.execute(f"select {c}, count(*) from image group by {c} order by {c}")}
+        return {
+            tuple(r)[:-1]: r[-1]
+            for r in self.execute(f"select {c}, count(*) from image group by {c} order by {c}")}

@@ -31,7 +31,8 @@ def decode(
         with warnings.catch_warnings():
             warnings.simplefilter('ignore') # Pillow warns of large images and odd EXIF; both are handled here
             im = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=IMAGE_FORMATS)
-            if im.width*im.height > MAX_PIXELS: raise ValueError(f'too many pixels: {im.width} x {im.height}')
+            if im.width*im.height > MAX_PIXELS:
+                raise ValueError(f'too many pixels: {im.width} x {im.height}')
             if side and im.mode == 'RGB': im.draft('RGB', (side, side))
             im.load()
             im = on_white(im.transpose(_TURN[t]) if (t := _turned(im)) else im)
@@ -41,7 +42,8 @@ def decode(
     except FileNotFoundError: raise ValueError('no such file') from None
     except Image.DecompressionBombError: raise ValueError('too many pixels') from None
     except ValueError: raise
-    except Exception as e: raise ValueError(f'broken image: {str(e).split("(")[0].strip()}') from None # Damaged files make Pillow raise all sorts of things
+    except Exception as e: # Damaged files make Pillow raise all sorts of things
+        raise ValueError(f'broken image: {str(e).split("(")[0].strip()}') from None
 
 # %% ../../nbs/core/06_images.ipynb #d460d143
 def on_white(
@@ -49,15 +51,18 @@ def on_white(
 ) -> Image.Image: # RGB
     "Convert to RGB, transparent parts on white."
     if im.mode == 'RGB': return im.copy() if im.readonly else (im.load() and im)
-    if im.mode in ('I', 'I;16', 'F'): im = im.point(lambda v: v/256) if im.getextrema()[1] > 255 else im
+    if im.mode in ('I', 'I;16', 'F'):
+        im = im.point(lambda v: v/256) if im.getextrema()[1] > 255 else im
     if 'A' not in im.getbands() and 'transparency' not in im.info: return im.convert('RGB')
     im = im.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
 
 # %% ../../nbs/core/06_images.ipynb #7da6b2f3
-_NEXT = re.compile(b'\xff[\x01-\xcf\xd8-\xfe]') # The marker that ends a scan; \xff00 is data, D0 to D7 are restarts within it
+# The marker that ends a scan; \xff00 is data, D0 to D7 are restarts within it
+_NEXT = re.compile(b'\xff[\x01-\xcf\xd8-\xfe]')
 
-def _needed(marker, content): # APP0 is JFIF's, APP14 Adobe's: how the colours are coded; APP2 may hold the colour profile
+def _needed(marker, content):
+    "APP0 is JFIF's, APP14 Adobe's: how the colours are coded; APP2 may hold the colour profile."
     if 0xe0 <= marker <= 0xef: return content.startswith((b'JFIF', b'ICC_PROFILE', b'Adobe'))
     return marker != 0xfe # A comment
 
@@ -67,9 +72,12 @@ def strip_metadata(
     "Copy only the segments of a JPEG that its image needs; `ValueError` where the segments make no sense."
     out, at = bytearray(data[:2]), 2
     while at+4 <= len(data) and data[at] == 0xff and data[at+1] != 0xd9:
-        if data[at+1] == 0xff: at += 1; continue # Padding
+        if data[at+1] == 0xff: # Padding
+            at += 1
+            continue
         end = at+2+int.from_bytes(data[at+2:at+4], 'big')
-        if data[at+1] == 0xda: end = found.start() if (found := _NEXT.search(data, end)) else len(data)
+        if data[at+1] == 0xda:
+            end = found.start() if (found := _NEXT.search(data, end)) else len(data)
         if _needed(data[at+1], data[at+4:at+20]): out += data[at:end]
         at = end
     if at < len(data) and data[at] != 0xff: raise ValueError('broken image: odd JPEG segments')

@@ -29,16 +29,34 @@ def sync(
 
 def _write_back(project):
     cat, rows = project.catalogue, [r for r in project.catalogue.rows() if r['name']]
-    disk = [(s, l, f.name) for s,d in (('removed', project.removed), ('kept', project.images)) for l,fs in list_images(d).items() for f in fs]
-    there, known = set(disk), {(r['state'], r['label'], r['name']): r for r in rows}
+    disk = [
+        (s, l, f.name)
+        for s,d in (('removed', project.removed), ('kept', project.images))
+        for l,fs in list_images(d).items()
+        for f in fs]
+    there = set(disk)
+    known = {(r['state'], r['label'], r['name']): r for r in rows}
     lost = [r for k,r in known.items() if k not in there]
-    cat.update([r['id'] for r in lost if r['state'] in ('kept', 'removed')], state='rejected', reason='file is gone', split=None)
-    for state, label, name in (k for k in disk if k not in known): # A file that no row speaks of: one of the lost, or a new one
-        row = next(iter(sorted((r for r in lost if r['name'] == name), key=lambda r: r['label'] != label)), None)
+    cat.update(
+        [r['id'] for r in lost if r['state'] in ('kept', 'removed')], state='rejected', reason='file is gone',
+        split=None)
+    # A file that no row speaks of: one of the lost, or a new one
+    for state, label, name in (k for k in disk if k not in known):
+        row = next(
+            iter(
+                sorted(
+                    (r for r in lost if r['name'] == name), key=lambda r: r['label'] != label)),
+            None)
         if row: lost.remove(row)
-        try: cat.update(row['id'], label=label, state=state, reason=None) if row else cat.add([dict(label=label, name=name, source='folder', state=state)])
+        try:
+            (
+                cat.update(row['id'], label=label, state=state, reason=None) if row
+                else cat.add([dict(label=label, name=name, source='folder', state=state)]))
         except sqlite3.IntegrityError: # The other label knows this address too, and keeps its own row
-            cat.add([{k: row[k] for k in COLUMNS} | dict(label=label, address=None, state=state, reason=None, split=None)])
+            cat.add(
+                [
+                    {k: row[k] for k in COLUMNS} | dict(
+                        label=label, address=None, state=state, reason=None, split=None)])
 
 def images_signature(
     project:Project, # Its `images/` are listed
@@ -49,11 +67,15 @@ def images_signature(
 
 # %% ../../nbs/core/05_inventory.ipynb #ecb0bb51
 def _tally(counts): # {(state, reason): n} -> {found, kept, waiting, removed, rejected: {reason: n}}
-    of = lambda state: sum(n for (s,_),n in counts.items() if s == state)
+    def of(state):
+        return sum(n for (s,_),n in counts.items() if s == state)
     reasons = {}
     for (s, r),n in counts.items():
-        if s == 'rejected': reasons[(r or '?').split(':')[0]] = reasons.get((r or '?').split(':')[0], 0) + n
-    return dict(found=sum(counts.values())-of('generated'), kept=of('kept'), waiting=of('asked'), removed=of('removed'), rejected=dict(sorted(reasons.items(), key=lambda x: -x[1])))
+        if s == 'rejected':
+            reasons[(r or '?').split(':')[0]] = reasons.get((r or '?').split(':')[0], 0) + n
+    return dict(
+        found=sum(counts.values())-of('generated'), kept=of('kept'), waiting=of('asked'),
+        removed=of('removed'), rejected=dict(sorted(reasons.items(), key=lambda x: -x[1])))
 
 def count_states(
     project:Project, # Its catalogue is counted
@@ -67,7 +89,10 @@ def count_states(
         for (source, *what),n in mine.items():
             every[tuple(what)] = every.get(tuple(what), 0) + n
             sources.setdefault(source or 'folder', {})[tuple(what)] = n
-        return dict(asked=asked or project.settings.images_per_label) | _tally(every) | dict(sources={s: _tally(c) for s,c in sources.items()})
+        return (
+            dict(asked=asked or project.settings.images_per_label)
+            | _tally(every)
+            | dict(sources={s: _tally(c) for s,c in sources.items()}))
     return {l: one(l) for l in project.settings.labels}
 
 # %% ../../nbs/core/05_inventory.ipynb #74aff367
@@ -77,8 +102,14 @@ def write_attribution(
     project:Project, # Gets `attribution.csv`
 ) -> Path: # The file
     "List title, author, licence and page of origin of every kept image."
-    def plain(v): return f"'{v}" if str(v or '')[:1] in ('=', '+', '-', '@') else v # No spreadsheet shall take a title for a formula
+    def plain(v): # No spreadsheet shall take a title for a formula
+        return f"'{v}" if str(v or '')[:1] in ('=', '+', '-', '@') else v
     out, rows = io.StringIO(), project.catalogue.rows(state='kept')
     table = csv.writer(out, lineterminator='\n')
-    table.writerows([ATTRIBUTION, *([plain(r['name'] if c == 'file' else r[c]) for c in ATTRIBUTION] for r in sorted(rows, key=lambda r: (r['label'], r['id'])))])
+    table.writerows(
+        [
+            ATTRIBUTION,
+            *(
+                [plain(r['name'] if c == 'file' else r[c]) for c in ATTRIBUTION]
+                for r in sorted(rows, key=lambda r: (r['label'], r['id'])))])
     return write_whole(project.path/'attribution.csv', out.getvalue())

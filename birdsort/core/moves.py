@@ -22,31 +22,48 @@ class Move(NamedTuple):
     label:str # Under which label
     reason:str=None # Why, for the catalogue
 
-def _place(project, state, label): return {'kept': project.images, 'removed': project.removed}[state]/label
+def _place(project, state, label):
+    return {'kept': project.images, 'removed': project.removed}[state]/label
 
 def _plan(project, moves): # -> (image, source, target, row as it was, row as it is to be)
     rows, taken = {r['id']: r for r in project.catalogue.rows()}, set()
     for m in moves:
         row = rows[m.image]
         if row['state'] not in ('kept', 'removed'): continue
-        source, folder = _place(project, row['state'], row['label'])/row['name'], _place(project, m.state, m.label)
+        source = _place(project, row['state'], row['label'])/row['name']
+        folder = _place(project, m.state, m.label)
         if source.parent == folder or not source.is_file(): continue
         other = project.removed if m.state == 'kept' else project.images # A name is used once, be it kept or removed
-        target = free_path(source, folder, taken | {folder/f.name for f in (other/m.label).glob('*') if f != source})
+        target = free_path(
+            source, folder,
+            (
+                taken
+                | {folder/f.name for f in (other/m.label).glob('*') if f != source}))
         taken.add(target)
         was = {k: row[k] for k in ('label', 'state', 'reason', 'name', 'split', 'address')}
-        yield m.image, source, target, was, was | dict(label=m.label, state=m.state, reason=m.reason, split=None)
+        yield (
+            m.image, source, target, was,
+            was | dict(label=m.label, state=m.state, reason=m.reason, split=None))
 
 # %% ../../nbs/core/04_moves.ipynb #f2430a74
 def _begin(project, name, plan, undoes=None): # Write a step into the journal -> its number
     cat = project.catalogue
-    relative = lambda path: path.relative_to(project.path).as_posix()
+    def relative(path):
+        return path.relative_to(project.path).as_posix()
     with cat.lock, cat.db:
-        step = cat.db.execute('insert into step (name, made, undoes) values (?, ?, ?)', (name, now(), undoes)).lastrowid
-        cat.db.executemany('insert into move (step, image, source, target, was, becomes) values (?, ?, ?, ?, ?, ?)',
-                           [(step, p, relative(s), relative(t), json.dumps(was), json.dumps(becomes)) for p,s,t,was,becomes in plan])
-        cat.db.executemany('delete from choice where image = ?', [(p,) for p,*_ in plan]) # What is carried out is no choice any more, but who puts an image back wants to keep it
-        back = [p for p,_,_,was,becomes in plan if (was['state'], becomes['state']) == ('removed', 'kept') and undoes is None]
+        step = cat.db.execute(
+            'insert into step (name, made, undoes) values (?, ?, ?)', (name, now(), undoes)).lastrowid
+        cat.db.executemany(
+            'insert into move (step, image, source, target, was, becomes) values (?, ?, ?, ?, ?, ?)',
+            [
+                (step, p, relative(s), relative(t), json.dumps(was), json.dumps(becomes))
+                for p,s,t,was,becomes in plan])
+        # What is carried out is no choice any more, but who puts an image back wants to keep it
+        cat.db.executemany('delete from choice where image = ?', [(p,) for p,*_ in plan])
+        back = [
+            p
+            for p,_,_,was,becomes in plan
+            if (was['state'], becomes['state']) == ('removed', 'kept') and undoes is None]
         cat.db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", [(p,) for p in back])
     return step
 
@@ -55,8 +72,12 @@ def carry_out(
 ) -> int: # How many moves were left to do
     "Finish what the journal says has been begun; nothing is ever overwritten."
     cat = project.catalogue
-    left = [dict(r) for r in cat.execute('select move.*, step.undoes from move join step on step.id = move.step where done = 0 order by move.id')]
-    for i in range(0, len(left), 100): # Files first, then their rows in one go; a kill in between is mended by the next call
+    left = [
+        dict(r)
+        for r in cat.execute(
+            'select move.*, step.undoes from move join step on step.id = move.step where done = 0 order by move.id')]
+    # Files first, then their rows in one go; a kill in between is mended by the next call
+    for i in range(0, len(left), 100):
         for m in left[i:i+100]: m['target'] = _rename(project, m)
         with cat.lock, cat.db:
             for m in left[i:i+100]: _rewrite(cat, m, (project.path/m['target']).is_file())
@@ -67,24 +88,38 @@ def _rename(project, m): # -> where the file is now
     if source.is_file():
         if target.exists(): # Somebody put another file there meanwhile
             target = free_path(source, target.parent)
-            project.catalogue.execute('update move set target = ? where id = ?', (target.relative_to(project.path).as_posix(), m['id']))
+            project.catalogue.execute(
+                'update move set target = ? where id = ?',
+                (target.relative_to(project.path).as_posix(), m['id']))
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
     return target.relative_to(project.path).as_posix()
 
 # %% ../../nbs/core/04_moves.ipynb #c8f86e3e
 def _rewrite(cat, m, there): # The row of an image that has moved
-    was, becomes = json.loads(m['was']), json.loads(m['becomes']) | dict(name=Path(m['target']).name)
+    was = json.loads(m['was'])
+    becomes = json.loads(m['becomes']) | dict(name=Path(m['target']).name)
     if there:
         db = cat.db
         if becomes['address']:
-            db.execute("delete from image where label = ? and address = ? and state = 'rejected' and reason like 'moved to %'", (becomes['label'], becomes['address']))
-            if db.execute('select 1 from image where label = ? and address = ? and id != ?', (becomes['label'], becomes['address'], m['image'])).fetchone(): becomes['address'] = None
-        db.execute(f"update image set {', '.join(f'{k} = :{k}' for k in becomes)} where id = :id", becomes | dict(id=m['image']))
+            db.execute(
+                (
+                    "delete from image where label = ? and address = ? and state = 'rejected' and reason "
+                    "like 'moved to %'"),
+                (becomes['label'], becomes['address']))
+            if db.execute('select 1 from image where label = ? and address = ? and id != ?', (becomes['label'], becomes['address'], m['image'])).fetchone():
+                becomes['address'] = None
+        db.execute(
+            f"update image set {', '.join(f'{k} = :{k}' for k in becomes)} where id = :id",
+            becomes | dict(id=m['image']))
         if was['label'] != becomes['label'] and was['address'] and was['state'] == 'kept' and m['undoes'] is None:
             note = dict(label=was['label'], state='rejected', reason=f"moved to {becomes['label']}")
-            db.execute(f"insert or ignore into image ({', '.join(COLUMNS)}) select {', '.join(f':{c}' if c in note else 'null' if c in ('name', 'sha256', 'split') else c for c in COLUMNS)} from image where id = :id",
-                       note | dict(id=m['image'], address=was['address']))
+            db.execute(
+                (
+                    f"insert or ignore into image ({', '.join(COLUMNS)}) select "
+                    f"{', '.join(f':{c}' if c in note else 'null' if c in ('name', 'sha256', 'split') else c for c in COLUMNS)} "
+                    "from image where id = :id"),
+                note | dict(id=m['image'], address=was['address']))
     cat.db.execute('update move set done = 1 where id = ?', (m['id'],))
 
 # %% ../../nbs/core/04_moves.ipynb #dfce33ed
@@ -107,8 +142,16 @@ def undo(
     cat = project.catalogue
     with hold(project):
         carry_out(project)
-        if not (last := cat.execute('select * from step where undoes is null and id not in (select undoes from step where undoes is not null) order by id desc limit 1')): return None
-        done = [dict(m) for m in cat.execute('select * from move where step = ? order by id desc', (last[0]['id'],))]
-        back = [(m['image'], project.path/m['target'], project.path/m['source'], json.loads(m['becomes']), json.loads(m['was'])) for m in done if (project.path/m['target']).is_file()]
+        if not (last := cat.execute('select * from step where undoes is null and id not in (select undoes from step where undoes is not null) order by id desc limit 1')):
+            return None
+        done = [
+            dict(m)
+            for m in cat.execute('select * from move where step = ? order by id desc', (last[0]['id'],))]
+        back = [
+            (
+                m['image'], project.path/m['target'], project.path/m['source'],
+                json.loads(m['becomes']), json.loads(m['was']))
+            for m in done
+            if (project.path/m['target']).is_file()]
         _begin(project, f"undo {last[0]['name']}", back, undoes=last[0]['id'])
         return dict(step=last[0]['name'], made=last[0]['made'], moved=carry_out(project))

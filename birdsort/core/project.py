@@ -28,7 +28,11 @@ def absolute(
 ) -> dict: # The same, with the folders in them made absolute
     "A project can be used from any folder, so what is written into it does not depend on where one stood."
     settings = dict(settings)
-    if 'source' in settings: settings['source'] = tuple(f'{n}={_seen(at, a)}' if a and n in ('urls', 'folder', 'aviary') else s for s in settings['source'] for n,a in [parse_source(s)])
+    if 'source' in settings:
+        settings['source'] = tuple(
+            f'{n}={_seen(at, a)}' if a and n in ('urls', 'folder', 'aviary') else s
+            for s in settings['source']
+            for n,a in [parse_source(s)])
     if settings.get('data'): settings['data'] = _seen(at, settings['data'])
     kind, _, where = settings.get('architecture', '').partition(':')
     if kind == 'local-dir': settings['architecture'] = f'local-dir:{_seen(at, where)}'
@@ -39,24 +43,33 @@ class Project:
     "A folder with a `birdsort.toml`; without one, `FileNotFoundError`."
     def __init__(self, path:Path): # The project's folder
         self.path = Path(path)
-        if not (self.path/'birdsort.toml').is_file(): raise FileNotFoundError(f"no birdsort.toml in {self.path}: make a project with `birdsort new {self.path}`, or name one with --project")
+        if not (self.path/'birdsort.toml').is_file():
+            raise FileNotFoundError(
+                (
+                    f"no birdsort.toml in {self.path}: make a project with `birdsort new {self.path}`, or "
+                    "name one with --project"))
         self.images, self.removed, self.split, self.models, self.reports, self.export = (
             self.path/d for d in ('images', 'removed', 'split', 'models', 'reports', 'export'))
         self._catalogue, self.lock = None, FileLock(self.path/'.lock')
 
-    def __repr__(self): return f"Project({str(self.path)!r}: {len(self.settings.labels)} labels)"
+    def __repr__(self):
+        return f"Project({str(self.path)!r}: {len(self.settings.labels)} labels)"
 
     @property
     def settings(self) -> Settings: # Read anew each time: the user may have edited the file
         file = self.path/'birdsort.toml'
         try: text = file.read_text(encoding='utf-8-sig')
-        except UnicodeDecodeError: raise ValueError(f'{file} is not UTF-8: save it as UTF-8 in your editor') from None
+        except UnicodeDecodeError:
+            raise ValueError(f'{file} is not UTF-8: save it as UTF-8 in your editor') from None
         s = parse_settings(text, str(file)) # Folders in it are seen from the project
-        return replace(s, **absolute(dict(architecture=s.architecture, source=s.source), self.path), train=replace(s.train, **absolute(dict(data=s.train.data), self.path)))
+        return replace(
+            s, **absolute(dict(architecture=s.architecture, source=s.source), self.path),
+            train=replace(s.train, **absolute(dict(data=s.train.data), self.path)))
 
     @property
     def catalogue(self) -> Catalogue: # Opened when first asked for
-        if self._catalogue is None: self._catalogue = Catalogue(self.path/'catalogue.sqlite')
+        if self._catalogue is None:
+            self._catalogue = Catalogue(self.path/'catalogue.sqlite')
         return self._catalogue
 
 # %% ../../nbs/core/02_project.ipynb #09dd298a
@@ -66,7 +79,8 @@ def find_project(
     "The named project, else the one that the current folder is in, else `data/birds`."
     if path is not None: return Project(path)
     here = Path.cwd()
-    return Project(next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
+    return Project(
+        next((p for p in (here, *here.parents) if (p/'birdsort.toml').is_file()), Path('data/birds')))
 
 # %% ../../nbs/core/02_project.ipynb #846dc816
 def write_whole(
@@ -90,7 +104,10 @@ def free_path(
     "Where a file can move to without overwriting another."
     folder.mkdir(parents=True, exist_ok=True)
     names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
-    return next(folder/n for n in names if not (folder/n).exists() and folder/n not in taken)
+    return next(
+        folder/n
+        for n in names
+        if not (folder/n).exists() and folder/n not in taken)
 
 # %% ../../nbs/core/02_project.ipynb #ec5e76dc
 class Busy(RuntimeError): "Another birdsort works in this project."
@@ -112,14 +129,28 @@ def list_images(
     folder:Path, # A folder of label folders
 ) -> dict: # Label -> sorted image files, by suffix; hidden and half-written ones left out
     "The image files of each label folder."
-    folders = sorted(d for d in Path(folder).iterdir() if d.is_dir() and d.name[0] != '.') if Path(folder).is_dir() else []
-    return {d.name: sorted(f for f in d.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != '.' and f.is_file()) for d in folders}
+    folders = (
+        sorted(
+            d
+            for d in Path(folder).iterdir()
+            if d.is_dir() and d.name[0] != '.')
+        if Path(folder).is_dir()
+        else [])
+    return {
+        d.name: sorted(
+            f
+            for f in d.iterdir()
+            if f.suffix.lower() in SUFFIXES and f.name[0] != '.' and f.is_file())
+        for d in folders}
 
 def fingerprint_folder(
     folder:Path, # A folder of label folders
 ) -> list: # [label, file name, bytes, time of change] of each image
     "What a result depends on: changes when an image comes, goes, or changes."
-    return [[l, f.name, (s := f.stat()).st_size, s.st_mtime_ns] for l,fs in list_images(folder).items() for f in fs]
+    return [
+        [l, f.name, (s := f.stat()).st_size, s.st_mtime_ns]
+        for l,fs in list_images(folder).items()
+        for f in fs]
 
 # %% ../../nbs/core/02_project.ipynb #c1123d3a
 def stable_hash(
@@ -128,9 +159,11 @@ def stable_hash(
     "A short SHA-256 of the inputs of a stage."
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-def record_stage(project:Project, stage:str, sign:str, result:dict) -> dict: # The stage's signature and result, as given -> the result
+def record_stage(project:Project, stage:str, sign:str, result:dict) -> dict:
+    # The stage's signature and result, as given -> the result
     "Write down that a stage is done, and with what result."
-    project.catalogue.execute('insert or replace into stage values (?, ?, ?, ?)', (stage, sign, json.dumps(result), now()))
+    project.catalogue.execute(
+        'insert or replace into stage values (?, ?, ?, ?)', (stage, sign, json.dumps(result), now()))
     return result
 
 def stage_result(
@@ -140,4 +173,6 @@ def stage_result(
 ) -> dict: # The result of that stage, or None
     "What a stage gave when it was last done, if its inputs are still the same."
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))
-    return json.loads(found[0]['result']) if found and sign in (None, found[0]['signature']) else None
+    return (
+        json.loads(found[0]['result']) if found and sign in (None, found[0]['signature'])
+        else None)

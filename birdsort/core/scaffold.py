@@ -20,14 +20,22 @@ def step_notebook(
     notebook:dict, # A stage's notebook, as JSON
 ) -> dict: # The notebook for a project: title, promise, `OPENING`, and the section; None when there is no such section
     "Keep what a user steps through: the section \"On your own images\"."
-    text = lambda c: ''.join(c['source'])
+    def text(c):
+        return ''.join(c['source'])
     cells = notebook['cells']
     start = next((i for i,c in enumerate(cells) if text(c).startswith('## On your own images')), None)
     if start is None: return None
-    end = next((i for i,c in enumerate(cells[start+1:], start+1) if text(c).startswith(('## ', '#| hide'))), len(cells))
-    bare = lambda c: c | ({'execution_count': None, 'outputs': []} if c['cell_type'] == 'code' else {})
+    end = next(
+        (
+            i
+            for i,c in enumerate(cells[start+1:], start+1)
+            if text(c).startswith(('## ', '#| hide'))),
+        len(cells))
+    def bare(c):
+        return c | ({'execution_count': None, 'outputs': []} if c['cell_type'] == 'code' else {})
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
-    return notebook | {'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
+    return notebook | {
+        'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
 
 # %% ../../nbs/core/03_scaffold.ipynb #73a2c5a3
 def notebooks(
@@ -35,7 +43,10 @@ def notebooks(
 ) -> list: # Paths
     "The notebooks that birdsort is made of, as they were installed, or as they stand beside the package."
     here = Path(find_spec('birdsort').submodule_search_locations[0])
-    return sorted(f for d in (here/'notebooks', here.parent/'nbs') for f in d.glob(pattern))
+    return sorted(
+        f
+        for d in (here/'notebooks', here.parent/'nbs')
+        for f in d.glob(pattern))
 
 def new_project(
     path:Path, # The project's folder; made when missing
@@ -43,9 +54,12 @@ def new_project(
 ) -> Project: # The project
     "Write `birdsort.toml` and the stage notebooks; `FileExistsError` where there is a project already."
     path, made = Path(path), Settings(**absolute(settings))
-    if (path/'birdsort.toml').exists(): raise FileExistsError(f"{path} is a project already: edit {path/'birdsort.toml'}, or choose another folder")
+    if (path/'birdsort.toml').exists():
+        raise FileExistsError(
+            f"{path} is a project already: edit {path/'birdsort.toml'}, or choose another folder")
     for f in notebooks():
         nb = step_notebook(json.loads(f.read_text(encoding='utf-8')))
-        if nb and not (path/'notebooks'/f.name).exists(): write_whole(path/'notebooks'/f.name, json.dumps(nb, indent=1, ensure_ascii=False))
+        if nb and not (path/'notebooks'/f.name).exists():
+            write_whole(path/'notebooks'/f.name, json.dumps(nb, indent=1, ensure_ascii=False))
     write_whole(path/'birdsort.toml', to_toml(made))
     return Project(path)

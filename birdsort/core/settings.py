@@ -25,7 +25,9 @@ def unknown(
 ) -> str: # One line that names the word, near words and what is allowed
     "A sentence about a word that is not among the allowed ones."
     allowed = list(dict.fromkeys(map(str, allowed)))
-    near = [a for a in allowed if word and a.startswith(str(word))][:3] or get_close_matches(str(word), allowed, n=3, cutoff=.5)
+    near = (
+        [a for a in allowed if word and a.startswith(str(word))][:3]
+        or get_close_matches(str(word), allowed, n=3, cutoff=.5))
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else '.'
     return f"unknown {kind} {word!r}{hint} Allowed: {rule or ', '.join(allowed)}"
 
@@ -34,9 +36,15 @@ def check_label(
     label:str, # Name of a class, and of its folder
 ) -> str: # The same label, its accents composed (NFC)
     "Refuse a label that could not be a folder's name everywhere (`ValueError`)."
-    rule = 'a label is 1 to 80 letters, digits, spaces, _ and -, begins and ends with a letter or digit, and is no name that Windows reserves'
-    fine = isinstance(label, str) and 0 < len(label) <= 80 and all(unicodedata.category(c)[0] in 'LMN' or c in ' _-' for c in label)
-    if not fine or label[0] in ' -' or label[-1] == ' ' or re.fullmatch(r'(?i)con|prn|aux|nul|(com|lpt)\d', label): raise ValueError(f"label {label!r} cannot be used: {rule}")
+    rule = (
+        'a label is 1 to 80 letters, digits, spaces, _ and -, begins and ends with a letter or digit, and '
+        'is no name that Windows reserves')
+    fine = (
+        isinstance(label, str)
+        and 0 < len(label) <= 80
+        and all(unicodedata.category(c)[0] in 'LMN' or c in ' _-' for c in label))
+    if not fine or label[0] in ' -' or label[-1] == ' ' or re.fullmatch(r'(?i)con|prn|aux|nul|(com|lpt)\d', label):
+        raise ValueError(f"label {label!r} cannot be used: {rule}")
     return unicodedata.normalize('NFC', label)
 
 # %% ../../nbs/core/00_settings.ipynb #db03002d
@@ -46,28 +54,49 @@ LICENCES = ('cc0', 'pd', 'cc-by', 'cc-by-sa', 'cc-by-nc', 'cc-by-nd', 'cc-by-nc-
 def parse_source(
     text:str, # NAME or NAME=ADDRESS
 ) -> tuple: # (name, address); the address is None where the source's own is meant
-    "Which source is meant, and where it is, where that differs from the usual; `ValueError` for a name or an address that makes no sense."
+    (
+        "Which source is meant, and where it is, where that differs from the usual; `ValueError` for a name "
+        "or an address that makes no sense.")
     name, _, address = (p.strip() for p in str(text).partition('='))
     if name not in SOURCES: raise ValueError(unknown('source', name, SOURCES))
-    if name == 'urls' and not address: raise ValueError('source urls needs a file: urls=FILE, a CSV with columns label and address, or LABEL.txt with an address per line')
-    if name == 'folder' and not address: raise ValueError('source folder needs a folder: folder=FOLDER, with a folder of images for each label')
-    if address and name not in ('urls', 'folder', 'aviary') and not re.match(r'https?://\S+$', address): raise ValueError(f'source {text!r}: the address must begin with https:// or http://')
+    if name == 'urls' and not address:
+        raise ValueError(
+            (
+                'source urls needs a file: urls=FILE, a CSV with columns label and address, or LABEL.txt '
+                'with an address per line'))
+    if name == 'folder' and not address:
+        raise ValueError('source folder needs a folder: folder=FOLDER, with a folder of images for each label')
+    if address and name not in ('urls', 'folder', 'aviary') and not re.match(r'https?://\S+$', address):
+        raise ValueError(f'source {text!r}: the address must begin with https:// or http://')
     return name, address or None
 
 # %% ../../nbs/core/00_settings.ipynb #cdcd4f13
 @dataclass(frozen=True)
 class Training:
     "How a network is trained: the table `[train]` of `birdsort.toml`, checked (`ValueError`)."
-    data:str = '' # Other images than the project's split: a folder per label, a folder with train, val and test, or a CSV file with the columns file, label and perhaps side
-    augmentation:str = 'standard' # How images are varied: none, light, standard, strong, or camera (mirrored, turned, shifted and blurred as by an unsteady hand)
-    lr:str|float = 'default' # Highest learning rate of stage one; "default" is 0.001, or 0.004 from random weights; "auto" asks fastai's lr_find
-    backbone_lr_div:float = 0. # In stage two, how many times smaller the body's learning rate is than the head's (discriminative rates, Howard and Ruder 2018); 0 is 100, or 20 from random weights
-    schedule:str = 'one-cycle' # Of the learning rate: one-cycle, step (a tenth after each third), step-half (a half after each third), flat (then a cosine down)
+    # Other images than the project's split: a folder per label, a folder with train, val and test, or a CSV
+    # file with the columns file, label and perhaps side
+    data:str = ''
+    # How images are varied: none, light, standard, strong, or camera (mirrored, turned, shifted and blurred as
+    # by an unsteady hand)
+    augmentation:str = 'standard'
+    # Highest learning rate of stage one; "default" is 0.001, or 0.004 from random weights; "auto" asks fastai's lr_find
+    lr:str|float = 'default'
+    # In stage two, how many times smaller the body's learning rate is than the head's (discriminative rates,
+    # Howard and Ruder 2018); 0 is 100, or 20 from random weights
+    backbone_lr_div:float = 0.
+    # Of the learning rate: one-cycle, step (a tenth after each third), step-half (a half after each third),
+    # flat (then a cosine down)
+    schedule:str = 'one-cycle'
     optimizer:str = 'adam' # adam, sgd, rmsprop, radam, ranger, lamb
     weight_decay:float = .01 # Of the optimizer
     patience:int = 3 # Epochs without improvement before a stage is ended
-    unfreeze:str|int = 'all' # What learns in stage two besides the head: all, the last so many layers (3), or the last so many of fastai's groups ("1 group")
-    head:tuple = (512,) # Widths of the head's hidden layers; [] is a single linear layer; networks that bring their own head, such as most transformers of torchvision, keep it
+    # What learns in stage two besides the head: all, the last so many layers (3), or the last so many of
+    # fastai's groups ("1 group")
+    unfreeze:str|int = 'all'
+    # Widths of the head's hidden layers; [] is a single linear layer; networks that bring their own head, such
+    # as most transformers of torchvision, keep it
+    head:tuple = (512,)
     dropout:float = .5 # In the head, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
@@ -75,18 +104,27 @@ class Training:
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder
     compile:bool = False # Let torch.compile work on the network first; pays in long trainings
-    feature_views:int = 4 # What is frozen sees each image so many times, once for all epochs; 0, mixup and cutmix run it in every epoch
-    freeze_bn:bool = True # Leave the statistics of a pretrained body's batch norm as they are; few images only spoil them
-    precision:str = 'auto' # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16 (on a GPU)
+    # What is frozen sees each image so many times, once for all epochs; 0, mixup and cutmix run it in every epoch
+    feature_views:int = 4
+    # Leave the statistics of a pretrained body's batch norm as they are; few images only spoil them
+    freeze_bn:bool = True
+    # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16 (on a GPU)
+    precision:str = 'auto'
     retain_memory:bool = True # On a CPU, keep freed memory for the next batch; half the time, some more memory
     cache:bool = True # Decode each image once, into a file of the training size
-    progressive_resizing:bool = True # While all of the network learns, see smaller images at first: 4/7 of image_size for two fifths of the epochs, 5/7 for two
+    # While all of the network learns, see smaller images at first: 4/7 of image_size for two fifths of the
+    # epochs, 5/7 for two
+    progressive_resizing:bool = True
 
     def __post_init__(self):
         _check(self, _TRAINING_CHECKS)
-        if self.mixup and self.cutmix: raise ValueError(f'mixup = {self.mixup} and cutmix = {self.cutmix}: choose one of them, and set the other to 0')
+        if self.mixup and self.cutmix:
+            raise ValueError(
+                f'mixup = {self.mixup} and cutmix = {self.cutmix}: choose one of them, and set the other to 0')
 
-SHORTCUTS_OFF = dict(feature_views=0, freeze_bn=False, precision='fp32', retain_memory=False, cache=False, progressive_resizing=False, compile=False)
+SHORTCUTS_OFF = dict(
+    feature_views=0, freeze_bn=False, precision='fp32', retain_memory=False, cache=False,
+    progressive_resizing=False, compile=False)
 
 # %% ../../nbs/core/00_settings.ipynb #f53c99ad
 STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black kite'], 'periquito': ['budgerigar'],
@@ -96,7 +134,9 @@ STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black ki
 class Settings:
     "What a project is made of: the content of `birdsort.toml`, checked (`ValueError`)."
     images_per_label:int = 100 # Images wanted per label
-    source:tuple = ('google',) # Where to look, in turns: google, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE, folder=FOLDER; "aviary" is an image search that birdsort runs itself, offline
+    # Where to look, in turns: google, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE,
+    # folder=FOLDER; "aviary" is an image search that birdsort runs itself, offline
+    source:tuple = ('google',)
     licence:tuple = () # Licences to keep, of sources that know them, such as ["cc0", "cc-by"]; none keeps all
     min_side:int = 32 # Images narrower or lower than this are rejected, pixels
     max_side:int = 0 # Larger images are shrunk to this when they come; 0 keeps their size, pixels
@@ -116,28 +156,40 @@ class Settings:
 
 def _check(settings, checks):
     for name,check in checks.items():
-        if problem := check(getattr(settings, name)): raise ValueError(f"{name} = {getattr(settings, name)!r}: {problem}")
+        if problem := check(getattr(settings, name)):
+            raise ValueError(f"{name} = {getattr(settings, name)!r}: {problem}")
 
 # %% ../../nbs/core/00_settings.ipynb #b1f46961
-def _numbers(v, n): return isinstance(v, (tuple, list)) and len(v) == n and all(type(x) in (int, float) for x in v)
-def _whole(low, high): return lambda v: None if type(v) is int and low <= v <= high else f'must be a whole number from {low} to {high}'
+def _numbers(v, n):
+    return (
+        isinstance(v, (tuple, list))
+        and len(v) == n
+        and all(type(x) in (int, float) for x in v))
+def _whole(low, high):
+    return lambda v: (
+        None if type(v) is int and low <= v <= high
+        else f'must be a whole number from {low} to {high}')
 
 def _check_ratio(v):
-    if not _numbers(v, 3) or not min(v) >= .01: return 'must be three shares of at least 0.01, for train, val and test'
+    if not _numbers(v, 3) or not min(v) >= .01:
+        return 'must be three shares of at least 0.01, for train, val and test'
     if not abs(sum(v)-1) <= 1e-6: return f'must sum to 1, not {sum(v):g}, for example [0.7, 0.15, 0.15]'
 
 def _check_labels(v):
     if not isinstance(v, dict) or len(v) < 2: return 'needs at least two labels to tell apart'
     for label,queries in v.items():
         check_label(label)
-        if label in Settings.__dataclass_fields__: return f'{label!r} is the name of a setting, and settings stand above [labels]'
+        if label in Settings.__dataclass_fields__:
+            return f'{label!r} is the name of a setting, and settings stand above [labels]'
         if not isinstance(queries, (list, tuple)) or not queries or not all(isinstance(q, str) and q.strip() for q in queries):
             return f'label {label!r} needs one query or more, for example {label} = ["{label}"]'
-    if len({l.casefold() for l in v}) < len(v): return 'two labels differ only in capitals; on many disks they would share a folder'
+    if len({l.casefold() for l in v}) < len(v):
+        return 'two labels differ only in capitals; on many disks they would share a folder'
 
 def _texts(each): # Each is asked about every text -> the check of a list of texts
     def check(v):
-        if not isinstance(v, (tuple, list)) or not all(isinstance(t, str) and t.strip() for t in v): return 'must be a list of texts, such as ["…"]'
+        if not isinstance(v, (tuple, list)) or not all(isinstance(t, str) and t.strip() for t in v):
+            return 'must be a list of texts, such as ["…"]'
         return next(filter(None, map(each, v)), None)
     return check
 
@@ -145,28 +197,62 @@ def _check_source(v):
     try: return None if parse_source(v) else None
     except ValueError as e: return str(e)
 
-_yes = lambda v: None if type(v) is bool else 'must be true or false'
-_text = lambda v: None if isinstance(v, str) and v.strip() else 'must be a text'
-_CHECKS = dict(images_per_label=_whole(1, 100_000), ratio=_check_ratio, seed=_whole(0, 2**32-1), labels=_check_labels, architecture=_text,
-    source=lambda v: 'needs at least one source, such as ["google"]' if v == () else _texts(_check_source)(v), licence=_texts(lambda v: None if v in LICENCES else unknown('licence', v, LICENCES)),
-    allow=_texts(lambda v: None), respect_noai=_yes, pretrained=_yes, min_side=_whole(1, 10_000), max_side=lambda v: None if v == 0 and type(v) is int else _whole(64, 100_000)(v),
+def _yes(v):
+    return None if type(v) is bool else 'must be true or false'
+def _text(v):
+    return None if isinstance(v, str) and v.strip() else 'must be a text'
+_CHECKS = dict(
+    images_per_label=_whole(1, 100_000), ratio=_check_ratio, seed=_whole(0, 2**32-1), labels=_check_labels,
+    architecture=_text,
+    source=lambda v: 'needs at least one source, such as ["google"]' if v == () else _texts(_check_source)(v),
+    licence=_texts(lambda v: None if v in LICENCES else unknown('licence', v, LICENCES)),
+    allow=_texts(lambda v: None), respect_noai=_yes, pretrained=_yes, min_side=_whole(1, 10_000),
+    max_side=lambda v: None if v == 0 and type(v) is int else _whole(64, 100_000)(v),
     image_size=_whole(32, 1024), batch_size=_whole(2, 4096),
-    epochs=lambda v: None if _numbers(v, 2) and all(type(e) is int and low <= e <= 1000 for e,low in zip(v, (1, 0))) else 'must be two whole numbers to 1000, the first at least 1')
+    epochs=lambda v: (
+        None
+        if (
+            _numbers(v, 2)
+            and all(
+                type(e) is int and low <= e <= 1000
+                for e,low in zip(v, (1, 0))))
+        else 'must be two whole numbers to 1000, the first at least 1'))
 
 # %% ../../nbs/core/00_settings.ipynb #a0e9e2a0
-def _among(*allowed): return lambda v: None if v in allowed else unknown('word', v, allowed)
-def _number(low, high): return lambda v: None if type(v) in (int, float) and low <= v <= high else f'must be a number from {low:g} to {high:g}'
+def _among(*allowed):
+    return lambda v: None if v in allowed else unknown('word', v, allowed)
+def _number(low, high):
+    return lambda v: (
+        None if type(v) in (int, float) and low <= v <= high
+        else f'must be a number from {low:g} to {high:g}')
 
 def _check_unfreeze(v):
-    if v != 'all' and not re.fullmatch(r'\d+( groups?)?', str(v)): return 'must be "all", a number of layers such as 3, or a number of groups such as "1 group"'
+    if v != 'all' and not re.fullmatch(r'\d+( groups?)?', str(v)):
+        return 'must be "all", a number of layers such as 3, or a number of groups such as "1 group"'
 
-_TRAINING_CHECKS = dict(augmentation=_among('none', 'light', 'standard', 'strong', 'camera'), schedule=_among('one-cycle', 'step', 'step-half', 'flat'), unfreeze=_check_unfreeze,
-    optimizer=_among('adam', 'sgd', 'rmsprop', 'radam', 'ranger', 'lamb'), precision=_among('auto', 'fp32', 'channels-last', 'bf16', 'fp16'),
-    lr=lambda v: None if v in ('default', 'auto') else _number(1e-8, 10)(v) and 'must be "default", "auto", or a number from 1e-08 to 10',
-    data=lambda v: None if isinstance(v, str) else 'must be a folder or a CSV file', weight_decay=_number(0, 10), patience=_whole(1, 1000), dropout=_number(0, .95),
-    head=lambda v: None if isinstance(v, (tuple, list)) and all(type(w) is int and 1 <= w <= 65536 for w in v) else 'must be a list of widths, such as [512], or []',
-    label_smoothing=_number(0, .9), backbone_lr_div=lambda v: None if v == 0 else _number(1, 10_000)(v), mixup=_number(0, 10), cutmix=_number(0, 10), feature_views=_whole(0, 1000),
-    **dict.fromkeys(('class_weights', 'tensorboard', 'compile', 'freeze_bn', 'retain_memory', 'cache', 'progressive_resizing'), _yes))
+_TRAINING_CHECKS = dict(
+    augmentation=_among('none', 'light', 'standard', 'strong', 'camera'),
+    schedule=_among('one-cycle', 'step', 'step-half', 'flat'), unfreeze=_check_unfreeze,
+    optimizer=_among('adam', 'sgd', 'rmsprop', 'radam', 'ranger', 'lamb'),
+    precision=_among('auto', 'fp32', 'channels-last', 'bf16', 'fp16'),
+    lr=lambda v: (
+        None if v in ('default', 'auto')
+        else _number(1e-8, 10)(v) and 'must be "default", "auto", or a number from 1e-08 to 10'),
+    data=lambda v: None if isinstance(v, str) else 'must be a folder or a CSV file',
+    weight_decay=_number(0, 10), patience=_whole(1, 1000), dropout=_number(0, .95),
+    head=lambda v: (
+        None
+        if (
+            isinstance(v, (tuple, list))
+            and all(type(w) is int and 1 <= w <= 65536 for w in v))
+        else 'must be a list of widths, such as [512], or []'),
+    label_smoothing=_number(0, .9), backbone_lr_div=lambda v: None if v == 0 else _number(1, 10_000)(v),
+    mixup=_number(0, 10), cutmix=_number(0, 10), feature_views=_whole(0, 1000),
+    **dict.fromkeys(
+        (
+            'class_weights', 'tensorboard', 'compile', 'freeze_bn', 'retain_memory', 'cache',
+            'progressive_resizing'),
+        _yes))
 
 # %% ../../nbs/core/00_settings.ipynb #602754c5
 def to_toml(
@@ -175,22 +261,36 @@ def to_toml(
     "Settings as TOML; JSON's strings, numbers and lists are TOML's too."
     from fastcore.docments import docments
     def lines(of, without=()):
-        notes, got = docments(type(of)), [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k,v in asdict(of).items() if k not in without]
-        return [f"{l:<{max(map(len, got))}}  # {notes[l.split(' ')[0]]}" for l in got]
-    labels = [f"{json.dumps(l, ensure_ascii=False)} = {json.dumps(list(q), ensure_ascii=False)}" for l,q in settings.labels.items()]
-    return '\n'.join(['# What this project is made of. Change it, then run the stages again.', '', *lines(settings, ('labels', 'train')),
-                      '', '[train]  # How to train', *lines(settings.train), '', f"[labels]  # {docments(Settings)['labels']}", *labels, ''])
+        notes = docments(type(of))
+        got = [
+            f"{k} = {json.dumps(v, ensure_ascii=False)}"
+            for k,v in asdict(of).items()
+            if k not in without]
+        return [
+            f"{l:<{max(map(len, got))}}  # {notes[l.split(' ')[0]]}"
+            for l in got]
+    labels = [
+        f"{json.dumps(l, ensure_ascii=False)} = {json.dumps(list(q), ensure_ascii=False)}"
+        for l,q in settings.labels.items()]
+    return '\n'.join(
+        [
+            '# What this project is made of. Change it, then run the stages again.', '',
+            *lines(settings, ('labels', 'train')), '', '[train]  # How to train', *lines(settings.train), '',
+            f"[labels]  # {docments(Settings)['labels']}", *labels, ''])
 
 # %% ../../nbs/core/00_settings.ipynb #0f99728c
-RENAMED = dict(n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div', rest_batch_norm='freeze_bn',
-               keep_memory='retain_memory', small_first='progressive_resizing') # Settings of birdsort 0.1: the old name -> today's
+# Settings of birdsort 0.1: the old name -> today's
+RENAMED = dict(
+    n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div',
+    rest_batch_norm='freeze_bn', keep_memory='retain_memory', small_first='progressive_resizing')
 
 def _renamed(raw): # Settings of birdsort 0.1 under today's names
     raw = {RENAMED.get(k, k): v for k,v in raw.items()}
     return raw | dict(schedule='step-half') if raw.get('schedule') == 'halve' else raw
 
-_MOVED = dict(address='address = "…" is now written source = ["google=…"], and address = "aviary" is source = ["aviary"]',
-              gallery='gallery = "FOLDER" is now written source = ["aviary=FOLDER"]')
+_MOVED = dict(
+    address='address = "…" is now written source = ["google=…"], and address = "aviary" is source = ["aviary"]',
+    gallery='gallery = "FOLDER" is now written source = ["aviary=FOLDER"]')
 
 def parse_settings(
     text:str, # The text of a `birdsort.toml`
@@ -200,8 +300,11 @@ def parse_settings(
     try: raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e: raise ValueError(f"{where} is not TOML: {e}") from None
     for k in (k for k in raw if k in _MOVED): raise ValueError(f"{where}: {_MOVED[k]}")
-    raw = {k: (v,) if k in ('source', 'licence', 'allow') and isinstance(v, str) else v for k,v in raw.items()}
-    if isinstance(raw.get('labels'), dict): raw['labels'] = {l: [q] if isinstance(q, str) else q for l,q in raw['labels'].items()}
+    raw = {
+        k: (v,) if k in ('source', 'licence', 'allow') and isinstance(v, str) else v
+        for k,v in raw.items()}
+    if isinstance(raw.get('labels'), dict):
+        raw['labels'] = {l: [q] if isinstance(q, str) else q for l,q in raw['labels'].items()}
     try: return from_dict(raw)
     except ValueError as e: raise ValueError(f"{where}: {e}") from None
 
@@ -213,9 +316,11 @@ def from_dict(
         known, raw = [f.name for f in fields(cls)], _renamed(raw)
         for k in raw:
             if k not in known: raise ValueError(unknown(what, k, known))
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k,v in raw.items()})
+        return cls(
+            **{k: tuple(v) if isinstance(v, list) else v for k,v in raw.items()})
     how = raw.get('train', {})
-    if not isinstance(how, dict): raise ValueError(f'train = {how!r}: must be a table, [train], with lines below it')
+    if not isinstance(how, dict):
+        raise ValueError(f'train = {how!r}: must be a table, [train], with lines below it')
     return build(Settings, raw | dict(train=build(Training, how, 'key in [train]')), 'key')
 
 
@@ -226,6 +331,11 @@ def change(
     "The same settings but for some; `ValueError` for a name that is unknown or a value that makes no sense."
     raw = asdict(settings)
     for k in given:
-        if k not in raw and k not in raw['train']: raise ValueError(unknown('setting', k, [*raw, *raw['train']]))
+        if k not in raw and k not in raw['train']:
+            raise ValueError(unknown('setting', k, [*raw, *raw['train']]))
     how = {k: v for k,v in given.items() if k not in raw}
-    return from_dict(raw | {k: v for k,v in given.items() if k in raw} | dict(train=raw['train'] | how))
+    return from_dict(
+        (
+            raw
+            | {k: v for k,v in given.items() if k in raw}
+            | dict(train=raw['train'] | how)))

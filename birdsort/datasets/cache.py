@@ -33,18 +33,21 @@ class RowFile:
         self.file, self.shape, self.dtype = Path(file), tuple(shape), dtype
         self.width = torch.empty(shape, dtype=dtype).nbytes # Bytes of a row
 
-    def __len__(self): return self.file.stat().st_size//self.width if self.file.is_file() else 0
+    def __len__(self):
+        return self.file.stat().st_size//self.width if self.file.is_file() else 0
 
     def __getitem__(self, ids): # Numbers of rows -> (len(ids), *shape)
         out = bytearray(len(ids)*self.width)
         with open(self.file, 'rb', buffering=0) as f:
             for k,i in enumerate(ids):
                 f.seek(i*self.width)
-                if f.readinto(memoryview(out)[k*self.width:(k+1)*self.width]) < self.width: raise IndexError(f'{self.file} has no row {i}')
+                if f.readinto(memoryview(out)[k*self.width:(k+1)*self.width]) < self.width:
+                    raise IndexError(f'{self.file} has no row {i}')
         return torch.frombuffer(out, dtype=self.dtype).view(len(ids), *self.shape)
 
     def append(self, rows): # (n, *shape), of this dtype
-        with open(self.file, 'ab') as f: f.write(rows.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        with open(self.file, 'ab') as f:
+            f.write(rows.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
 
 # %% ../../nbs/datasets/03_cache.ipynb #8ae0db1d
 def fill_cache(
@@ -55,7 +58,9 @@ def fill_cache(
     desc:str='', # Of the progress bar
     quiet:bool=False, # No progress bar
 ) -> RowFile: # Complete
-    "Fill a file of rows, from where it stands; of several processes of one training, the first fills and the others wait."
+    (
+        "Fill a file of rows, from where it stands; of several processes of one training, the first fills "
+        "and the others wait.")
     if not rank_distrib(): _fill(rows, n, make, step, desc, quiet)
     distrib_barrier()
     return rows
@@ -84,7 +89,11 @@ def has_disk_space(
     part = Path(f'{rows.file}.part')
     rest = n*rows.width - (part.stat().st_size if part.is_file() else 0)
     rows.file.parent.mkdir(exist_ok=True)
-    return len(rows) == n or num_distrib() > 1 or shutil.disk_usage(rows.file.parent).free > 2*rest # Several processes must not differ
+    # Several processes must not differ
+    return (
+        len(rows) == n
+        or num_distrib() > 1
+        or shutil.disk_usage(rows.file.parent).free > 2*rest)
 
 # %% ../../nbs/datasets/03_cache.ipynb #99fd7a69
 class CachedDL(TfmdDL):
@@ -94,19 +103,25 @@ class CachedDL(TfmdDL):
         with ThreadPoolExecutor(1) as ahead:
             last = None
             for ids in chunked(samps, self.bs, self.drop_last):
-                ids = [i + self.dataset_size*self.rng.randrange(self.views) for i in ids] if self.views > 1 else ids
+                ids = (
+                    [i + self.dataset_size*self.rng.randrange(self.views) for i in ids] if self.views > 1
+                    else ids)
                 now = ahead.submit(self.batch, ids)
                 if last: yield last.result()
                 last = now
             if last: yield last.result()
 
     only = None # Numbers of the items that are drawn, where that is not all
-    def get_idxs(self): return [self.only[i] for i in super().get_idxs()] if self.only else super().get_idxs()
+    def get_idxs(self):
+        return [self.only[i] for i in super().get_idxs()] if self.only else super().get_idxs()
 
-    def new(self, dataset=None, cls=None, **kw): return super().new(dataset, cls or TfmdDL, **kw) # Another data set, such as the test split, has no rows
+    def new(self, dataset=None, cls=None, **kw): # Another data set, such as the test split, has no rows
+        return super().new(dataset, cls or TfmdDL, **kw)
 
     def batch(self, ids): # Numbers of rows -> (rows, targets)
-        return self.wrap(self.rows[ids]), TensorCategory(self.targets[[i % self.dataset_size for i in ids]])
+        return (
+            self.wrap(self.rows[ids]),
+            TensorCategory(self.targets[[i % self.dataset_size for i in ids]]))
 
 def cached_loader(
     dl:TfmdDL, # Whose order, batch size, device and labels
@@ -136,7 +151,9 @@ def batch_of(
     ids, # Numbers of items
 ) -> tuple: # (x, y), before it is moved and varied
     "A batch of these items."
-    return dl.batch(ids) if isinstance(dl, CachedDL) else dl.do_batch([dl.do_item(i) for i in ids])
+    return (
+        dl.batch(ids) if isinstance(dl, CachedDL)
+        else dl.do_batch([dl.do_item(i) for i in ids]))
 
 # %% ../../nbs/datasets/03_cache.ipynb #6e20e00d
 def _pixels(project, dl, pairs):
@@ -145,7 +162,13 @@ def _pixels(project, dl, pairs):
 
 def _decode(rows, dl, n, quiet):
     with ThreadPoolExecutor() as pool:
-        return fill_cache(rows, n, lambda i, j: torch.stack([im.as_subclass(torch.Tensor) for im,_ in pool.map(dl.do_item, range(i, j))]), desc='decoding', quiet=quiet)
+        return fill_cache(
+            rows, n,
+            lambda i, j: torch.stack(
+                [
+                    im.as_subclass(torch.Tensor)
+                    for im,_ in pool.map(dl.do_item, range(i, j))]),
+            desc='decoding', quiet=quiet)
 
 def cache_dataloaders(
     project:Project, # Gets files in `.cache/`; only the newest of them stay
@@ -156,7 +179,10 @@ def cache_dataloaders(
     files = [_pixels(project, dl, pairs) for dl,pairs in zip(dls.loaders, dls.splits)]
     if not all(has_disk_space(rows, len(pairs)) for rows,pairs in zip(files, dls.splits)): return dls
     number = {l: i for i,l in enumerate(dls.vocab)}
-    new = [cached_loader(dl, _decode(rows, dl, len(pairs), quiet), [number[l] for _,l in pairs]) for dl,rows,pairs in zip(dls.loaders, files, dls.splits)]
+    new = [
+        cached_loader(
+            dl, _decode(rows, dl, len(pairs), quiet), [number[l] for _,l in pairs])
+        for dl,rows,pairs in zip(dls.loaders, files, dls.splits)]
     prune_cache(project.path/'.cache')
     (both := DataLoaders(*new, path=dls.path, device=dls.device)).splits = dls.splits
     return both
@@ -167,6 +193,7 @@ def prune_cache(
 ):
     "Remove all but the newest files of a cache, and those that were in use within the last hour."
     if rank_distrib(): return
-    used = lambda f: f.stat().st_mtime if f.exists() else 0 # Others tidy, too
+    def used(f):
+        return f.stat().st_mtime if f.exists() else 0 # Others tidy, too
     for f in (f for f in sorted((f for f in folder.glob('*') if f.is_file() and f.suffix != '.lock'), key=used)[:-keep] if used(f) < time.time()-3600):
         for g in (f, f.with_name(f'{f.name}.lock')): g.unlink(missing_ok=True)

@@ -15,27 +15,50 @@ from ..core.project import SUFFIXES, list_images
 from ..core.settings import unknown
 
 # %% ../../nbs/datasets/02_folders.ipynb #e9ff8201
-SHAPES = dict(labels='a folder per label, at least two, with images in each', dealt='folders train, valid (or val) and test, and in each of them a folder per label',
-              halves='folders train and test, and in each of them a folder per label', table='a CSV file with a column of image names and a column of labels, beside the images')
+SHAPES = dict(
+    labels='a folder per label, at least two, with images in each',
+    dealt='folders train, valid (or val) and test, and in each of them a folder per label',
+    halves='folders train and test, and in each of them a folder per label',
+    table='a CSV file with a column of image names and a column of labels, beside the images')
 _SPLITS = dict(train=('train',), val=('valid', 'val', 'validation'), test=('test',))
 
 def _there(folder): # What a folder holds, in words
     if not folder.is_dir(): return 'one file' if folder.is_file() else 'nothing'
-    names, n = sorted(f.name for f in folder.iterdir() if f.is_dir()), sum(f.suffix.lower() in SUFFIXES for f in folder.iterdir())
-    files = [f.name for f in sorted(folder.iterdir()) if f.is_file() and f.suffix.lower() not in SUFFIXES]
-    some = lambda kind, of: [f"{kind} {', '.join(of[:5])}{f' and {len(of)-5} more' if of[5:] else ''}"] if of else []
-    return '; '.join([*some('the folders', names), *some('the files', files), *([f'{n} images'] if n else [])]) or 'nothing in it'
+    names = sorted(f.name for f in folder.iterdir() if f.is_dir())
+    n = sum(f.suffix.lower() in SUFFIXES for f in folder.iterdir())
+    files = [
+        f.name
+        for f in sorted(folder.iterdir())
+        if f.is_file() and f.suffix.lower() not in SUFFIXES]
+    def some(kind, of):
+        return (
+            [
+                f"{kind} {', '.join(of[:5])}{f' and {len(of)-5} more' if of[5:] else ''}"]
+            if of
+            else [])
+    return (
+        '; '.join(
+            [*some('the folders', names), *some('the files', files), *([f'{n} images'] if n else [])])
+        or 'nothing in it')
 
 def find_images(
     folder:Path, # What was downloaded
     shape:str, # labels, dealt, halves or table
 ) -> tuple: # (file, label) pairs, or {side: pairs} where they are dealt; images without a label
-    "The images of a folder of that shape; `FileNotFoundError`, or `ValueError` that says what was looked for and what was found."
+    (
+        "The images of a folder of that shape; `FileNotFoundError`, or `ValueError` that says what was "
+        "looked for and what was found.")
     folder = Path(folder)
     if shape not in SHAPES: raise ValueError(unknown('shape', shape, SHAPES))
-    if not folder.exists(): raise FileNotFoundError(f'no folder {str(folder)!r}: --data wants {SHAPES[shape]}')
-    found = dict(labels=_labels, dealt=_dealt, halves=lambda d: _dealt(d, ('train', 'test')), table=_table)[shape](folder) if folder.is_dir() else None
-    if not found: raise ValueError(f'{folder}: looked for {SHAPES[shape]}; found {_there(folder)}')
+    if not folder.exists():
+        raise FileNotFoundError(f'no folder {str(folder)!r}: --data wants {SHAPES[shape]}')
+    found = (
+        dict(labels=_labels, dealt=_dealt, halves=lambda d: _dealt(d, ('train', 'test')), table=_table)[shape](
+            folder)
+        if folder.is_dir()
+        else None)
+    if not found:
+        raise ValueError(f'{folder}: looked for {SHAPES[shape]}; found {_there(folder)}')
     return found
 
 def _pairs(folder): return [(f, l) for l,fs in list_images(folder).items() for f in fs]
@@ -45,35 +68,68 @@ def _labels(folder):
     return (pairs, []) if len({l for _,l in pairs}) > 1 else None
 
 def _dealt(folder, wanted=tuple(_SPLITS)):
-    names = {side: next((folder/n for n in _SPLITS[side] if (folder/n).is_dir()), None) for side in wanted}
+    names = {
+        side: next((folder/n for n in _SPLITS[side] if (folder/n).is_dir()), None)
+        for side in wanted}
     if not all(names.values()): return None
     splits = {side: _pairs(d) for side,d in names.items()}
     if len({l for _,l in splits['train']}) < 2: return None
     for side,pairs in splits.items():
-        if missing := sorted({l for _,l in splits['train']} - {l for _,l in pairs}): raise ValueError(f'{names[side]} has no image of {", ".join(missing)}, which {names["train"]} has')
+        if missing := sorted({l for _,l in splits['train']} - {l for _,l in pairs}):
+            raise ValueError(f'{names[side]} has no image of {", ".join(missing)}, which {names["train"]} has')
     return splits, []
 
 # %% ../../nbs/datasets/02_folders.ipynb #21a4b413
 _LABEL = ('label', 'labels', 'class', 'category', 'target', 'clase', 'tipo', 'etiqueta')
 
 def _label_column(table, rows, others): # None where no column says the same words again and again
-    words = {k: len({r[k] for r in rows} - {''}) for k in others if 2*sum(not r[k] for r in rows) < len(rows)}
-    force = [k for k,n in words.items() if 2 <= n <= max(2, len(rows)//4)]
+    words = {
+        k: len({r[k] for r in rows} - {''})
+        for k in others
+        if 2*sum(not r[k] for r in rows) < len(rows)}
+    force = [
+        k
+        for k,n in words.items()
+        if 2 <= n <= max(2, len(rows)//4)]
     named = [k for k in force if k.strip().lower() in _LABEL] or force
-    if len(named) > 1: raise ValueError(f"{table}: each of the columns {', '.join(named)} might be the labels: name one of them label, and no other")
+    if len(named) > 1:
+        raise ValueError(
+            (
+                f"{table}: each of the columns {', '.join(named)} might be the labels: name one of them "
+                "label, and no other"))
     return named[0] if named else None
 
 def _table(folder):
-    images = sorted(f for f in folder.rglob('*') if f.suffix.lower() in SUFFIXES and f.is_file())
-    names = lambda f: (f.relative_to(folder).as_posix(), f.name, f.stem)
+    images = sorted(
+        f
+        for f in folder.rglob('*')
+        if f.suffix.lower() in SUFFIXES and f.is_file())
+    def names(f):
+        return (f.relative_to(folder).as_posix(), f.name, f.stem)
     often = Counter(k for f in images for k in {*names(f)})
-    at = {k: f for f in images for k in names(f) if often[k] == 1} | {names(f)[0]: f for f in images} # A name that two images have names none
+    # A name that two images have names none
+    at = (
+        {k: f for f in images for k in names(f) if often[k] == 1}
+        | {names(f)[0]: f for f in images})
     for table in sorted(folder.glob('*.csv')):
-        with open(table, newline='', encoding='utf-8-sig') as f: rows = [{k: (v or '').strip() for k,v in r.items() if isinstance(k, str) and not isinstance(v, list)} for r in csv.DictReader(f)]
+        with open(table, newline='', encoding='utf-8-sig') as f:
+            rows = [
+                {
+                    k: (v or '').strip()
+                    for k,v in r.items()
+                    if isinstance(k, str) and not isinstance(v, list)}
+                for r in csv.DictReader(f)]
         if not rows: continue
         known = {k: mean(r[k] in at for r in rows) for k in rows[0]}
         name = max(known, key=known.get)
-        if known[name] < .5 or not (label := _label_column(table, rows, [k for k in rows[0] if k != name])): continue
-        if bad := next(((i, r) for i,r in enumerate(rows, 2) if r[name] not in at or not r[label]), None): raise ValueError(f'{table}, line {bad[0]}: ' + (f'there is no image {bad[1][name]!r} below {folder}' if bad[1][name] not in at else f'{bad[1][name]!r} has no label in the column {label!r}'))
+        if known[name] < .5 or not (label := _label_column(table, rows, [k for k in rows[0] if k != name])):
+            continue
+        if bad := next(((i, r) for i,r in enumerate(rows, 2) if r[name] not in at or not r[label]), None):
+            raise ValueError(
+                (
+                    f'{table}, line {bad[0]}: '
+                    + (
+                        f'there is no image {bad[1][name]!r} below {folder}' if bad[1][name] not in at
+                        else f'{bad[1][name]!r} has no label in the column {label!r}')))
         pairs = [(at[r[name]], r[label]) for r in rows]
         return pairs, sorted(set(images) - {f for f,_ in pairs})

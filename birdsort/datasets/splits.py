@@ -25,26 +25,58 @@ class Splits(NamedTuple):
     test:list # The same; may be empty where others have dealt
 
     @property
-    def labels(self): return sorted({l for side in self for _,l in side}) # All labels, in the order that networks know them by
+    def labels(self): # All labels, in the order that networks know them by
+        return sorted({l for side in self for _,l in side})
 
 def _check(splits, where, then, labels=()): # Every label on every side, every file once, or `ValueError`
     for name,side in zip(SPLITS, splits):
         have = {l for _,l in side}
         if name == 'test' and not have and not labels: continue
-        if missing := sorted((set(labels) or set(splits.labels)) - have): raise ValueError(f"{where}: {name} has no image of {', '.join(missing)}: {then}")
-    twice = [f for f,n in Counter(f for side in splits for f,_ in side).items() if n > 1]
-    if twice: raise ValueError(f'{where} names {twice[0]} twice: each image once, with one label and in one split')
+        if missing := sorted((set(labels) or set(splits.labels)) - have):
+            raise ValueError(f"{where}: {name} has no image of {', '.join(missing)}: {then}")
+    twice = [
+        f
+        for f,n in Counter(f for side in splits for f,_ in side).items()
+        if n > 1]
+    if twice:
+        raise ValueError(f'{where} names {twice[0]} twice: each image once, with one label and in one split')
     return splits
 
 # %% ../../nbs/datasets/01_splits.ipynb #3a1e20d6
 def _own_split(project):
-    if not project.split.is_dir(): raise FileNotFoundError(f'no split in {project.path}: run `birdsort split --project {project.path}` first')
+    if not project.split.is_dir():
+        raise FileNotFoundError(
+            f'no split in {project.path}: run `birdsort split --project {project.path}` first')
     force = f'run `birdsort split --force --project {project.path}`'
-    found = {d: {l: fs for l,fs in list_images(project.split/d).items() if l in project.settings.labels} for d in SPLITS}
-    _check(splits := Splits(*([(f, l) for l,fs in found[d].items() for f in fs] for d in SPLITS)), project.split, force, project.settings.labels)
-    known = {f'{r["split"]}/{r["label"]}/{r["name"]}' for r in project.catalogue.rows(state='kept') if r['split'] and r['label'] in project.settings.labels}
-    gone = sorted(known - {f'{d}/{l}/{f.name}' for d in SPLITS for l,fs in found[d].items() for f in fs})
-    if gone: raise ValueError(f'{project.split/gone[0]} has vanished since the split{f", and {len(gone)-1} more" if gone[1:] else ""}: {force}')
+    found = {
+        d: {
+            l: fs
+            for l,fs in list_images(project.split/d).items()
+            if l in project.settings.labels}
+        for d in SPLITS}
+    _check(
+        splits := Splits(
+            *(
+                [(f, l) for l,fs in found[d].items() for f in fs]
+                for d in SPLITS)),
+        project.split, force, project.settings.labels)
+    known = {
+        f'{r["split"]}/{r["label"]}/{r["name"]}'
+        for r in project.catalogue.rows(state='kept')
+        if r['split'] and r['label'] in project.settings.labels}
+    gone = sorted(
+        (
+            known
+            - {
+                f'{d}/{l}/{f.name}'
+                for d in SPLITS
+                for l,fs in found[d].items()
+                for f in fs}))
+    if gone:
+        raise ValueError(
+            (
+                f'{project.split/gone[0]} has vanished since the '
+                f'split{f", and {len(gone)-1} more" if gone[1:] else ""}: {force}'))
     return splits
 
 # %% ../../nbs/datasets/01_splits.ipynb #5fb6e156
@@ -53,35 +85,76 @@ _VAL = ('val', 'valid', 'validation')
 def _from_folder(project, s, folder):
     there = {d.name for d in folder.iterdir() if d.is_dir()}
     val = next((v for v in _VAL if v in there), None)
-    if 'train' in there and not val: raise ValueError(f"{folder} has a folder train, but none of {', '.join(_VAL)}: add one, or give a folder with one folder per label")
-    if val: return Splits(*([(f, l) for l,fs in list_images(folder/d).items() for f in fs] for d in ('train', val, 'test')))
+    if 'train' in there and not val:
+        raise ValueError(
+            (
+                f"{folder} has a folder train, but none of {', '.join(_VAL)}: add one, or give a folder "
+                "with one folder per label"))
+    if val:
+        return Splits(
+            *(
+                [(f, l) for l,fs in list_images(folder/d).items() for f in fs]
+                for d in ('train', val, 'test')))
     pairs = [(f, l) for l,fs in list_images(folder).items() for f in fs]
-    if len({l for _,l in pairs}) < 2: raise ValueError(f'{folder} holds {len({l for _,l in pairs})} label folders with images: at least two are needed')
+    if len({l for _,l in pairs}) < 2:
+        raise ValueError(
+            f'{folder} holds {len({l for _,l in pairs})} label folders with images: at least two are needed')
     return _deal(project, s, pairs)
 
 def _deal(project, s, pairs):
-    groups, label = group_files(files := [f for f,_ in pairs], find_copies(project, files, quiet=True)), dict(pairs)
+    groups = group_files(files := [f for f,_ in pairs], find_copies(project, files, quiet=True))
+    label = dict(pairs)
     together, splits = {}, Splits([], [], [])
     for f in files: together.setdefault(groups[f], []).append(f)
-    of = {l: [g for g in together.values() if label[g[0]] == l] for l in dict.fromkeys(label.values())}
+    of = {
+        l: [g for g in together.values() if label[g[0]] == l]
+        for l in dict.fromkeys(label.values())}
     for l,(n_train, n_val, _) in plan_split({l: len(gs) for l,gs in of.items()}, s.ratio).items():
         random.Random(s.seed).shuffle(of[l])
-        for i,g in enumerate(of[l]): splits[(i >= n_train)+(i >= n_train+n_val)].extend((f, label[f]) for f in g)
+        for i,g in enumerate(of[l]):
+            splits[(i >= n_train)+(i >= n_train+n_val)].extend(
+                (f, label[f])
+                for f in g)
     return splits
 
 # %% ../../nbs/datasets/01_splits.ipynb #206d3033
 def _from_csv(project, s, file):
     with open(file, newline='', encoding='utf-8-sig') as f: rows = list(csv.DictReader(f))
-    if not rows or not {'file', 'label'} <= set(rows[0]): raise ValueError(f"{file} needs a first line with the columns file and label, perhaps split; it has {', '.join(map(str, rows[0])) if rows else 'no rows'}")
-    if 'side' in rows[0]: rows = [{'split' if k == 'side' else k: v for k,v in r.items()} for r in rows] # As birdsort 0.1 called it
-    rows = [{k: (r.get(k) or '').strip() for k in ('file', 'label', 'split') if k in rows[0]} for r in rows]
-    pairs = [((file.parent/r['file']).resolve() if r['file'] else None, r['label']) for r in rows]
-    bad = [f'line {i}: no file {r["file"]!r}' if not p or not p.is_file() else f'line {i}: no label' for i,(r,(p,l)) in enumerate(zip(rows, pairs), 2) if not (p and p.is_file() and l)]
-    if bad: raise ValueError(f'{file}, {bad[0]}{f", and {len(bad)-1} more rows like it" if bad[1:] else ""}: mend or remove them')
-    if twice := [p for p,n in Counter(p for p,_ in pairs).items() if n > 1]: raise ValueError(f'{file} names {twice[0]} twice: each image once, with one label')
+    if not rows or not {'file', 'label'} <= set(rows[0]):
+        raise ValueError(
+            (
+                f"{file} needs a first line with the columns file and label, perhaps split; it has "
+                f"{', '.join(map(str, rows[0])) if rows else 'no rows'}"))
+    if 'side' in rows[0]: # As birdsort 0.1 called it
+        rows = [{'split' if k == 'side' else k: v for k,v in r.items()} for r in rows]
+    rows = [
+        {
+            k: (r.get(k) or '').strip()
+            for k in ('file', 'label', 'split')
+            if k in rows[0]}
+        for r in rows]
+    pairs = [
+        ((file.parent/r['file']).resolve() if r['file'] else None, r['label'])
+        for r in rows]
+    bad = [
+        f'line {i}: no file {r["file"]!r}' if not p or not p.is_file() else f'line {i}: no label'
+        for i,(r,(p,l)) in enumerate(zip(rows, pairs), 2)
+        if not (p and p.is_file() and l)]
+    if bad:
+        raise ValueError(
+            f'{file}, {bad[0]}{f", and {len(bad)-1} more rows like it" if bad[1:] else ""}: mend or remove them')
+    if twice := [p for p,n in Counter(p for p,_ in pairs).items() if n > 1]:
+        raise ValueError(f'{file} names {twice[0]} twice: each image once, with one label')
     if 'split' not in rows[0]: return _deal(project, s, pairs)
-    if wrong := sorted({r['split'] for r in rows} - {*SPLITS, *_VAL}): raise ValueError(f'{file}: split {wrong[0]!r} is none of {", ".join(SPLITS)}')
-    return Splits(*([p for p,r in zip(pairs, rows) if r['split'] == d or d == 'val' and r['split'] in _VAL] for d in SPLITS))
+    if wrong := sorted({r['split'] for r in rows} - {*SPLITS, *_VAL}):
+        raise ValueError(f'{file}: split {wrong[0]!r} is none of {", ".join(SPLITS)}')
+    return Splits(
+        *(
+            [
+                p
+                for p,r in zip(pairs, rows)
+                if r['split'] == d or d == 'val' and r['split'] in _VAL]
+            for d in SPLITS))
 
 def load_splits(
     project:Project, # Its split, unless the settings name other images
@@ -91,8 +164,14 @@ def load_splits(
     s = settings or project.settings
     if not s.train.data: return _own_split(project)
     path = Path(s.train.data)
-    if not path.exists(): raise FileNotFoundError(f'no {path}: data wants a folder per label, a folder with train, val and test, or a CSV file with the columns file and label')
-    return _check((_from_folder if path.is_dir() else _from_csv)(project, s, path), path, 'add some, or take the label out')
+    if not path.exists():
+        raise FileNotFoundError(
+            (
+                f'no {path}: data wants a folder per label, a folder with train, val and test, or a CSV '
+                'file with the columns file and label'))
+    return _check(
+        (_from_folder if path.is_dir() else _from_csv)(project, s, path), path,
+        'add some, or take the label out')
 
 # %% ../../nbs/datasets/01_splits.ipynb #8d0b7a1d
 def splits_signature(
@@ -102,13 +181,24 @@ def splits_signature(
 ) -> str: # Changes when an image of theirs does
     "A short hash of the images that a run learns from and is chosen by."
     s = settings or project.settings
-    if not s.train.data: return stable_hash(*([f for f in fingerprint_folder(project.split/side) if not GENERATED.fullmatch(f[1])] for side in SPLITS[:3 if test else 2]))
+    if not s.train.data:
+        return stable_hash(
+            *(
+                [f for f in fingerprint_folder(project.split/side) if not GENERATED.fullmatch(f[1])]
+                for side in SPLITS[:3 if test else 2]))
     path = Path(s.train.data)
-    if path.is_dir(): return stable_hash(str(path), s.ratio, s.seed, fingerprint_folder(path), *(fingerprint_folder(path/d) for d in ('train', *_VAL, *(['test'] if test else []))))
-    return stable_hash(str(path), s.ratio, s.seed, path.read_text(encoding='utf-8-sig'), _stats(path)) if path.is_file() else stable_hash(str(path))
+    if path.is_dir():
+        return stable_hash(
+            str(path), s.ratio, s.seed, fingerprint_folder(path),
+            *(fingerprint_folder(path/d) for d in ('train', *_VAL, *(['test'] if test else []))))
+    return (
+        stable_hash(str(path), s.ratio, s.seed, path.read_text(encoding='utf-8-sig'), _stats(path))
+        if path.is_file()
+        else stable_hash(str(path)))
 
 def _stats(table): # Size and time of change of the files that a table names
-    with open(table, newline='', encoding='utf-8-sig') as f: files = [table.parent/(r.get('file') or '') for r in csv.DictReader(f)]
+    with open(table, newline='', encoding='utf-8-sig') as f:
+        files = [table.parent/(r.get('file') or '') for r in csv.DictReader(f)]
     return [[(s := f.stat()).st_size, s.st_mtime_ns] if f.is_file() else None for f in files]
 
 def generated_images(
@@ -116,7 +206,9 @@ def generated_images(
     settings:Settings=None, # Of a run; None takes the project's
 ) -> list: # [label, file name, bytes, time of change] of each
     "The images on the train split that a network has drawn."
-    return [] if (settings or project.settings).train.data else [f for f in fingerprint_folder(project.split/'train') if GENERATED.fullmatch(f[1])]
+    return (
+        [] if (settings or project.settings).train.data
+        else [f for f in fingerprint_folder(project.split/'train') if GENERATED.fullmatch(f[1])])
 
 def _as_signed(train): # Under the names that settings had in birdsort 0.1, so that its runs are still known
     old = {new: name for name,new in RENAMED.items()}
@@ -130,5 +222,10 @@ def train_signature(
     "A short hash of everything that training depends on."
     s = settings or project.settings
     weights = Path(s.architecture.removeprefix('local-dir:')) if s.architecture.startswith('local-dir:') else None
-    made = sorted([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in weights.iterdir()) if weights and weights.is_dir() else []
-    return stable_hash(splits_signature(project, s), made + generated_images(project, s), s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed, _as_signed(s.train))
+    made = (
+        sorted([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in weights.iterdir())
+        if weights and weights.is_dir()
+        else [])
+    return stable_hash(
+        splits_signature(project, s), made + generated_images(project, s), s.architecture, s.pretrained,
+        s.image_size, s.batch_size, s.epochs, s.seed, _as_signed(s.train))

@@ -18,18 +18,30 @@ _LATER = 'type the same again later; what the hub has by then is not sent a seco
 
 def _why(e, api, name): # What the client gave up on -> one line
     while type(e) is RuntimeError and e.__cause__: e = e.__cause__
-    status = next((c.response.status_code for c in (e, e.__cause__) if getattr(c, 'response', None) is not None), None)
+    status = next(
+        (c.response.status_code for c in (e, e.__cause__) if getattr(c, 'response', None) is not None), None)
     said = f"{status or type(e).__name__}: {' '.join((getattr(e, 'server_message', None) or str(e)).split())[:300]}"
-    if type(e).__name__ == 'LocalTokenNotFoundError': return 'the hub wants a token, and there is none here: type `hf auth login`, or set HF_TOKEN to one that may write, from https://huggingface.co/settings/tokens'
-    if status == 401: return f'the hub does not take this token ({said}): type `hf auth login`, or set HF_TOKEN, which goes before it, to one that may write'
-    if status in (403, 404): return f"the hub does not let you write to {name} ({said}): is {name.split('/')[0]} you or an organisation of yours, and may the token write?"
-    if status and status < 500 and status not in (408, 429): return f'the hub refuses {name} ({said}): put that right, and type the same again'
+    if type(e).__name__ == 'LocalTokenNotFoundError':
+        return (
+            'the hub wants a token, and there is none here: type `hf auth login`, or set HF_TOKEN to one '
+            'that may write, from https://huggingface.co/settings/tokens')
+    if status == 401:
+        return (
+            f'the hub does not take this token ({said}): type `hf auth login`, or set HF_TOKEN, which goes '
+            'before it, to one that may write')
+    if status in (403, 404):
+        return (
+            f"the hub does not let you write to {name} ({said}): is {name.split('/')[0]} you or an "
+            "organisation of yours, and may the token write?")
+    if status and status < 500 and status not in (408, 429):
+        return f'the hub refuses {name} ({said}): put that right, and type the same again'
     return f'{name} was not pushed to {api.endpoint} ({said}): {_LATER}'
 
 @contextmanager
 def _told(api, name):
     try: yield
-    except Exception as e: raise RuntimeError(_why(e, api, name)) from e # The client, its transports and the files raise all sorts of things
+    except Exception as e: # The client, its transports and the files raise all sorts of things
+        raise RuntimeError(_why(e, api, name)) from e
 
 # %% ../../nbs/deploy/05_hub.ipynb #f88eba0d
 _SKIP = ['.*', '*/.*', '*.part', '*.tmp']
@@ -41,23 +53,42 @@ def check_name(
     from huggingface_hub.utils import HFValidationError, validate_repo_id
     try: good = validate_repo_id(name) is None and name.count('/') == 1
     except HFValidationError: good = False
-    if not good: raise ValueError(f'{name!r} is no name for the hub: write USER/NAME, each of a-z, A-Z, 0-9 and - _ . inside, at most 96 long')
+    if not good:
+        raise ValueError(
+            (
+                f'{name!r} is no name for the hub: write USER/NAME, each of a-z, A-Z, 0-9 and - _ . inside, '
+                'at most 96 long'))
 
 def push(
     folder:Path, # With README.md and config.json, as `birdsort export` writes it
     name:str, # USER/NAME, of yourself or of an organisation of yours
     private:bool=False, # For your eyes only; a repository that is there already stays what it is
 ) -> dict: # {"address": of the repository, "commit": its address, "files": [names]}
-    "Push a folder to the hub; `ValueError` for a name that cannot be or is public already, `FileNotFoundError` where nothing was exported, `RuntimeError` for what the hub or the network refuse."
+    (
+        "Push a folder to the hub; `ValueError` for a name that cannot be or is public already, "
+        "`FileNotFoundError` where nothing was exported, `RuntimeError` for what the hub or the network "
+        "refuse.")
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
     check_name(name)
-    if lacks := [f for f in ('README.md', 'config.json') if not (Path(folder)/f).is_file()]: raise FileNotFoundError(f"{folder} has no {' and no '.join(lacks)}: run `birdsort export` first")
+    if lacks := [f for f in ('README.md', 'config.json') if not (Path(folder)/f).is_file()]:
+        raise FileNotFoundError(f"{folder} has no {' and no '.join(lacks)}: run `birdsort export` first")
     files = [f.relative_to(folder).as_posix() for f in sorted(Path(folder).rglob('*')) if f.is_file()]
-    api = HfApi(os.environ.get('HF_ENDPOINT', '').rstrip('/') or None, token=True, library_name='birdsort', library_version=__version__)
+    api = HfApi(
+        os.environ.get('HF_ENDPOINT', '').rstrip('/') or None, token=True, library_name='birdsort',
+        library_version=__version__)
     with _told(api, name):
         api.create_repo(name, private=private, exist_ok=True)
         public = not api.model_info(name).private
-    if private and public: raise ValueError(f'{name} is there already, and public: choose another name, or make it private at {api.endpoint}/{name}/settings')
-    with _told(api, name): done = api.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[*_SKIP], delete_patterns=[*ENGINES.values()], commit_message=f'Exported by birdsort {__version__}')
-    return dict(address=f'{api.endpoint}/{name}', commit=done.commit_url, files=list(filter_repo_objects(files, ignore_patterns=_SKIP)))
+    if private and public:
+        raise ValueError(
+            (
+                f'{name} is there already, and public: choose another name, or make it private at '
+                f'{api.endpoint}/{name}/settings'))
+    with _told(api, name):
+        done = api.upload_folder(
+            repo_id=name, folder_path=folder, ignore_patterns=[*_SKIP], delete_patterns=[*ENGINES.values()],
+            commit_message=f'Exported by birdsort {__version__}')
+    return dict(
+        address=f'{api.endpoint}/{name}', commit=done.commit_url,
+        files=list(filter_repo_objects(files, ignore_patterns=_SKIP)))

@@ -32,9 +32,13 @@ def read_config(
     file = Path(folder)/'config.json'
     if not file.is_file(): raise FileNotFoundError(f'no config.json in {folder}: `birdsort export` writes one')
     try: config = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{file} is not JSON ({e}): run `birdsort export` again, or fetch the file anew') from None
+    except ValueError as e:
+        raise ValueError(
+            f'{file} is not JSON ({e}): run `birdsort export` again, or fetch the file anew') from None
     for key,(right, wanted) in _NEEDED.items():
-        if not isinstance(config, dict) or not right(config.get(key)): raise ValueError(f'{file}: {key} must be {wanted}; run `birdsort export` again, or fetch the file anew')
+        if not isinstance(config, dict) or not right(config.get(key)):
+            raise ValueError(
+                f'{file}: {key} must be {wanted}; run `birdsort export` again, or fetch the file anew')
     return config
 
 def read_checked(
@@ -44,8 +48,13 @@ def read_checked(
 ) -> bytes: # All of it
     "A file of numbers, if it is the one that the config speaks of; `ValueError` where it is not."
     data = (Path(folder)/name).read_bytes()
-    if name not in config['hashes']: raise ValueError(f'config.json in {folder} does not know {name}: run `birdsort export` again')
-    if hashlib.sha256(data).hexdigest() != config['hashes'][name]: raise ValueError(f'{Path(folder)/name} is not the file that config.json speaks of (its SHA-256 differs): it was cut or changed on its way; run `birdsort export` again, or fetch it anew')
+    if name not in config['hashes']:
+        raise ValueError(f'config.json in {folder} does not know {name}: run `birdsort export` again')
+    if hashlib.sha256(data).hexdigest() != config['hashes'][name]:
+        raise ValueError(
+            (
+                f'{Path(folder)/name} is not the file that config.json speaks of (its SHA-256 differs): it '
+                'was cut or changed on its way; run `birdsort export` again, or fetch it anew'))
     return data
 
 # %% ../../nbs/deploy/02_inference.ipynb #44e2ced8
@@ -54,9 +63,13 @@ def prepare(
     config:dict, # From `read_config`
 ) -> np.ndarray: # (3, n, n) float32, normalised; n is the config's crop.resize
     "Press an image into a square and normalise it."
-    side, (mean, std) = config['crop']['resize'], (np.float32(config['normalisation'][k]).reshape(3, 1, 1) for k in ('mean', 'std'))
+    side, (mean, std) = (
+        config['crop']['resize'],
+        (np.float32(config['normalisation'][k]).reshape(3, 1, 1) for k in ('mean', 'std')))
     out = np.empty((3, side, side), np.float32)
-    np.multiply(np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).transpose(2, 0, 1), 1/(255*std), out=out)
+    np.multiply(
+        np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).transpose(2, 0, 1),
+        1/(255*std), out=out)
     return np.subtract(out, mean/std, out=out)
 
 def probabilities(
@@ -73,43 +86,66 @@ ENGINES = {'onnx': 'model.onnx', 'int8': 'model.int8.onnx', 'torch': 'model.safe
 
 class Model:
     "An exported network; `network` turns what `prepare` gives, (b, 3, n, n) float32, into (b, c) logits."
-    def __init__(self, folder:Path, config:dict, engine:str, network): self.folder, self.config, self.engine, self.network = Path(folder), config, engine, network
-    def __repr__(self): return f"Model({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
+    def __init__(self, folder:Path, config:dict, engine:str, network):
+        self.folder, self.config, self.engine, self.network = Path(folder), config, engine, network
+    def __repr__(self):
+        return f"Model({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
 
     @property
     def labels(self): return self.config['labels']
     @property
-    def enough(self): return self.config['crop']['resize']*3//2 # Large JPEGs may be decoded at a fraction of their size, not smaller than this, pixels
+    def enough(self): # Large JPEGs may be decoded at a fraction of their size, not smaller than this, pixels
+        return self.config['crop']['resize']*3//2
 
-    def prepare(self, image): return prepare(image, self.config) # An RGB image -> what `__call__` takes several of
-    def __call__(self, prepared): return probabilities(self.network(np.stack(prepared)), self.config['temperature']) # -> (b, c), at the config's temperature
+    def prepare(self, image): # An RGB image -> what `__call__` takes several of
+        return prepare(image, self.config)
+    def __call__(self, prepared): # -> (b, c), at the config's temperature
+        return probabilities(self.network(np.stack(prepared)), self.config['temperature'])
 
 class PickledModel(Model):
     "A fastai learner, which has its own way to look at images."
-    def __init__(self, folder, config, learn): super().__init__(folder, config | dict(labels=list(learn.dls.vocab)), 'pickle', learn)
+    def __init__(self, folder, config, learn):
+        super().__init__(folder, config | dict(labels=list(learn.dls.vocab)), 'pickle', learn)
     enough = 2048
 
     def prepare(self, image): return image
     def __call__(self, images):
         from fastai.vision.core import PILImage
         learn = self.network
-        with learn.no_bar(), learn.no_logging(): probs = learn.get_preds(dl=learn.dls.test_dl([PILImage.create(im) for im in images], num_workers=0))[0]
+        with learn.no_bar(), learn.no_logging():
+            probs = learn.get_preds(
+                dl=learn.dls.test_dl([PILImage.create(im) for im in images], num_workers=0))[0]
         return probabilities(probs.clamp_min(1e-12).log().numpy(), self.config['temperature'])
 
 # %% ../../nbs/deploy/02_inference.ipynb #bce65168
 def cores() -> int: # That this process may use
-    "How many processors there are: ONNX Runtime by itself would count two threads of one core as one, and be a tenth slower."
+    (
+        "How many processors there are: ONNX Runtime by itself would count two threads of one core as one, "
+        "and be a tenth slower.")
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def _open_onnx(folder, config, file, threads):
     import onnxruntime
     data, options = read_checked(folder, file, config), onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, threads or cores()
-    try: session = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
-    except Exception as e: raise ValueError(f'{folder/file} is not a model that ONNX Runtime can open: {str(e).splitlines()[0][:200]}') from None
-    (given, gives), n, side = (session.get_inputs()[0], session.get_outputs()[0]), len(config['labels']), config['crop']['resize']
-    if gives.shape[-1] != n: raise ValueError(f'config.json in {folder} has {n} labels, and {file} answers with {gives.shape[-1]} numbers: they do not belong together; run `birdsort export` again')
-    if given.shape[1:] != [3, side, side]: raise ValueError(f'config.json in {folder} presses images into {side} x {side}, and {file} takes {given.shape[1:]}: run `birdsort export` again')
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
+    except Exception as e:
+        raise ValueError(
+            f'{folder/file} is not a model that ONNX Runtime can open: {str(e).splitlines()[0][:200]}') from None
+    (given, gives), n, side = (
+        (session.get_inputs()[0], session.get_outputs()[0]), len(config['labels']),
+        config['crop']['resize'])
+    if gives.shape[-1] != n:
+        raise ValueError(
+            (
+                f'config.json in {folder} has {n} labels, and {file} answers with {gives.shape[-1]} '
+                'numbers: they do not belong together; run `birdsort export` again'))
+    if given.shape[1:] != [3, side, side]:
+        raise ValueError(
+            (
+                f'config.json in {folder} presses images into {side} x {side}, and {file} takes '
+                f'{given.shape[1:]}: run `birdsort export` again'))
     return lambda x: session.run(None, {given.name: x})[0]
 
 def _open_torch(folder, config, file, threads):
@@ -122,16 +158,24 @@ def _open_torch(folder, config, file, threads):
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     def network(x):
-        with torch.inference_mode(): return model(torch.from_numpy(x).to(device)).float().cpu().numpy()
+        with torch.inference_mode():
+            return model(torch.from_numpy(x).to(device)).float().cpu().numpy()
     network.module = model # For heat maps
     return network
 
 # %% ../../nbs/deploy/02_inference.ipynb #10c9f384
 def _open_pickle(folder, trust, config):
     file = folder/'learner.pkl'
-    if not trust: raise ValueError(f'{file} is a pickle, and loading a pickle runs whatever code is in it, so it was not opened: `birdsort export` writes model.onnx and model.safetensors, which hold numbers alone; --trust-pickle opens it, if you trust who made it')
+    if not trust:
+        raise ValueError(
+            (
+                f'{file} is a pickle, and loading a pickle runs whatever code is in it, so it was not '
+                'opened: `birdsort export` writes model.onnx and model.safetensors, which hold numbers '
+                'alone; --trust-pickle opens it, if you trust who made it'))
     from fastai.learner import load_learner
-    config = config or (read_config(folder) if (folder/'config.json').is_file() else dict(temperature=1, threshold=None))
+    config = (
+        config
+        or (read_config(folder) if (folder/'config.json').is_file() else dict(temperature=1, threshold=None)))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # fastai warns of pickles in general; this one is trusted
         return PickledModel(folder, config, load_learner(file))
@@ -145,10 +189,14 @@ def open_model(
 ) -> Model: # Ready to answer
     "Open an exported model; `FileNotFoundError`, or `ValueError` where a file is not what it should be."
     folder = Path(folder)
-    if engine not in ('auto', *ENGINES): raise ValueError(f"engine {engine!r}: must be auto, {', '.join(ENGINES)}")
+    if engine not in ('auto', *ENGINES):
+        raise ValueError(f"engine {engine!r}: must be auto, {', '.join(ENGINES)}")
     there = [e for e,f in ENGINES.items() if (folder/f).is_file()]
-    if not there: raise FileNotFoundError(f"no model in {folder}: `birdsort export` writes {', '.join(ENGINES.values())}")
-    if engine != 'auto' and engine not in there: raise FileNotFoundError(f'no {ENGINES[engine]} in {folder}: `birdsort export` writes it, where its --formats say so')
+    if not there:
+        raise FileNotFoundError(f"no model in {folder}: `birdsort export` writes {', '.join(ENGINES.values())}")
+    if engine != 'auto' and engine not in there:
+        raise FileNotFoundError(
+            f'no {ENGINES[engine]} in {folder}: `birdsort export` writes it, where its --formats say so')
     safe = [e for e in ('onnx', 'torch', 'int8') if e in there and (engine == e or engine == 'auto')]
     if engine == 'pickle' or not safe: return _open_pickle(folder, trust_pickle, config)
     config = config or read_config(folder)

@@ -20,25 +20,43 @@ from ..core.images import decode, on_white
 from ..core.project import SUFFIXES
 
 # %% ../../nbs/deploy/06_inputs.ipynb #6957dbe5
-def _is_address(name): return isinstance(name, str) and name.lower().startswith(('http://', 'https://'))
+def _is_address(name):
+    return isinstance(name, str) and name.lower().startswith(('http://', 'https://'))
 
 def _found(name, leave): # Files for what was named
     p = Path(name)
     if not name.strip(): raise FileNotFoundError("'' is no file or folder: for the current folder, write .")
-    if p.is_dir(): return sorted(f for f in p.rglob('*') if f.suffix.lower() in SUFFIXES and f.name[0] != '.' and not (leave and leave in f.resolve().parents))
+    if p.is_dir():
+        return sorted(
+            f
+            for f in p.rglob('*')
+            if (
+                f.suffix.lower() in SUFFIXES
+                and f.name[0] != '.'
+                and not (leave and leave in f.resolve().parents)))
     if p.is_file(): return [p]
-    if glob.has_magic(str(name)) and (some := [f for n in sorted(glob.glob(str(p.expanduser()), recursive=True)) for f in (_found(n, leave) if Path(n).is_dir() else [Path(n)])]): return some
-    raise FileNotFoundError(f'no file, folder or address {str(name)!r}' + (': the pattern matches nothing' if glob.has_magic(str(name)) else ''))
+    if glob.has_magic(str(name)) and (some := [f for n in sorted(glob.glob(str(p.expanduser()), recursive=True)) for f in (_found(n, leave) if Path(n).is_dir() else [Path(n)])]):
+        return some
+    raise FileNotFoundError(
+        (
+            f'no file, folder or address {str(name)!r}'
+            + (': the pattern matches nothing' if glob.has_magic(str(name)) else '')))
 
 def _piped(stdin, leave): # One image, or names
     data = stdin.read()
-    if not data.strip(): raise ValueError('nothing came on standard input: give it an image, or names of images, a line each')
+    if not data.strip():
+        raise ValueError('nothing came on standard input: give it an image, or names of images, a line each')
     try: text = data.decode('utf-8-sig')
     except UnicodeDecodeError: return [('-', data)]
-    return [('-', data)] if '\0' in text else [s for line in text.splitlines() if (name := line.strip()) for s in _each(name, leave)]
+    return (
+        [('-', data)] if '\0' in text
+        else [s for line in text.splitlines() if (name := line.strip()) for s in _each(name, leave)])
 
 def _each(name, leave): # In a list, one that is gone stops nobody
-    try: return [(name, name)] if _is_address(name) else [(str(f), f) for f in _found(name, leave)]
+    try:
+        return (
+            [(name, name)] if _is_address(name)
+            else [(str(f), f) for f in _found(name, leave)])
     except FileNotFoundError: return [(name, Path(name))]
 
 def expand(
@@ -50,8 +68,15 @@ def expand(
     out, leave = [], leave and Path(leave).resolve()
     for p in map(str, paths):
         if p == '-': out += _piped(stdin or sys.stdin.buffer, leave)
-        else: out += [(p, p)] if _is_address(p) else [(str(f), f) for f in _found(p, leave)]
-    if not out: raise FileNotFoundError(f"no images in {', '.join(map(str, paths))}: looked for {' '.join(SUFFIXES)}" + (f', and not in {leave}' if leave else ''))
+        else:
+            out += (
+                [(p, p)] if _is_address(p)
+                else [(str(f), f) for f in _found(p, leave)])
+    if not out:
+        raise FileNotFoundError(
+            (
+                f"no images in {', '.join(map(str, paths))}: looked for {' '.join(SUFFIXES)}"
+                + (f', and not in {leave}' if leave else '')))
     return list(dict(out).items()) # What was named twice is there once
 
 # %% ../../nbs/deploy/06_inputs.ipynb #8931cf26
@@ -62,14 +87,18 @@ def read(
     "An image, from whatever it is; `ValueError` with the reason where it is none."
     if isinstance(source, Image.Image): return on_white(ImageOps.exif_transpose(source))
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.ndim == 3 and source.shape[2] not in (3, 4): raise ValueError(f'an array of {source.dtype}, {source.shape}: an image has uint8, (height, width, 3)')
+        if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.ndim == 3 and source.shape[2] not in (3, 4):
+            raise ValueError(
+                f'an array of {source.dtype}, {source.shape}: an image has uint8, (height, width, 3)')
         return on_white(Image.fromarray(source))
-    if not isinstance(source, (str, Path, bytes)): raise ValueError(f'{type(source).__name__} is no image: give a path, bytes, a PIL image or an array')
+    if not isinstance(source, (str, Path, bytes)):
+        raise ValueError(f'{type(source).__name__} is no image: give a path, bytes, a PIL image or an array')
     return decode(source, side)
 
 def _try(then, source):
     try: return then(source), None
-    except (ValueError, OSError, MemoryError) as e: return None, str(e) or type(e).__name__
+    except (ValueError, OSError, MemoryError) as e:
+        return None, str(e) or type(e).__name__
 
 def read_each(
     sources:list, # Paths, addresses, bytes, images, arrays
@@ -77,7 +106,10 @@ def read_each(
     web=None, # A `Web` that is open, where addresses are among them
 ) -> list: # (result, None), or (None, why it failed), in order
     "Read some images; addresses are asked at once, with the downloader's care."
-    asked = {i: web.submit(s, lambda answer: _try(then, answer.body)) for i,s in enumerate(sources) if _is_address(s)}
+    asked = {
+        i: web.submit(s, lambda answer: _try(then, answer.body))
+        for i,s in enumerate(sources)
+        if _is_address(s)}
     def one(i, s):
         try: return asked[i].result() if i in asked else _try(then, s)
         except ValueError as e: return None, str(e) # The downloader's reason
@@ -94,7 +126,8 @@ def in_threads(
         try:
             for i in range(len(items)):
                 yield coming.popleft().result()
-                if i+2*workers < len(items): coming.append(pool.submit(work, items[i+2*workers]))
+                if i+2*workers < len(items):
+                    coming.append(pool.submit(work, items[i+2*workers]))
         finally: pool.shutdown(wait=False, cancel_futures=True)
 
 @contextmanager
@@ -103,6 +136,8 @@ def web_for(
     allow:tuple=(), # Hosts of one's own network that may be asked, as HOST or HOST:PORT
 ): # Gives a `Web`, or None where nobody needs it
     "The downloader, for as long as images are read."
-    if not any(map(_is_address, sources)): yield None; return
+    if not any(map(_is_address, sources)):
+        yield None
+        return
     from birdsort.sources.http import Web
     with Web(allow=allow) as web: yield web

@@ -13,31 +13,77 @@ from ..core.settings import Settings
 
 # %% ../../nbs/deploy/04_model_card.ipynb #4249843d
 def _table(rows): # Dicts with the same keys
-    show = lambda v: f'{v:.3f}' if isinstance(v, float) else '' if v is None else str(v).replace('|', '\\|')
-    lines = [list(rows[0]), ['---']*len(rows[0]), *([show(v) for v in r.values()] for r in rows)]
+    def show(v):
+        return f'{v:.3f}' if isinstance(v, float) else '' if v is None else str(v).replace('|', '\\|')
+    lines = [
+        list(rows[0]), ['---']*len(rows[0]),
+        *([show(v) for v in r.values()] for r in rows)]
     return '\n'.join(f"| {' | '.join(cells)} |" for cells in lines)
 
 def _quality(config, judged):
-    if not judged: return f"{len(config['labels'])} labels: {', '.join(config['labels'])}.\n\nIt has not been judged on a test split yet."
+    if not judged:
+        return (
+            f"{len(config['labels'])} labels: {', '.join(config['labels'])}.\n\nIt has not been judged on a "
+            "test split yet.")
     (low, high), t = judged['intervals']['accuracy'], judged['threshold']
-    rows = [{'label': l, 'test images': v['n'], **{k: f"{v[k]:.3f} ({judged['intervals'][k][l][0]:.3f} to {judged['intervals'][k][l][1]:.3f})" if l in judged['intervals'].get(k, {}) else v[k] for k in ('precision', 'recall', 'f1')}} for l,v in judged['per_label'].items()]
-    given = f"{100*t['accuracy']:.1f} % of those answers were right" if t['accuracy'] is not None else 'none was given'
-    trust = 'No confidence was high enough to be trusted.' if t['confidence'] > 1 else f"With a confidence of at least {t['confidence']:.2f} it answered {100*t['answered']:.0f} % of them, and {given}."
+    rows = [
+        {
+            'label': l, 'test images': v['n'],
+            **{
+                k: (
+                    f"{v[k]:.3f} ({judged['intervals'][k][l][0]:.3f} to {judged['intervals'][k][l][1]:.3f})"
+                    if l in judged['intervals'].get(k, {})
+                    else v[k])
+                for k in ('precision', 'recall', 'f1')}}
+        for l,v in judged['per_label'].items()]
+    given = (
+        f"{100*t['accuracy']:.1f} % of those answers were right" if t['accuracy'] is not None
+        else 'none was given')
+    trust = (
+        'No confidence was high enough to be trusted.' if t['confidence'] > 1
+        else (
+            f"With a confidence of at least {t['confidence']:.2f} it answered {100*t['answered']:.0f} % of "
+            f"them, and {given}."))
     other = f" Of images of other things it refused {100*t['unknown']:.0f} %." if t['unknown'] is not None else ''
-    return f"**{100*judged['accuracy']:.1f} % of {judged['n']} test images** are labelled right (95 % interval: {100*low:.1f} % to {100*high:.1f} %), macro F1 {judged['f1_macro']:.3f}. {trust}{other}\n\n{_table(rows)}"
+    return (
+        f"**{100*judged['accuracy']:.1f} % of {judged['n']} test images** are labelled right (95 % "
+        f"interval: {100*low:.1f} % to {100*high:.1f} %), macro F1 {judged['f1_macro']:.3f}. "
+        f"{trust}{other}\n\n{_table(rows)}")
 
 def _data(project, settings):
-    if settings.train.data: return 'Trained on images that came from elsewhere than birdsort; whoever shared this model knows their licences.'
-    kept = Counter((r['source'] or 'folder', r['licence'] or 'not known') for r in project.catalogue.rows(state='kept'))
-    return f"The images are not part of this model. What it was trained, chosen and judged by:\n\n{_table([dict(source=s, licence=l, images=n) for (s, l),n in sorted(kept.items())] or [dict(source='', licence='', images=0)])}"
+    if settings.train.data:
+        return (
+            'Trained on images that came from elsewhere than birdsort; whoever shared this model knows '
+            'their licences.')
+    kept = Counter(
+        (r['source'] or 'folder', r['licence'] or 'not known')
+        for r in project.catalogue.rows(state='kept'))
+    return (
+        "The images are not part of this model. What it was trained, chosen and judged "
+        f"by:\n\n{_table([dict(source=s, licence=l, images=n) for (s, l),n in sorted(kept.items())] or [dict(source='', licence='', images=0)])}")
 
 def _limits(config, judged):
     few = min((v['n'] for v in judged['per_label'].values()), default=0) if judged else 0
-    return '\n'.join(['- It knows these labels and nothing else. An image of another thing gets one of them, unless it is less sure than the threshold and answers "none of these".',
-        '- It was judged on images from the same sources as those that it learned from. On others (another camera, another season, drawings) it may do worse.',
-        *([f'- The rarest label has {few} test images: what is said of it is uncertain, as its interval shows.'] if judged and few < 50 else []),
-        '- Weights that it began from were trained on other images, and bring their preferences along.' if config['pretrained'] else '- It began from random weights, and has seen nothing but these images.',
-        '- Not for decisions about people, or where a wrong answer does harm.'])
+    return '\n'.join(
+        [
+            (
+                '- It knows these labels and nothing else. An image of another thing gets one of them, '
+                'unless it is less sure than the threshold and answers "none of these".'),
+            (
+                '- It was judged on images from the same sources as those that it learned from. On others '
+                '(another camera, another season, drawings) it may do worse.'),
+            *(
+                [
+                    (
+                        f'- The rarest label has {few} test images: what is said of it is uncertain, as its '
+                        'interval shows.')]
+                if judged and few < 50
+                else []),
+            (
+                '- Weights that it began from were trained on other images, and bring their preferences along.'
+                if config['pretrained']
+                else '- It began from random weights, and has seen nothing but these images.'),
+            '- Not for decisions about people, or where a wrong answer does harm.'])
 
 # %% ../../nbs/deploy/04_model_card.ipynb #594f7e25
 _USE = '''In this folder, on the command line and from Python:
@@ -101,9 +147,14 @@ async function label(image) {{ // An <img>
 def _use(config):
     import json
     norm, side, have = config['normalisation'], config['crop']['resize'], config.get('hashes', {})
-    script = _SCRIPT.format(labels=json.dumps(config['labels'], ensure_ascii=False), mean=norm['mean'], std=norm['std'], temperature=round(config['temperature'], 4), side=side)
+    script = _SCRIPT.format(
+        labels=json.dumps(config['labels'], ensure_ascii=False), mean=norm['mean'], std=norm['std'],
+        temperature=round(config['temperature'], 4), side=side)
     torch = _TORCH.format(side=side, library=config['library']) if config['library'] != 'own' else ''
-    return _USE + ''.join(text for name,text in {'learner.pkl': _PICKLE, 'model.safetensors': torch, 'model.onnx': script}.items() if name in have)
+    return _USE + ''.join(
+        text
+        for name,text in {'learner.pkl': _PICKLE, 'model.safetensors': torch, 'model.onnx': script}.items()
+        if name in have)
 
 # %% ../../nbs/deploy/04_model_card.ipynb #402820fb
 def model_card(
@@ -116,12 +167,34 @@ def model_card(
     "The model card, in the form of the Hugging Face hub."
     from huggingface_hub import EvalResult, ModelCardData
     name = project.path.resolve().name
-    found = [EvalResult(task_type='image-classification', dataset_type='imagefolder', dataset_name=name, dataset_split='test', metric_type=t, metric_name=n, metric_value=round(judged[k], 4))
-             for k,t,n in (('accuracy', 'accuracy', 'accuracy'), ('f1_macro', 'f1', 'macro F1'))] if judged else None
-    head = ModelCardData(library_name='birdsort', pipeline_tag='image-classification', tags=['image-classification', config['library'], 'birdsort', *(t for t,f in (('fastai', 'learner.pkl'), ('onnx', 'model.onnx')) if f in config.get('hashes', {}))], model_name=name, eval_results=found)
-    parts = {f'{name}: which of {len(config["labels"])} labels?': f"A {config['architecture']} ({config['library']}), {config['size']} pixels, trained with birdsort. {_quality(config, judged)}",
-             'Use': _use(config), 'Data and licences': _data(project, settings), 'Limits': _limits(config, judged),
-             'Files': _table([dict(file=f"`{f}`", holds=what) for f,what in (files or {}).items()] or [dict(file='', holds='')]),
-             'Made with': ', '.join(f'{k} {v}' for k,v in config.get('versions', {}).items())}
+    found = (
+        [
+            EvalResult(
+                task_type='image-classification', dataset_type='imagefolder', dataset_name=name,
+                dataset_split='test', metric_type=t, metric_name=n, metric_value=round(judged[k], 4))
+            for k,t,n in (('accuracy', 'accuracy', 'accuracy'), ('f1_macro', 'f1', 'macro F1'))]
+        if judged
+        else None)
+    head = ModelCardData(
+        library_name='birdsort', pipeline_tag='image-classification',
+        tags=[
+            'image-classification', config['library'], 'birdsort',
+            *(
+                t
+                for t,f in (('fastai', 'learner.pkl'), ('onnx', 'model.onnx'))
+                if f in config.get('hashes', {}))],
+        model_name=name, eval_results=found)
+    parts = {
+        f'{name}: which of {len(config["labels"])} labels?': (
+            f"A {config['architecture']} ({config['library']}), {config['size']} pixels, trained with "
+            f"birdsort. {_quality(config, judged)}"),
+        'Use': _use(config), 'Data and licences': _data(project, settings), 'Limits': _limits(config, judged),
+        'Files': _table(
+            (
+                [dict(file=f"`{f}`", holds=what) for f,what in (files or {}).items()]
+                or [dict(file='', holds='')])),
+        'Made with': ', '.join(f'{k} {v}' for k,v in config.get('versions', {}).items())}
     first, *rest = parts.items()
-    return f"---\n{head.to_yaml().strip()}\n---\n\n# {first[0]}\n\n{first[1]}\n" + ''.join(f'\n## {title}\n\n{text}\n' for title,text in rest)
+    return (
+        f"---\n{head.to_yaml().strip()}\n---\n\n# {first[0]}\n\n{first[1]}\n"
+        + ''.join(f'\n## {title}\n\n{text}\n' for title,text in rest))

@@ -30,13 +30,18 @@ def _quietly(): # Both libraries tell more than anybody wants to know
 def _drawn(network, x): # -> onnx.ModelProto, by the newer exporter or the older one
     names = dict(input_names=['images'], output_names=['logits'])
     with _quietly():
-        try: return torch.onnx.export(network, (x,), dynamo=True, verbose=False, dynamic_shapes=({0: torch.export.Dim('batch')},), **names).model_proto
+        try:
+            return torch.onnx.export(
+                network, (x,), dynamo=True, verbose=False, dynamic_shapes=({0: torch.export.Dim('batch')},),
+                **names).model_proto
         except Exception: return _traced(network, x, names)
 
 def _traced(network, x, names):
     import onnx
     with tempfile.TemporaryDirectory() as folder:
-        torch.onnx.export(network, (x,), file := f'{folder}/model.onnx', dynamo=False, opset_version=17, dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), **names)
+        torch.onnx.export(
+            network, (x,), file := f'{folder}/model.onnx', dynamo=False, opset_version=17,
+            dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), **names)
         return onnx.load(file)
 
 def to_onnx(
@@ -47,9 +52,18 @@ def to_onnx(
     import onnx
     side = config['crop']['resize']
     try: model = _drawn(network.cpu().eval(), torch.zeros(2, 3, side, side))
-    except Exception as e: raise ValueError(f"{config['architecture']} cannot be written as ONNX ({(str(e).strip().splitlines() or [type(e).__name__])[0][:200]}): export without it, with --formats pickle,safetensors") from None
-    onnx.helper.set_model_props(model, dict(labels=json.dumps(config['labels']), input_size=str(side), crop=json.dumps(config['crop']), temperature=str(config['temperature']),
-                                            mean=json.dumps(config['normalisation']['mean']), std=json.dumps(config['normalisation']['std'])))
+    except Exception as e:
+        raise ValueError(
+            (
+                f"{config['architecture']} cannot be written as ONNX "
+                f"({(str(e).strip().splitlines() or [type(e).__name__])[0][:200]}): export without it, with "
+                "--formats pickle,safetensors")) from None
+    onnx.helper.set_model_props(
+        model,
+        dict(
+            labels=json.dumps(config['labels']), input_size=str(side), crop=json.dumps(config['crop']),
+            temperature=str(config['temperature']), mean=json.dumps(config['normalisation']['mean']),
+            std=json.dumps(config['normalisation']['std'])))
     return model.SerializeToString()
 
 # %% ../../nbs/deploy/03_onnx.ipynb #3f0437db
@@ -57,7 +71,9 @@ def to_int8(
     data:bytes, # From `to_onnx`
     batches:list, # (b, 3, n, n) float32, prepared training images; at least one
 ) -> bytes: # An ONNX file with the same input, output and metadata
-    "Quantise an ONNX network to 8 bits, each channel by itself, by what it computes for some images; `ValueError` where that cannot be done."
+    (
+        "Quantise an ONNX network to 8 bits, each channel by itself, by what it computes for some images; "
+        "`ValueError` where that cannot be done.")
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -71,7 +87,13 @@ def to_int8(
         try:
             with _quietly():
                 quant_pre_process(file, ready, skip_symbolic_shape=True)
-                quantize_static(ready, small, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8)
-        except Exception as e: raise ValueError(f'ONNX Runtime cannot quantise this network: {(str(e).strip().splitlines() or [type(e).__name__])[0][:200]}') from None
+                quantize_static(
+                    ready, small, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8)
+        except Exception as e:
+            raise ValueError(
+                (
+                    'ONNX Runtime cannot quantise this network: '
+                    f'{(str(e).strip().splitlines() or [type(e).__name__])[0][:200]}')) from None
         onnx.helper.set_model_props(model := onnx.load(small), props)
     return model.SerializeToString()

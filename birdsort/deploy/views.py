@@ -24,8 +24,15 @@ def bars(
 ) -> str: # HTML
     "An answer as bars."
     if answer.get('error'): return f"<b>{escape(answer['error'])}</b>"
-    rows = ''.join(f'<tr><td style="padding:0 .6em 0 0">{escape(l)}</td><td style="width:10em"><div style="height:.8em;width:{100*p:.0f}%;min-width:1px;background:#3b7dd8"></div></td><td style="padding:0 0 0 .6em;text-align:right">{100*p:.1f} %</td></tr>' for l,p in answer['best'].items())
-    return f"<div style='font-size:1.3em;margin:0 0 .3em'>{escape(answer['label'])}</div><table style='border-spacing:0'>{rows}</table>"
+    rows = ''.join(
+        (
+            f'<tr><td style="padding:0 .6em 0 0">{escape(l)}</td><td style="width:10em"><div '
+            f'style="height:.8em;width:{100*p:.0f}%;min-width:1px;background:#3b7dd8"></div></td><td '
+            f'style="padding:0 0 0 .6em;text-align:right">{100*p:.1f} %</td></tr>')
+        for l,p in answer['best'].items())
+    return (
+        f"<div style='font-size:1.3em;margin:0 0 .3em'>{escape(answer['label'])}</div><table "
+        f"style='border-spacing:0'>{rows}</table>")
 
 # %% ../../nbs/deploy/07_views.ipynb #b2670aec
 def uploader(
@@ -35,10 +42,19 @@ def uploader(
     "A place to drop images."
     import ipywidgets as w
     button, below = w.FileUpload(accept='image/*', multiple=True, description='Images'), w.VBox()
-    def row(name, data, answer): return w.HTML(f"<div style='display:flex;flex-wrap:wrap;align-items:center;gap:1em;margin:.5em 0'><img style='max-width:220px' alt='{escape(name)}' src='data:image/jpeg;base64,{b64encode(thumbnail(data, 220)).decode()}'><div>{bars(answer)}</div></div>")
+    def row(name, data, answer):
+        return w.HTML(
+            (
+                "<div style='display:flex;flex-wrap:wrap;align-items:center;gap:1em;margin:.5em 0'><img "
+                f"style='max-width:220px' alt='{escape(name)}' "
+                f"src='data:image/jpeg;base64,{b64encode(thumbnail(data, 220)).decode()}'><div>{bars(answer)}</div></div>"))
     def answered(change):
         if not (files := [(f['name'], bytes(f['content'])) for f in change['new']]): return
-        below.children = (*(row(n, d, a) for (n, d),a in zip(files, ask([d for _,d in files]))), *below.children)[:shown]
+        below.children = (
+            *(
+                row(n, d, a)
+                for (n, d),a in zip(files, ask([d for _,d in files]))),
+            *below.children)[:shown]
         button.value = ()
     button.observe(answered, 'value')
     return w.VBox([button, below])
@@ -63,7 +79,9 @@ def _small(image, side=480): # An image in memory -> JPEG
     return out.getvalue()
 
 def _bars(best): # {label: probability}
-    rows = ''.join(f'<li><span>{html.escape(l)}</span><b>{100*p:.1f} %</b><i style="--p: {100*p:.1f}%"></i></li>' for l,p in best.items())
+    rows = ''.join(
+        f'<li><span>{html.escape(l)}</span><b>{100*p:.1f} %</b><i style="--p: {100*p:.1f}%"></i></li>'
+        for l,p in best.items())
     return f'<ol class="bs-bars">{rows}</ol>'
 
 # %% ../../nbs/deploy/07_views.ipynb #73ab9856
@@ -76,9 +94,15 @@ def card(
 ) -> str: # HTML
     "One photo and what was said of it."
     name = html.escape(name)
-    if row.get('error'): return f'<article class="bs-card"><div><h3>No answer</h3><p>{name}: {html.escape(row["error"])}</p></div></article>'
+    if row.get('error'):
+        return (
+            f'<article class="bs-card"><div><h3>No answer</h3><p>{name}: '
+            f'{html.escape(row["error"])}</p></div></article>')
     label, doubt = html.escape(row['label']), row['label'] not in row['best']
-    beside = f'<img src="{_inline(_small(hot))}" alt="what spoke for {html.escape(next(iter(row["best"])))}">' if hot else '<div class="bs-soon">looking for what<br>spoke for it …</div>' if soon else ''
+    beside = (
+        f'<img src="{_inline(_small(hot))}" alt="what spoke for {html.escape(next(iter(row["best"])))}">'
+        if hot
+        else '<div class="bs-soon">looking for what<br>spoke for it …</div>' if soon else '')
     says = '<p>Not sure enough of any label. The likeliest:</p>' if doubt else ''
     under = ' · red spoke for it, blue did not matter' if hot else ''
     return (f'<article class="bs-card{" bs-none" * doubt}"><figure><div class="bs-pair"><img src="{_inline(thumbnail(photo, 480))}" alt="{name}">{beside}</div>'
@@ -115,9 +139,15 @@ def drop_zone(
     samples:list=(), # [(name, file)], to be tried by a click
 ) -> str: # HTML
     "Where photos are dropped, chosen or taken, with examples below."
-    buttons = ''.join(f'<button type="button" data-sample="{i}" title="example of {html.escape(n)}"><img src="{_inline(thumbnail(f, 96))}" alt="{html.escape(n)}"></button>' for i,(n,f) in enumerate(samples))
-    return (f'<div class="bs-drop"><div class="bs-ask"><label>Choose photos<input type="file" accept="{_ACCEPT}" multiple></label><label class="bs-camera">Take a photo<input type="file" accept="image/*" capture="environment"></label></div>'
-            '<p class="bs-hint">or drop them anywhere on this page</p><p class="bs-tell" role="status"></p></div>' + (f'<div class="bs-samples"><span>or try one of these</span>{buttons}</div>' if buttons else ''))
+    buttons = ''.join(
+        (
+            f'<button type="button" data-sample="{i}" title="example of {html.escape(n)}"><img '
+            f'src="{_inline(thumbnail(f, 96))}" alt="{html.escape(n)}"></button>')
+        for i,(n,f) in enumerate(samples))
+    return (
+        f'<div class="bs-drop"><div class="bs-ask"><label>Choose photos<input type="file" accept="{_ACCEPT}" multiple></label><label class="bs-camera">Take a photo<input type="file" accept="image/*" capture="environment"></label></div>'
+            '<p class="bs-hint">or drop them anywhere on this page</p><p class="bs-tell" role="status"></p></div>'
+        + (f'<div class="bs-samples"><span>or try one of these</span>{buttons}</div>' if buttons else ''))
 
 # %% ../../nbs/deploy/07_views.ipynb #2d0a9337
 def model_card_html(
@@ -126,5 +156,7 @@ def model_card_html(
     "The model card without its front matter and images; a sentence where there is none."
     file = Path(folder)/'README.md'
     if not file.is_file(): return 'This model came without a card.'
-    text = re.sub(r'\A---\s*\n.*?\n---\s*(\n|\Z)', '', file.read_text(encoding='utf-8-sig', errors='replace'), flags=re.S)
+    text = re.sub(
+        r'\A---\s*\n.*?\n---\s*(\n|\Z)', '', file.read_text(encoding='utf-8-sig', errors='replace'),
+        flags=re.S)
     return re.sub(r'!\[[^\]]*\]\([^)]*\)', '', text).strip()

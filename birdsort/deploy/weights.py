@@ -27,19 +27,28 @@ def describe_network(
     "What somebody must know who wants to build a run's network anew."
     library, name, args = ('own', own, {}) if own else origin(settings.architecture)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
-    return dict(labels=list(learn.dls.vocab), library=library, architecture=name, arguments=args, head=list(settings.train.head), dropout=settings.train.dropout, size=settings.image_size,
-                crop=dict(mode='squish', interpolation='bilinear', resize=squished_size(settings.train.augmentation, settings.image_size)),
-                normalisation={k: [round(float(v), 6) for v in getattr(norm, k).flatten()] for k in ('mean', 'std')})
+    return dict(
+        labels=list(learn.dls.vocab), library=library, architecture=name, arguments=args,
+        head=list(settings.train.head), dropout=settings.train.dropout, size=settings.image_size,
+        crop=dict(
+            mode='squish', interpolation='bilinear',
+            resize=squished_size(settings.train.augmentation, settings.image_size)),
+        normalisation={
+            k: [round(float(v), 6) for v in getattr(norm, k).flatten()]
+            for k in ('mean', 'std')})
 
 # %% ../../nbs/deploy/01_weights.ipynb #78ae2840
 class Sampled(nn.Module):
-    "A network that takes larger squares than it sees: they are sampled down first, corner on corner, as fastai does it."
+    (
+        "A network that takes larger squares than it sees: they are sampled down first, corner on corner, "
+        "as fastai does it.")
     def __init__(self, network:nn.Module, size:int): # size: pixels
         super().__init__()
         self.network, self.size = network, size
 
     def forward(self, x): # (b, 3, n, n) float32, normalised -> (b, c) logits
-        if x.shape[-1] != self.size: x = F.interpolate(x, (self.size, self.size), mode='bilinear', align_corners=True)
+        if x.shape[-1] != self.size:
+            x = F.interpolate(x, (self.size, self.size), mode='bilinear', align_corners=True)
         return self.network(x)
 
 def to_safetensors(
@@ -47,11 +56,21 @@ def to_safetensors(
 ) -> bytes: # A safetensors file
     "The weights of a network."
     from safetensors.torch import save
-    return save({k: v.detach().cpu().contiguous().clone() for k,v in model.state_dict().items()}, dict(format='pt'))
+    return save(
+        {k: v.detach().cpu().contiguous().clone() for k,v in model.state_dict().items()},
+        dict(format='pt'))
 
-def _known(library, name, args): # Only the networks of both libraries, and only how they are built: no weights from elsewhere, which may be pickles
-    if not isinstance(args, dict) or not isinstance(name, str) or any(k.startswith('pretrained') or k in ('checkpoint_path', 'cache_dir', 'features_only') for k in args): return False
-    return library == 'timm' and ':' not in name and timm.is_model(name) or library == 'torchvision' and not args and name in torchvision.models.list_models(torchvision.models)
+def _known(library, name, args):
+    # Only the networks of both libraries, and only how they are built: no weights from elsewhere, which may
+    # be pickles
+    if not isinstance(args, dict) or not isinstance(name, str) or any(k.startswith('pretrained') or k in ('checkpoint_path', 'cache_dir', 'features_only') for k in args):
+        return False
+    return (
+        library == 'timm' and ':' not in name and timm.is_model(name)
+        or (
+            library == 'torchvision'
+            and not args
+            and name in torchvision.models.list_models(torchvision.models)))
 
 def from_safetensors(
     data:bytes, # A safetensors file
@@ -61,11 +80,21 @@ def from_safetensors(
     from safetensors import SafetensorError
     from safetensors.torch import load
     library, name, args = (config.get(k) for k in ('library', 'architecture', 'arguments'))
-    if library == 'own': raise ValueError(f"{name} is a network of somebody's own, which only its maker can build: use model.onnx")
-    if not _known(library, name, args): raise ValueError(f'config.json names no network of timm or torchvision: library {library!r}, architecture {name!r}, arguments {args!r}')
+    if library == 'own':
+        raise ValueError(f"{name} is a network of somebody's own, which only its maker can build: use model.onnx")
+    if not _known(library, name, args):
+        raise ValueError(
+            (
+                f'config.json names no network of timm or torchvision: library {library!r}, architecture '
+                f'{name!r}, arguments {args!r}'))
     try: how = Training(head=tuple(config['head']), dropout=config['dropout'])
-    except (KeyError, TypeError, ValueError) as e: raise ValueError(f'config.json says nothing sensible of the head: {e}') from None
+    except (KeyError, TypeError, ValueError) as e:
+        raise ValueError(f'config.json says nothing sensible of the head: {e}') from None
     model = build_network(library, name, len(config['labels']), how, **args)
     try: model.load_state_dict(load(data))
-    except (SafetensorError, RuntimeError) as e: raise ValueError(f"the weights are not those of {name} for {len(config['labels'])} labels: {str(e).splitlines()[-1].strip()}") from None
+    except (SafetensorError, RuntimeError) as e:
+        raise ValueError(
+            (
+                f"the weights are not those of {name} for {len(config['labels'])} labels: "
+                f"{str(e).splitlines()[-1].strip()}")) from None
     return Sampled(model, config['size']).eval()

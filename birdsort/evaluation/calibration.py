@@ -18,7 +18,11 @@ from .predictions import Predictions
 
 # %% ../../nbs/evaluation/03_calibration.ipynb #cfc409bf
 def _by_val(answers):
-    if answers.split != 'val': raise ValueError(f'split {answers.split!r}: temperature and threshold are chosen by the answers to val, and never by those to test')
+    if answers.split != 'val':
+        raise ValueError(
+            (
+                f'split {answers.split!r}: temperature and threshold are chosen by the answers to val, and '
+                'never by those to test'))
 
 def apply_temperature(
     answers:Predictions, # Any
@@ -34,7 +38,9 @@ def fit_temperature(
 ) -> float: # 0.5 to 10
     "The temperature with the lowest loss; `ValueError` for another side."
     _by_val(answers)
-    loss = lambda t: log_loss(answers.targets, apply_temperature(answers, np.exp(t)).probs, labels=range(len(answers.vocab)))
+    def loss(t):
+        return log_loss(
+            answers.targets, apply_temperature(answers, np.exp(t)).probs, labels=range(len(answers.vocab)))
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(.5), np.log(10)), method='bounded').x))
 
 # %% ../../nbs/evaluation/03_calibration.ipynb #7dd72b31
@@ -49,8 +55,10 @@ def plot_reliability(
         edges = np.linspace(0, 1, 11)
         which = np.clip(np.digitize(a.confidence, edges)-1, 0, 9)
         full = [i for i in range(10) if (which == i).any()]
-        ax.bar(edges[full]+.05, [a.correct[which == i].mean() for i in full], .09, color='C0')
-        for i in full: ax.text(edges[i]+.05, .02, (which == i).sum(), ha='center', fontsize=7, color='white')
+        ax.bar(
+            edges[full]+.05, [a.correct[which == i].mean() for i in full], .09, color='C0')
+        for i in full:
+            ax.text(edges[i]+.05, .02, (which == i).sum(), ha='center', fontsize=7, color='white')
         ax.plot([0, 1], [0, 1], color='.5', ls=':')
         ax.set(xlabel='confidence', title=title, xlim=(0, 1), ylim=(0, 1))
     fig.axes[0].set_ylabel('share of right answers')
@@ -62,22 +70,34 @@ def accuracy_coverage_curve(
 ) -> pd.DataFrame: # threshold, coverage, accuracy, low, high; a row per distinct confidence, falling
     "What would be answered, and how well, at every threshold."
     order = np.argsort(-answers.confidence, kind='stable')
-    sure, right, n = answers.confidence[order], answers.correct[order], np.arange(1, len(order)+1)
+    sure = answers.confidence[order]
+    right = answers.correct[order]
+    n = np.arange(1, len(order)+1)
     last = np.append(sure[1:] != sure[:-1], True) # Equal confidences stand or fall together
-    low, high = zip(*(wilson(k, m) for k,m in zip(right.cumsum()[last], n[last])))
-    return pd.DataFrame(dict(threshold=sure[last], coverage=(n/len(order))[last], accuracy=(right.cumsum()/n)[last], low=low, high=high))
+    low, high = zip(
+        *(
+            wilson(k, m)
+            for k,m in zip(right.cumsum()[last], n[last])))
+    return pd.DataFrame(
+        dict(
+            threshold=sure[last], coverage=(n/len(order))[last], accuracy=(right.cumsum()/n)[last],
+            low=low, high=high))
 
 def choose_threshold(
     answers:Predictions, # Of the validation split
     precision:float=.95, # Wanted share of right ones among the answers given, 0 to 1
 ) -> float: # Predictions less sure than this become "none of these"; above 1, so that all do, where no threshold is precise enough
-    "The lowest threshold above which answers are precise, by the lower end of the interval, and that all but 5 % of the right ones reach (after Geifman & El-Yaniv 2017); `ValueError` for another side."
+    (
+        "The lowest threshold above which answers are precise, by the lower end of the interval, and that "
+        "all but 5 % of the right ones reach (after Geifman & El-Yaniv 2017); `ValueError` for another side.")
     _by_val(answers)
     rows = accuracy_coverage_curve(answers)
     rows = rows[rows.accuracy >= precision]
     if not len(rows): return 1.01
     fine = rows[rows.low >= min(precision, rows.low.max())] # The best that can be shown, where images are few
-    return max(float(fine.threshold.iloc[-1]), float(np.quantile(answers.confidence[answers.correct], .05, method='lower')))
+    return max(
+        float(fine.threshold.iloc[-1]),
+        float(np.quantile(answers.confidence[answers.correct], .05, method='lower')))
 
 # %% ../../nbs/evaluation/03_calibration.ipynb #7c7ec124
 def plot_coverage(
@@ -91,7 +111,12 @@ def plot_coverage(
     ax.plot(rows.coverage, rows.accuracy)
     ax.fill_between(rows.coverage, rows.low, rows.high, alpha=.2)
     given = answers.confidence >= threshold
-    if given.any(): ax.plot(given.mean(), answers.correct[given].mean(), 'o', color='C1', label=f'confidence of at least {threshold:.2f}: {given.mean():.0%} answered')
-    ax.set(xlabel='share of images that get an answer', ylabel='accuracy of the answers', xlim=(0, 1.02), ylim=(min(.8, rows.accuracy.min()-.05), 1.01))
+    if given.any():
+        ax.plot(
+            given.mean(), answers.correct[given].mean(), 'o', color='C1',
+            label=f'confidence of at least {threshold:.2f}: {given.mean():.0%} answered')
+    ax.set(
+        xlabel='share of images that get an answer', ylabel='accuracy of the answers', xlim=(0, 1.02),
+        ylim=(min(.8, rows.accuracy.min()-.05), 1.01))
     if given.any(): ax.legend(loc='lower left', frameon=False, fontsize=8)
     return fig

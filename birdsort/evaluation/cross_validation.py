@@ -41,52 +41,92 @@ def plan_folds(
     "Deal images for cross-validation; `ValueError` for a label with too few."
     if not 3 <= folds <= 100: raise ValueError(f'folds = {folds}: must be 3 to 100, for train, val and test')
     few = {l: n for l in dict.fromkeys(labels) if (n := len({g for g,k in zip(groups, labels) if k == l})) < folds}
-    if few: raise ValueError(f"too few images for {folds} folds: {', '.join(f'{l!r} has {n}' for l,n in few.items())}; choose fewer folds, or scrape more")
-    parts = [sorted(part.tolist()) for _,part in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)]
-    return [(sorted(i for k,p in enumerate(parts) if k not in (t, (t+1) % folds) for i in p), parts[(t+1) % folds], parts[t]) for t in range(folds)]
+    if few:
+        raise ValueError(
+            (
+                f"too few images for {folds} folds: {', '.join(f'{l!r} has {n}' for l,n in few.items())}; "
+                "choose fewer folds, or scrape more"))
+    parts = [
+        sorted(part.tolist())
+        for _,part in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(
+            labels, labels, groups)]
+    return [
+        (
+            sorted(
+                i
+                for k,p in enumerate(parts)
+                if k not in (t, (t+1) % folds)
+                for i in p),
+            parts[(t+1) % folds], parts[t])
+        for t in range(folds)]
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #f50c6edd
-def _fit_part(learn, s, part, pairs, vocab, new, quiet): # From new weights, trained on a part -> `Predictions` to its test images
+def _fit_part(learn, s, part, pairs, vocab, new, quiet):
+    "From new weights, trained on a part -> `Predictions` to its test images."
     train, val, test = part
     all_of = learn.dls
     (learn.path/'best.pth').unlink(missing_ok=True) # Of the part before
     try:
         learn.model.load_state_dict(new())
-        learn.dls = DataLoaders(subset(all_of.train, train), subset(all_of.valid, val), path=all_of.path, device=all_of.device)
+        learn.dls = DataLoaders(
+            subset(all_of.train, train), subset(all_of.valid, val), path=all_of.path, device=all_of.device)
         learn.opt, best = None, save_best()
         if s.pretrained: learn.freeze()
         with progress_reporting(learn, quiet):
             for number,fit in enumerate(plan_fits(s, learn.lr, s.train.lr != 'default')[:1 if s.pretrained else None]):
-                if number: learn.freeze() if fit.frozen else open_layers(learn, s.train.unfreeze)
-                fit_by(learn, s.train.schedule, fit, [*stage_callbacks(best, fit.min_delta, fit.factor, s.train.patience), StopOnNaN()])
+                if number:
+                    learn.freeze() if fit.frozen else open_layers(learn, s.train.unfreeze)
+                fit_by(
+                    learn, s.train.schedule, fit,
+                    [*stage_callbacks(best, fit.min_delta, fit.factor, s.train.patience), StopOnNaN()])
         learn.model.eval()
-        with torch.no_grad(): probs = torch.cat([learn.model(x).float().softmax(1).cpu() for x,_ in subset(all_of.valid, test)])
+        with torch.no_grad():
+            probs = torch.cat(
+                [
+                    learn.model(x).float().softmax(1).cpu()
+                    for x,_ in subset(all_of.valid, test)])
     finally: learn.dls = all_of
-    return Predictions([pairs[i][0] for i in test], probs.numpy(), all_of.valid.targets[test].numpy(), vocab)
+    return Predictions(
+        [pairs[i][0] for i in test], probs.numpy(),
+        all_of.valid.targets[test].numpy(), vocab)
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #2da6c910
 def _each(project, s, pairs, parts, seeds, quiet): # -> `Predictions` of one part after the other
     if not parts: return
     with tempfile.TemporaryDirectory() as folder, retain_memory(not torch.cuda.is_available()), ExitStack() as stack:
         set_seed(s.seed, reproducible=True)
-        make = lambda: make_learner(project, Path(folder), s, splits=Splits(pairs, pairs, []))
+        def make():
+            return make_learner(project, Path(folder), s, splits=Splits(pairs, pairs, []))
         learn = make()
-        with naming_broken(learn.dls.splits, project): learn.dls, vocab = cache_dataloaders(project, learn.dls, quiet), list(learn.dls.vocab)
-        if not isinstance(learn.dls.train, CachedDL): raise OSError(28, f'cross-validation keeps what it decodes in {project.path/".cache"}, and there is no room')
+        with naming_broken(learn.dls.splits, project):
+            learn.dls, vocab = cache_dataloaders(project, learn.dls, quiet), list(learn.dls.vocab)
+        if not isinstance(learn.dls.train, CachedDL):
+            raise OSError(
+                28,
+                f'cross-validation keeps what it decodes in {project.path/".cache"}, and there is no room')
         precision = choose_precision(project, s, learn)
         stack.enter_context(in_precision(learn, precision))
-        if s.pretrained and s.train.freeze_bn and not (s.train.mixup or s.train.cutmix): stack.enter_context(cached_features(project, learn, s, precision, quiet))
+        if s.pretrained and s.train.freeze_bn and not (s.train.mixup or s.train.cutmix):
+            stack.enter_context(cached_features(project, learn, s, precision, quiet))
         def new(seed):
             set_seed(seed, reproducible=True)
             return make().model.state_dict()
-        for part,seed in zip(parts, seeds): yield _fit_part(learn, s, part, pairs, vocab, lambda: new(seed), quiet)
+        for part,seed in zip(parts, seeds):
+            yield _fit_part(learn, s, part, pairs, vocab, lambda: new(seed), quiet)
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #7ebe84db
 def _parts(project, s, splits, folds, seeds, quiet): # -> (parts, a seed for each)
-    pairs, ends = [p for side in splits for p in side], np.cumsum([0, *map(len, splits)])
-    if seeds: return [[list(range(a, b)) for a,b in zip(ends, ends[1:])]]*seeds, list(range(s.seed, s.seed+seeds))
-    groups = group_files([f for f,_ in pairs], find_copies(project, [f for f,_ in pairs], quiet))
-    return plan_folds([l for _,l in pairs], [groups[f] for f,_ in pairs], folds, s.seed), [s.seed]*folds
+    pairs = [p for side in splits for p in side]
+    ends = np.cumsum([0, *map(len, splits)])
+    if seeds:
+        return [[list(range(a, b)) for a,b in zip(ends, ends[1:])]]*seeds, list(range(s.seed, s.seed+seeds))
+    groups = group_files(
+        [f for f,_ in pairs], find_copies(project, [f for f,_ in pairs], quiet))
+    return (
+        plan_folds(
+            [l for _,l in pairs], [groups[f] for f,_ in pairs], folds,
+            s.seed),
+        [s.seed]*folds)
 
 def cross_validate(
     project:Project, # All of its images are used, and its settings
@@ -94,21 +134,41 @@ def cross_validate(
     seeds:int=0, # How often that split is repeated, each time from other random numbers
     quiet:bool=False, # No progress bars
 ) -> dict: # {rows: [{fold or seed, n, accuracy, f1_macro, loss}], accuracy: {mean, sd}, f1_macro: {mean, sd}, whole: all of the network was trained, of: signature of the settings and images, seconds}
-    "Train and judge several times: mean and standard deviation. A pretrained network as after stage one; one from random weights whole, at full size. `ValueError` for settings that fit no such training."
+    (
+        "Train and judge several times: mean and standard deviation. A pretrained network as after stage "
+        "one; one from random weights whole, at full size. `ValueError` for settings that fit no such "
+        "training.")
     start, s = time.monotonic(), project.settings
-    if bool(folds) == bool(seeds): raise ValueError('choose folds, which deals anew, or seeds, which repeats the split')
+    if bool(folds) == bool(seeds):
+        raise ValueError('choose folds, which deals anew, or seeds, which repeats the split')
     if seeds and not 2 <= seeds <= 100: raise ValueError(f'seeds = {seeds}: must be 2 to 100')
-    if s.train.lr == 'auto': raise ValueError('lr = "auto" is searched for in one training: train once, and write the rate that it found into birdsort.toml')
+    if s.train.lr == 'auto':
+        raise ValueError(
+            (
+                'lr = "auto" is searched for in one training: train once, and write the rate that it found '
+                'into birdsort.toml'))
     splits, name = load_splits(project, s), 'fold' if folds else 'seed'
-    if seeds and not splits.test: raise ValueError('there is no test split to judge by: add a folder test, or rows whose side is test')
+    if seeds and not splits.test:
+        raise ValueError('there is no test split to judge by: add a folder test, or rows whose side is test')
     parts, seed = _parts(project, s, splits, folds, seeds, quiet)
     sign = stable_hash(1, train_signature(project), splits_signature(project, s, test=True), folds, seeds)
     done = stage_result(project, 'folds', sign) or dict(rows=[], seconds=0)
     rows, n = done['rows'], len(done['rows'])
     with hold(project):
         for i,a in enumerate(_each(project, s, [p for side in splits for p in side], parts[n:], seed[n:], quiet), n):
-            rows.append({name: i+1 if folds else seed[i], 'n': len(a.files)} | {k: v for k,v in numbers(a).items() if k in ('accuracy', 'f1_macro', 'loss')})
-            spread = {k: dict(mean=float(np.mean(v := [r[k] for r in rows])), sd=float(np.std(v, ddof=1)) if i else 0.) for k in ('accuracy', 'f1_macro')}
-            done = record_stage(project, 'folds', sign, dict(rows=rows, **spread, whole=not s.pretrained, of=train_signature(project), seconds=round(done['seconds']+time.monotonic()-start, 2)))
+            rows.append(
+                (
+                    {name: i+1 if folds else seed[i], 'n': len(a.files)}
+                    | {k: v for k,v in numbers(a).items() if k in ('accuracy', 'f1_macro', 'loss')}))
+            spread = {
+                k: dict(
+                    mean=float(np.mean(v := [r[k] for r in rows])),
+                    sd=float(np.std(v, ddof=1)) if i else 0.)
+                for k in ('accuracy', 'f1_macro')}
+            done = record_stage(
+                project, 'folds', sign,
+                dict(
+                    rows=rows, **spread, whole=not s.pretrained, of=train_signature(project),
+                    seconds=round(done['seconds']+time.monotonic()-start, 2)))
             start = time.monotonic()
     return done

@@ -33,13 +33,26 @@ def find_errors(
 ) -> Errors: # Empty lists where nothing is wrong
     "The images to look at."
     top = np.sort(predictions.probs, axis=1)
-    gap, wrong, truth = top[:, -1]-top[:, -2], ~predictions.correct, predictions.probs[np.arange(len(predictions.targets)), predictions.targets]
-    sure = [i for i in np.argsort(truth, kind='stable') if wrong[i] and gap[i] >= margin]
+    gap = top[:, -1]-top[:, -2]
+    wrong = ~predictions.correct
+    truth = predictions.probs[np.arange(len(predictions.targets)), predictions.targets]
+    sure = [
+        i
+        for i in np.argsort(truth, kind='stable')
+        if wrong[i] and gap[i] >= margin]
     level = [i for i in np.argsort(gap, kind='stable') if gap[i] < margin]
     pairs = list(zip(predictions.targets[wrong].tolist(), predictions.predicted[wrong].tolist()))
-    t, s = min(Counter(pairs).items(), key=lambda p: (-p[1], p[0]))[0] if pairs else (None, None)
-    confused = [i for i in np.argsort(-predictions.confidence, kind='stable') if pairs and (predictions.targets[i], predictions.predicted[i]) == (t, s)]
-    return Errors([int(i) for i in sure[:most]], [int(i) for i in level[:most]], (predictions.vocab[t], predictions.vocab[s]) if pairs else None, [int(i) for i in confused[:most]])
+    t, s = (
+        min(Counter(pairs).items(), key=lambda p: (-p[1], p[0]))[0] if pairs
+        else (None, None))
+    confused = [
+        i
+        for i in np.argsort(-predictions.confidence, kind='stable')
+        if pairs and (predictions.targets[i], predictions.predicted[i]) == (t, s)]
+    return Errors(
+        [int(i) for i in sure[:most]], [int(i) for i in level[:most]],
+        (predictions.vocab[t], predictions.vocab[s]) if pairs else None,
+        [int(i) for i in confused[:most]])
 
 # %% ../../nbs/evaluation/05_error_analysis.ipynb #91ef67c1
 def describe_pair(
@@ -49,7 +62,9 @@ def describe_pair(
 ) -> str: # Such as "stork 0.90, heron 0.10; is heron"
     "The likeliest labels of an image, and the truth where it is another."
     order = np.argsort(-predictions.probs[i], kind='stable')[:most]
-    said = ', '.join(f'{predictions.vocab[k]} {predictions.probs[i, k]:.2f}' for k in order)
+    said = ', '.join(
+        f'{predictions.vocab[k]} {predictions.probs[i, k]:.2f}'
+        for k in order)
     return said if predictions.correct[i] else f'{said}; is {predictions.vocab[predictions.targets[i]]}'
 
 # %% ../../nbs/evaluation/05_error_analysis.ipynb #920939bc
@@ -61,10 +76,19 @@ def seen(
 ) -> list: # (image, the same under a heat map of the label that was said), PIL images; the image twice where the network cannot tell
     "Images, and what spoke for the answer in each."
     files, images = [predictions.files[i] for i in which], []
-    if not hasattr(learn, 'model'): return [learn.look(f, side, int(predictions.predicted[i])) for f,i in zip(files, which)]
+    if not hasattr(learn, 'model'):
+        return [
+            learn.look(f, side, int(predictions.predicted[i]))
+            for f,i in zip(files, which)]
     if not which: return []
     dl = learn.dls.test_dl(files, bs=min(16, len(files)))
-    try: cams = [c for (x, *_),at in zip(dl, range(0, len(files), dl.bs)) for c in grad_cam(learn.model, x.as_subclass(torch.Tensor), torch.from_numpy(predictions.predicted[which[at:at+len(x)]]))]
+    try:
+        cams = [
+            c
+            for (x, *_),at in zip(dl, range(0, len(files), dl.bs))
+            for c in grad_cam(
+                learn.model, x.as_subclass(torch.Tensor),
+                torch.from_numpy(predictions.predicted[which[at:at+len(x)]]))]
     except ValueError: cams = [] # No layer knows places
     for i,f in enumerate(files):
         (im := decode(f, side)).thumbnail((side, side))
@@ -78,4 +102,13 @@ def show_errors(
 ): # PIL image, or None where there is none
     "A page of images with heat maps and words."
     pairs = seen(learn, predictions, which)
-    return contact_sheet([im for p in pairs for im in p], columns=6, side=150, captions=[t for i in which for t in (describe_pair(predictions, i, 1), f'for {predictions.vocab[predictions.predicted[i]]}')]) if pairs else None
+    return (
+        contact_sheet(
+            [im for p in pairs for im in p], columns=6, side=150,
+            captions=[
+                t
+                for i in which
+                for t in (
+                    describe_pair(predictions, i, 1), f'for {predictions.vocab[predictions.predicted[i]]}')])
+        if pairs
+        else None)

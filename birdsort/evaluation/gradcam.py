@@ -16,14 +16,17 @@ from torch.nn import functional as F
 def _spatial(out, prefix): # A layer's output as (b, c, h, w), or None where it does not know places
     if not isinstance(out, torch.Tensor): return None
     if out.ndim == 4:
-        if out.shape[1] == out.shape[2] != out.shape[3]: out = out.permute(0, 3, 1, 2) # Some transformers keep channels last
+        if out.shape[1] == out.shape[2] != out.shape[3]: # Some transformers keep channels last
+            out = out.permute(0, 3, 1, 2)
         return out if min(out.shape[2:]) > 1 else None
     if out.ndim != 3: return None
     for k in (prefix, 0, 1): # Some hand on their first tokens later
         side = round((out.shape[1]-k)**.5)
-        if side > 1 and side*side == out.shape[1]-k: return out[:, k:].transpose(1, 2).reshape(len(out), -1, side, side)
+        if side > 1 and side*side == out.shape[1]-k:
+            return out[:, k:].transpose(1, 2).reshape(len(out), -1, side, side)
 
-def _prefix(model): return next((int(m.num_prefix_tokens) for m in model.modules() if hasattr(m, 'num_prefix_tokens')), 0)
+def _prefix(model):
+    return next((int(m.num_prefix_tokens) for m in model.modules() if hasattr(m, 'num_prefix_tokens')), 0)
 
 def target_layer(
     model:nn.Module, # (b, 3, h, w) float32 -> (b, c); in evaluation mode
@@ -31,11 +34,16 @@ def target_layer(
 ) -> nn.Module: # `ValueError` where no layer knows places
     "The last layer that knows where things are."
     for m in model.modules(): # Vision transformers of timm and of torchvision
-        blocks, norm = (getattr(m, 'blocks', None), 'norm1') if hasattr(m, 'num_prefix_tokens') else (getattr(m, 'layers', None), 'ln_1')
-        if isinstance(blocks, (nn.Sequential, nn.ModuleList)) and len(blocks) and hasattr(blocks[-1], norm): return getattr(blocks[-1], norm)
+        blocks, norm = (
+            (getattr(m, 'blocks', None), 'norm1') if hasattr(m, 'num_prefix_tokens')
+            else (getattr(m, 'layers', None), 'ln_1'))
+        if isinstance(blocks, (nn.Sequential, nn.ModuleList)) and len(blocks) and hasattr(blocks[-1], norm):
+            return getattr(blocks[-1], norm)
     seen, hooks, prefix = [], [], _prefix(model)
     for m in (m for m in model.modules() if m is not model and not isinstance(m, (nn.Sequential, nn.Dropout))):
-        hooks.append(m.register_forward_hook(lambda m, args, out: seen.append(m) if _spatial(out, prefix) is not None else None))
+        hooks.append(
+            m.register_forward_hook(
+                lambda m, args, out: seen.append(m) if _spatial(out, prefix) is not None else None))
     try:
         with torch.no_grad(): model(x)
     finally: [h.remove() for h in hooks]
@@ -60,7 +68,9 @@ def grad_cam(
             grads, = torch.autograd.grad(scores.gather(1, labels[:, None]).sum(), heard[-1])
         hook.remove()
     finally: model.train(training)
-    tokens, maps, grads = grads.ndim == 3, _spatial(heard[-1].detach(), prefix), _spatial(grads, prefix)
+    tokens = grads.ndim == 3
+    maps = _spatial(heard[-1].detach(), prefix)
+    grads = _spatial(grads, prefix)
     cam = (maps*(grads if tokens else grads.mean((2, 3), keepdim=True))).sum(1, keepdim=True).relu()
     cam = F.interpolate(cam.float(), x.shape[2:], mode='bilinear')[:, 0]
     return cam/cam.amax((1, 2), keepdim=True).clamp_min(1e-12)
@@ -73,6 +83,8 @@ def gradcam_overlay(
 ) -> Image.Image: # Of the image's size
     "An image under its heat map: blue is cold, red is hot."
     from matplotlib import colormaps
-    c = Image.fromarray(np.uint8(255*np.asarray(cam))).resize(image.size, Image.Resampling.BICUBIC)
-    colours = Image.fromarray(np.uint8(255*colormaps['turbo'](np.asarray(c)/255.)[..., :3]))
+    c = Image.fromarray(np.uint8(255*np.asarray(cam))).resize(
+        image.size, Image.Resampling.BICUBIC)
+    colours = Image.fromarray(
+        np.uint8(255*colormaps['turbo'](np.asarray(c)/255.)[..., :3]))
     return Image.blend(image.convert('RGB'), colours, strength)

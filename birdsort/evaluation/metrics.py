@@ -26,7 +26,10 @@ def calibration_error(
     from torchmetrics.functional.classification import multiclass_calibration_error
     return multiclass_calibration_error(*_tensors(answers), len(answers.vocab), n_bins=bins).item()
 
-def _tensors(answers): return torch.from_numpy(np.array(answers.probs, dtype='float32')), torch.from_numpy(np.array(answers.targets, dtype='int64'))
+def _tensors(answers):
+    return (
+        torch.from_numpy(np.array(answers.probs, dtype='float32')),
+        torch.from_numpy(np.array(answers.targets, dtype='int64')))
 
 def roc_auc(
     answers:Predictions, # Any
@@ -34,21 +37,31 @@ def roc_auc(
     "Each label against the others, the mean of those that have images: torchmetrics' area under the ROC curve."
     from torchmetrics.functional.classification import multiclass_auroc
     there = np.unique(answers.targets)
-    return multiclass_auroc(*_tensors(answers), len(answers.vocab), average=None)[there].mean().item() if len(there) > 1 else float('nan')
+    return (
+        multiclass_auroc(*_tensors(answers), len(answers.vocab), average=None)[there].mean().item()
+        if len(there) > 1
+        else float('nan'))
 
 def numbers(
     answers:Predictions, # At least one
 ) -> dict: # {loss, accuracy, top_3, f1_macro, f1_weighted, kappa, roc_auc, calibration_error}, floats; nan where a number has no meaning
     "Every number that sums up a table of answers."
     from torchmetrics.functional.classification import multiclass_cohen_kappa
-    y, p, said, ids = answers.targets, _whole(answers.probs), answers.predicted, list(range(len(answers.vocab)))
+    y = answers.targets
+    p = _whole(answers.probs)
+    said = answers.predicted
+    ids = list(range(len(answers.vocab)))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # A label without an image has no AUC
         f1, n = precision_recall_fscore_support(y, said, labels=ids, zero_division=0)[2:]
         there = (n > 0) | np.isin(ids, said) # A label that is neither there nor said says nothing
         top = {'top_3': float(top_k_accuracy_score(y, p, k=3, labels=ids))} if len(ids) > 3 else {}
-        return dict(loss=F.nll_loss(torch.from_numpy(p).log(), torch.from_numpy(y)).item(), accuracy=float(accuracy_score(y, said)), **top, f1_macro=float(f1[there].mean()), f1_weighted=float(np.average(f1, weights=n)),
-                    kappa=multiclass_cohen_kappa(*_tensors(answers), len(ids)).item(), roc_auc=roc_auc(answers), calibration_error=calibration_error(answers))
+        return dict(
+            loss=F.nll_loss(torch.from_numpy(p).log(), torch.from_numpy(y)).item(),
+            accuracy=float(accuracy_score(y, said)), **top, f1_macro=float(f1[there].mean()),
+            f1_weighted=float(np.average(f1, weights=n)),
+            kappa=multiclass_cohen_kappa(*_tensors(answers), len(ids)).item(), roc_auc=roc_auc(answers),
+            calibration_error=calibration_error(answers))
 
 def _whole(probs): # float64, no zeros, rows summing to 1
     p = np.clip(np.asarray(probs, dtype='float64'), 1e-7, 1)
@@ -60,7 +73,9 @@ def wilson(
     n:int, # Of so many
 ) -> tuple: # (low, high), 0 to 1; (0, 1) of none
     "The 95 % interval of a share."
-    return tuple(float(v) for v in binomtest(int(k), int(n)).proportion_ci(.95, 'wilson')) if n else (0., 1.)
+    return (
+        tuple(float(v) for v in binomtest(int(k), int(n)).proportion_ci(.95, 'wilson')) if n
+        else (0., 1.))
 
 def bootstrap(
     answers:Predictions, # At least one
@@ -69,12 +84,20 @@ def bootstrap(
 ) -> dict: # Number -> (low, high)
     "The 95 % interval of every number."
     times = max(50, min(times, 40_000_000//answers.probs.size))
-    rng, of = np.random.default_rng(seed), [np.flatnonzero(answers.targets == t) for t in np.unique(answers.targets)]
-    deal = lambda: np.concatenate([rng.choice(i, len(i)) for i in of])
-    deals = [numbers(answers._replace(probs=answers.probs[i], targets=answers.targets[i])) for i in (deal() for _ in range(times))]
+    rng = np.random.default_rng(seed)
+    of = [np.flatnonzero(answers.targets == t) for t in np.unique(answers.targets)]
+    def deal():
+        return np.concatenate([rng.choice(i, len(i)) for i in of])
+    deals = [
+        numbers(answers._replace(probs=answers.probs[i], targets=answers.targets[i]))
+        for i in (deal() for _ in range(times))]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)
-        found = {k: tuple(float(v) for v in np.nanpercentile([d[k] for d in deals], (2.5, 97.5))) for k in deals[0]}
+        found = {
+            k: tuple(
+                float(v)
+                for v in np.nanpercentile([d[k] for d in deals], (2.5, 97.5)))
+            for k in deals[0]}
     low, high = found['calibration_error']
     point = calibration_error(answers)
     return found | dict(calibration_error=(max(0., 2*point-high), max(0., 2*point-low)))
@@ -86,14 +109,30 @@ def score(
     seed:int=0, # Of the deals
 ) -> dict: # {n, every number of `numbers`, intervals: {number: [low, high]}, per_label: {label: {n, precision, recall, f1, intervals: {precision, recall}}}}
     "Numbers, intervals, and the same per label."
-    y, said, ids, found = answers.targets, answers.predicted, list(range(len(answers.vocab))), numbers(answers)
-    shares = {k: wilson(round(found[k]*len(y)), len(y)) for k in ('accuracy', 'top_3') if k in found}
+    y = answers.targets
+    said = answers.predicted
+    ids = list(range(len(answers.vocab)))
+    found = numbers(answers)
+    shares = {
+        k: wilson(round(found[k]*len(y)), len(y))
+        for k in ('accuracy', 'top_3')
+        if k in found}
     intervals = (bootstrap(answers, times, seed) if times else {}) | shares
     p, r, f, n = precision_recall_fscore_support(y, said, labels=ids, zero_division=0)
     hits = [int(((said == i) & (y == i)).sum()) for i in ids]
-    one = lambda i: dict(n=int(n[i]), precision=float(p[i]), recall=float(r[i]), f1=float(f[i]), intervals=dict(precision=list(wilson(hits[i], (said == i).sum())), recall=list(wilson(hits[i], n[i]))))
-    known = lambda v: None if np.isnan(v) else v # JSON has no nan
-    return dict(n=len(y), **{k: known(v) for k,v in found.items()}, intervals={k: [known(x) for x in v] for k,v in intervals.items()}, per_label={l: one(i) for i,l in enumerate(answers.vocab)})
+    def one(i):
+        return dict(
+            n=int(n[i]), precision=float(p[i]), recall=float(r[i]),
+            f1=float(f[i]),
+            intervals=dict(
+                precision=list(wilson(hits[i], (said == i).sum())),
+                recall=list(wilson(hits[i], n[i]))))
+    def known(v):
+        return None if np.isnan(v) else v # JSON has no nan
+    return dict(
+        n=len(y), **{k: known(v) for k,v in found.items()},
+        intervals={k: [known(x) for x in v] for k,v in intervals.items()},
+        per_label={l: one(i) for i,l in enumerate(answers.vocab)})
 
 # %% ../../nbs/evaluation/02_metrics.ipynb #b124a4a8
 def plot_per_label(
@@ -104,10 +143,16 @@ def plot_per_label(
     fig = Figure(figsize=(7, min(40, 1.2+.42*len(rows))), layout='constrained')
     ax = fig.subplots()
     for off,kind,colour in ((-.18, 'precision', 'C0'), (.18, 'recall', 'C1')):
-        at, value = np.arange(len(rows))+off, np.array([r[kind] for r in rows.values()])
+        at = np.arange(len(rows))+off
+        value = np.array([r[kind] for r in rows.values()])
         low, high = np.array([r['intervals'][kind] for r in rows.values()]).T
-        ax.barh(at, value, .34, color=colour, label=kind, xerr=(np.maximum(value-low, 0), np.maximum(high-value, 0)), error_kw=dict(lw=.8, ecolor='.3'))
-    ax.set(yticks=range(len(rows)), yticklabels=[f"{l} ({r['n']})" for l,r in rows.items()], xlim=(0, 1))
+        ax.barh(
+            at, value, .34, color=colour, label=kind,
+            xerr=(np.maximum(value-low, 0), np.maximum(high-value, 0)),
+            error_kw=dict(lw=.8, ecolor='.3'))
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=[f"{l} ({r['n']})" for l,r in rows.items()], xlim=(0, 1))
     ax.invert_yaxis()
     fig.legend(loc='outside upper center', ncols=2, frameon=False)
     return fig
@@ -125,9 +170,14 @@ def plot_confusion(
     share = matrix/np.maximum(matrix.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap='Blues', vmin=0, vmax=1)
     for i,j in np.ndindex(c, c):
-        if matrix[i, j] and c <= 30: ax.text(j, i, f'{int(matrix[i, j])}\n{share[i, j]:.0%}', ha='center', va='center', fontsize=8, color='white' if share[i, j] > .5 else 'black')
+        if matrix[i, j] and c <= 30:
+            ax.text(
+                j, i,
+                f'{int(matrix[i, j])}\n{share[i, j]:.0%}', ha='center', va='center', fontsize=8,
+                color='white' if share[i, j] > .5 else 'black')
     ax.set(xlabel='predicted', ylabel='true', title=title)
     size = 10 if c <= 30 else 4
-    ax.set_xticks(range(c), vocab, rotation=45 if c <= 30 else 90, ha='right' if c <= 30 else 'center', fontsize=size)
+    ax.set_xticks(
+        range(c), vocab, rotation=45 if c <= 30 else 90, ha='right' if c <= 30 else 'center', fontsize=size)
     ax.set_yticks(range(c), vocab, fontsize=size)
     return fig

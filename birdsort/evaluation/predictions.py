@@ -52,13 +52,19 @@ def predict_probs(
 ) -> Predictions: # In the order of the pairs
     "What a network says of images and of their mirror images; a recipe's run has its own way to say it."
     if not hasattr(learn, 'model'): return learn.ask(pairs, quiet)
-    vocab, inner, dl = list(learn.dls.vocab), learn.model.forward, learn.dls.test_dl([f for f,_ in pairs])
+    vocab = list(learn.dls.vocab)
+    inner = learn.model.forward
+    dl = learn.dls.test_dl([f for f,_ in pairs])
     def both(x):
         bar.update(len(x))
         return torch.stack([inner(x), inner(x.flip(-1))], 1)
     with tqdm(total=len(pairs), desc='asking', unit='image', disable=quiet, leave=False) as bar, forwarding(learn.model, both), learn.no_bar(), learn.no_logging():
         probs = learn.get_preds(dl=dl)[0].float().numpy()
-    return Predictions([f for f,_ in pairs], probs[:, 0], np.array([vocab.index(l) if l in vocab else -1 for _,l in pairs], dtype='int64'), vocab, mirrored=probs[:, 1])
+    return Predictions(
+        [f for f,_ in pairs], probs[:, 0],
+        np.array(
+            [vocab.index(l) if l in vocab else -1 for _,l in pairs], dtype='int64'),
+        vocab, mirrored=probs[:, 1])
 
 def average_tta(
     predictions:Predictions, # From `ask`
@@ -73,8 +79,10 @@ def _packed(**arrays):
 
 def _untrained(run): # The learner of a run that has learned nothing
     if run.recipe: return open_recipe(run, 'random')
-    if run.own: raise ValueError(f'{run.name} is of a network of your own, {run.own}: its random weights are not known')
-    with own_rng(run.settings.seed): return make_learner(run.project, run.folder, run.settings, pretrained=False)
+    if run.own:
+        raise ValueError(f'{run.name} is of a network of your own, {run.own}: its random weights are not known')
+    with own_rng(run.settings.seed):
+        return make_learner(run.project, run.folder, run.settings, pretrained=False)
 
 def _read(file): # A kept table, or None
     try:
@@ -86,7 +94,10 @@ def unknown_images(
     project:Project, # Which may have a folder `unknown/`
 ) -> list: # Files, sorted
     "Images of none of the labels that can be read."
-    return [f for f in sorted((project.path/'unknown').rglob('*')) if f.suffix.lower() in SUFFIXES and _readable(f)]
+    return [
+        f
+        for f in sorted((project.path/'unknown').rglob('*'))
+        if f.suffix.lower() in SUFFIXES and _readable(f)]
 
 def _readable(file):
     try: return bool(decode(file, 64))
@@ -106,11 +117,20 @@ def cached_predictions(
     pairs = getattr(splits, split) if split in SPLITS else [(f, '') for f in unknown_images(project)]
     if not pairs: return
     file = run.folder/'answers'/f"{split}{'' if weights == 'best' else '-'+weights}.npz"
-    sign = stable_hash(1, run.signature, [[str(f), l, f.stat().st_mtime_ns] for f,l in pairs])
-    if (kept := _read(file)) and kept['signature'] == sign: return Predictions([f for f,_ in pairs], kept['probs'], kept['targets'], kept['vocab'].tolist(), split, kept['mirrored'])
+    sign = stable_hash(
+        1, run.signature, [[str(f), l, f.stat().st_mtime_ns] for f,l in pairs])
+    if (kept := _read(file)) and kept['signature'] == sign:
+        return Predictions(
+            [f for f,_ in pairs], kept['probs'], kept['targets'], kept['vocab'].tolist(), split,
+            kept['mirrored'])
     learn = learn or (_untrained(run) if weights == 'random' else load_run(run, weights))
-    with retain_memory(not torch.cuda.is_available()), naming_broken(Splits(pairs, [], []), project), in_precision(learn, run.note['precision']) if hasattr(learn, 'model') else nullcontext(): found = predict_probs(learn, pairs, quiet)
-    write_whole(file, _packed(files=np.array([str(f) for f,_ in pairs]), probs=found.probs, mirrored=found.mirrored, targets=found.targets, vocab=np.array(found.vocab), signature=np.array(sign)))
+    with retain_memory(not torch.cuda.is_available()), naming_broken(Splits(pairs, [], []), project), in_precision(learn, run.note['precision']) if hasattr(learn, 'model') else nullcontext():
+        found = predict_probs(learn, pairs, quiet)
+    write_whole(
+        file,
+        _packed(
+            files=np.array([str(f) for f,_ in pairs]), probs=found.probs, mirrored=found.mirrored,
+            targets=found.targets, vocab=np.array(found.vocab), signature=np.array(sign)))
     return found._replace(split=split)
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #21f4ee05
@@ -122,6 +142,12 @@ def predictions(
     learn:Learner=None, # The run's learner with these weights, where it is loaded already
     quiet:bool=False, # No progress bar
 ) -> Predictions: # To all images of the split
-    "What a run says of the images it learned from or was chosen by; `ValueError` for the test split, which `evaluate` alone reads."
-    if split not in ('train', 'val'): raise ValueError(f'split {split!r}: only train and val can be asked for, so that nothing is chosen by the test split; `evaluate` judges by it')
+    (
+        "What a run says of the images it learned from or was chosen by; `ValueError` for the test split, "
+        "which `evaluate` alone reads.")
+    if split not in ('train', 'val'):
+        raise ValueError(
+            (
+                f'split {split!r}: only train and val can be asked for, so that nothing is chosen by the '
+                'test split; `evaluate` judges by it'))
     return cached_predictions(open_run(project, run), split, weights, learn, quiet)

@@ -46,10 +46,13 @@ def read_grid(
         name, eq, values = text.partition('=')
         if not eq and not found: raise ValueError(f'grid {text!r}: write NAME=VALUE,VALUE, such as lr=1e-3,1e-4')
         name, values = (name.strip().replace('-', '_'), values) if eq else (list(found)[-1], text)
-        if name in ('architecture', 'arch'): raise ValueError(f'grid {text!r}: architectures are named by --archs, not in the grid')
+        if name in ('architecture', 'arch'):
+            raise ValueError(f'grid {text!r}: architectures are named by --archs, not in the grid')
         found.setdefault(name, []).extend(_values(values))
         if not found[name]: raise ValueError(f'grid {text!r}: give {name} at least one value')
-    return {k: [v for i,v in enumerate(vs) if v not in vs[:i]] for k,vs in found.items()}
+    return {
+        k: [v for i,v in enumerate(vs) if v not in vs[:i]]
+        for k,vs in found.items()}
 
 def _values(text): # "1,2" -> [1, 2]; "[1,2],[3,4]" -> [(1, 2), (3, 4)]; "sgd,adam" -> words
     try: return [tuple(v) if isinstance(v, list) else v for v in json.loads(f'[{text}]')]
@@ -68,7 +71,9 @@ class Plan(NamedTuple):
     grid:dict # Setting -> this training's value
     settings:Settings # All of them
 
-    def __str__(self): return ' '.join([self.arch, *(f'{k}={v}' for k,v in self.grid.items())])
+    def __str__(self):
+        return ' '.join(
+            [self.arch, *(f'{k}={v}' for k,v in self.grid.items())])
 
 def plan_sweep(
     settings:Settings, # What all have in common
@@ -76,14 +81,25 @@ def plan_sweep(
     grid:dict={}, # Setting -> values, from `read_grid`
 ) -> list: # `Plan`s, those of one architecture together
     "Every combination, checked before anything is trained (`ValueError`)."
-    return [Plan(short_name(name, pretrained), (values := dict(zip(grid, some))), change(settings, **dict(pretrained=settings.pretrained and pretrained) | values | absolute(dict(architecture=name))))
-            for name,pretrained in architectures(archs) for some in product(*grid.values())]
+    return [
+        Plan(
+            short_name(name, pretrained), values := dict(zip(grid, some)),
+            change(
+                settings,
+                **(
+                    dict(pretrained=settings.pretrained and pretrained)
+                    | values
+                    | absolute(dict(architecture=name)))))
+        for name,pretrained in architectures(archs)
+        for some in product(*grid.values())]
 
 # %% ../../nbs/recipes/01_sweep.ipynb #216637bf
 def _kept(project, plan): # The row of a training that is done, or None
     sign = train_signature(project, plan.settings)
     run = find_run(project, sign)
-    return json.loads((run.folder/'sweep.json').read_text()) if run and (run.folder/'sweep.json').is_file() else None
+    return (
+        json.loads((run.folder/'sweep.json').read_text()) if run and (run.folder/'sweep.json').is_file()
+        else None)
 
 def _memory(): # The most that this process has held, MB; None where the system does not tell
     import torch
@@ -101,13 +117,18 @@ def train_one(
     if row := _kept(project, plan): return row
     done = train(project, quiet=True, settings=plan.settings, beside=True)
     memory, learn = _memory(), load_run(open_run(project, done['run']))
-    pairs, best = learn.dls.splits.train, min(done['stages'], key=lambda s: s['valid_loss'])
+    pairs = learn.dls.splits.train
+    best = min(done['stages'], key=lambda s: s['valid_loss'])
     some = pairs[::-(-len(pairs)//sample)] # From all labels: pairs are sorted by them
-    with learn.no_bar(), learn.no_logging(): said = learn.get_preds(dl=learn.dls.test_dl([f for f,_ in some]))[0].argmax(1).tolist()
+    with learn.no_bar(), learn.no_logging():
+        said = learn.get_preds(dl=learn.dls.test_dl([f for f,_ in some]))[0].argmax(1).tolist()
     knows = sum(learn.dls.vocab[k] == l for k,(_, l) in zip(said, some))/len(some)
     epochs = sum(s['epochs'] for s in done['stages'])
-    row = dict(run=done['run'], train_accuracy=knows, validation_accuracy=best['accuracy'], gap=knows-best['accuracy'], loss=best['valid_loss'], parameters=sum(p.numel() for p in learn.model.parameters()),
-               seconds=done['seconds'], epochs=epochs, early_stop=epochs < sum(f.epochs for f in plan_fits(plan.settings, 1.)), memory=memory)
+    row = dict(
+        run=done['run'], train_accuracy=knows, validation_accuracy=best['accuracy'],
+        gap=knows-best['accuracy'], loss=best['valid_loss'],
+        parameters=sum(p.numel() for p in learn.model.parameters()), seconds=done['seconds'], epochs=epochs,
+        early_stop=epochs < sum(f.epochs for f in plan_fits(plan.settings, 1.)), memory=memory)
     write_whole(project.models/done['run']/'sweep.json', json.dumps(row))
     return row
 
@@ -136,21 +157,35 @@ def in_process(
     tell=lambda history: None, # Called twice a second with the epochs so far, a table
 ) -> dict: # What `train_one` gives, or {error: why}
     "`train_one`, in a new process."
-    context, part = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn'), run_part(project, train_signature(project, plan.settings))
+    context = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn')
+    part = run_part(project, train_signature(project, plan.settings))
     if hasattr(context, 'set_forkserver_preload'): context.set_forkserver_preload(['birdsort.recipes.sweep'])
     with tempfile.TemporaryDirectory() as folder:
-        work = import_module('birdsort.recipes.sweep')._work # In this notebook it is `__main__._work`, and another process has another `__main__`
-        process = context.Process(target=work, args=(str(project.path), tuple(plan), sample, out := Path(folder)/'row.json'))
+        # In this notebook it is `__main__._work`, and another process has another `__main__`
+        work = import_module('birdsort.recipes.sweep')._work
+        process = context.Process(
+            target=work, args=(str(project.path), tuple(plan), sample, out := Path(folder)/'row.json'))
         process.start()
         try:
-            while process.is_alive(): process.join(.5), tell(_epochs(part))
+            while process.is_alive():
+                process.join(.5)
+                tell(_epochs(part))
         finally:
-            if process.is_alive(): process.terminate(), process.join(10), process.kill(), process.join()
+            if process.is_alive():
+                process.terminate()
+                process.join(10)
+                process.kill()
+                process.join()
         if out.is_file(): return json.loads(out.read_text())
-    return dict(error=f'its process ended with exit code {process.exitcode}' + (', most likely for want of memory' if process.exitcode == -9 else ''))
+    return dict(
+        error=(
+            f'its process ended with exit code {process.exitcode}'
+            + (', most likely for want of memory' if process.exitcode == -9 else '')))
 
 # %% ../../nbs/recipes/01_sweep.ipynb #1c342cfc
-_NAMES = dict(train_accuracy='train', validation_accuracy='validation', parameters='parameters (millions)', memory='memory (MB)', early_stop='early stop')
+_NAMES = dict(
+    train_accuracy='train', validation_accuracy='validation', parameters='parameters (millions)',
+    memory='memory (MB)', early_stop='early stop')
 
 def plot_sweep(
     rows:list, # Dicts with arch, seconds, validation_accuracy, parameters
@@ -161,7 +196,9 @@ def plot_sweep(
     ax, good = fig.subplots(), [r for r in rows if not r.get('error')]
     for arch in dict.fromkeys(r['arch'] for r in good):
         mine = [r for r in good if r['arch'] == arch]
-        ax.scatter([r['seconds'] for r in mine], [r['validation_accuracy'] for r in mine], s=[20+4*r['parameters']/1e6 for r in mine], alpha=.7, label=arch)
+        ax.scatter(
+            [r['seconds'] for r in mine], [r['validation_accuracy'] for r in mine],
+            s=[20+4*r['parameters']/1e6 for r in mine], alpha=.7, label=arch)
     ax.set(xscale='log', xlabel='seconds of training', ylabel='validation accuracy')
     for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter): axis(lambda v, _: f'{v:g}')
     ax.grid(alpha=.3)
@@ -178,13 +215,27 @@ def plot_curves(
     from matplotlib.ticker import MaxNLocator
     good = sorted((r for r in rows if not r.get('error')), key=lambda r: -r['validation_accuracy'])[:most]
     across = max(1, min(4, len(good)))
-    fig = Figure(figsize=(1+2.5*across, .5+1.7*-(-len(good)//across)), layout='constrained')
+    fig = Figure(
+        figsize=(1+2.5*across, .5+1.7*-(-len(good)//across)), layout='constrained')
     for i,r in enumerate(good):
-        ax, h = fig.add_subplot(-(-len(good)//across), across, i+1), pd.read_csv(project.models/r['run']/'history.csv')
-        for column,colour in (('train_loss', 'C0'), ('valid_loss', 'C1')): ax.plot(range(1, len(h)+1), h[column], colour, marker='.', label=column.replace('_', ' ').replace('valid ', 'validation '))
-        (twin := ax.twinx()).plot(range(1, len(h)+1), h.accuracy, 'C2:', marker='.', label='validation accuracy')
-        twin.set(ylim=(0, 1)), ax.set(ylim=(0, None)), ax.xaxis.set_major_locator(MaxNLocator(integer=True)), ax.set_title(f"{r['run']}: {r['validation_accuracy']:.3f}", fontsize=8), ax.tick_params(labelsize=7), twin.tick_params(labelsize=7)
-    if good: fig.legend(*(a+b for a,b in zip(ax.get_legend_handles_labels(), twin.get_legend_handles_labels())), loc='outside upper center', ncols=min(3, across+1), fontsize=8, frameon=False)
+        ax = fig.add_subplot(-(-len(good)//across), across, i+1)
+        h = pd.read_csv(project.models/r['run']/'history.csv')
+        for column,colour in (('train_loss', 'C0'), ('valid_loss', 'C1')):
+            ax.plot(
+                range(1, len(h)+1), h[column], colour, marker='.',
+                label=column.replace('_', ' ').replace('valid ', 'validation '))
+        (twin := ax.twinx()).plot(
+            range(1, len(h)+1), h.accuracy, 'C2:', marker='.', label='validation accuracy')
+        twin.set(ylim=(0, 1))
+        ax.set(ylim=(0, None))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_title(f"{r['run']}: {r['validation_accuracy']:.3f}", fontsize=8)
+        ax.tick_params(labelsize=7)
+        twin.tick_params(labelsize=7)
+    if good:
+        fig.legend(
+            *(a+b for a,b in zip(ax.get_legend_handles_labels(), twin.get_legend_handles_labels())),
+            loc='outside upper center', ncols=min(3, across+1), fontsize=8, frameon=False)
     return fig
 
 # %% ../../nbs/recipes/01_sweep.ipynb #bf19adc0
@@ -196,18 +247,33 @@ def write_tables(
     folder, table = project.reports/'sweep', pd.DataFrame(rows)
     files = {k: folder/f'sweep.{k}' for k in ('csv', 'xlsx', 'html')}
     write_whole(files['csv'], table.to_csv(index=False))
-    shown = table.assign(parameters=table.parameters/1e6).round(dict(parameters=2)).rename(columns=_NAMES) if 'parameters' in table else table
+    shown = (
+        table.assign(parameters=table.parameters/1e6).round(dict(parameters=2)).rename(columns=_NAMES)
+        if 'parameters' in table
+        else table)
     shown = shown.dropna(axis=1, how='all')
     shown = shown.sort_values('validation', ascending=False, kind='stable') if 'validation' in shown else shown
     (part := folder/'.sweep.part.xlsx').unlink(missing_ok=True)
-    shown.apply(lambda c: c.map(lambda v: str(v) if isinstance(v, tuple) else v)).to_excel(part, index=False, sheet_name='sweep', freeze_panes=(1, 1))
+    shown.apply(lambda c: c.map(lambda v: str(v) if isinstance(v, tuple) else v)).to_excel(
+        part, index=False, sheet_name='sweep', freeze_panes=(1, 1))
     os.replace(part, files['xlsx'])
     images = [folder/'accuracy_time.png', folder/'curves.png']
     for file,fig in zip(images, (plot_sweep(rows), plot_curves(project, rows))): fig.savefig(file, dpi=100)
     good = [r for r in rows if not r.get('error')]
-    blocks = [Text(f'{len(good)} of {len(rows)} trainings, judged by the validation split. A click on a column sorts by it; the gap is accuracy on train less accuracy on validation.'), Table(shown.round({v: 3 for v in (*_NAMES.values(), 'gap', 'loss')}).set_index('arch')),
-              Plots(images[:1], 'Accuracy against time: up and left is better; the larger the dot, the larger the network.'), Plots(images[1:], 'The course of each run, the best first.')]
-    write_whole(files['html'], to_html(f'{project.path.resolve().name}: which network?', blocks if good else blocks[:2], sortable=True))
+    blocks = [
+        Text(
+            (
+                f'{len(good)} of {len(rows)} trainings, judged by the validation split. A click on a column '
+                'sorts by it; the gap is accuracy on train less accuracy on validation.')),
+        Table(shown.round({v: 3 for v in (*_NAMES.values(), 'gap', 'loss')}).set_index('arch')),
+        Plots(
+            images[:1],
+            'Accuracy against time: up and left is better; the larger the dot, the larger the network.'),
+        Plots(images[1:], 'The course of each run, the best first.')]
+    write_whole(
+        files['html'],
+        to_html(
+            f'{project.path.resolve().name}: which network?', blocks if good else blocks[:2], sortable=True))
     return {k: str(f) for k,f in files.items()}
 
 # %% ../../nbs/recipes/01_sweep.ipynb #200d7b68
@@ -222,15 +288,20 @@ def sweep(
     quiet:bool=False, # No progress bar
 ) -> dict: # {rows: [{arch, …grid, run, train_accuracy, validation_accuracy, gap, loss, parameters, seconds, epochs, early_stop, memory, error}], best: {arch, validation_accuracy, run, …grid} or None, seconds, tables: {csv, xlsx, html}}
     "Train every combination, and put them into one table; goes on where it was stopped."
-    start, plans, found = time.monotonic(), _different(project, plan_sweep(settings or project.settings, archs, grid)), {}
+    start = time.monotonic()
+    plans = _different(project, plan_sweep(settings or project.settings, archs, grid))
+    found = {}
     if sample < 1: raise ValueError(f'sample = {sample}: must be 1 or more')
-    if asha and not ray: raise ValueError('asha stops runs that fall behind others of the same time: it goes with --ray, such as --ray local')
+    if asha and not ray:
+        raise ValueError(
+            'asha stops runs that fall behind others of the same time: it goes with --ray, such as --ray local')
     with hold(project), tqdm(total=len(plans), unit='run', disable=quiet) as bar:
         def note(i, row):
             found[i] = row
             bar.update()
             try: write_tables(project, [_row(plans[k], found[k]) for k in sorted(found)])
-            except OSError as e: tqdm.write(f'the table could not be written: {e}', file=sys.stderr) # It is open in an office, perhaps; the training is kept
+            except OSError as e: # It is open in an office, perhaps; the training is kept
+                tqdm.write(f'the table could not be written: {e}', file=sys.stderr)
         found |= {i: done for i,plan in enumerate(plans) if (done := _kept(project, plan))}
         bar.update(len(found))
         todo = [i for i in range(len(plans)) if i not in found]
@@ -239,22 +310,38 @@ def sweep(
     if stopped := len(plans)-len(found): raise KeyboardInterrupt(f'{stopped} trainings were not done')
     best = _crown(project, plans, found)
     rows = [_row(plans[i], found[i]) for i in sorted(found)]
-    return dict(rows=rows, best=best, seconds=round(time.monotonic()-start, 2), tables=write_tables(project, rows))
+    return dict(
+        rows=rows, best=best, seconds=round(time.monotonic()-start, 2), tables=write_tables(project, rows))
 
 def _different(project, plans): # Two that would be the same training are no comparison
     signs = [train_signature(project, p.settings) for p in plans]
-    if same := next(((a, b) for i,(a, s) in enumerate(zip(plans, signs)) for b,t in zip(plans[:i], signs) if s == t), None): raise ValueError(f'{same[1]} and {same[0]} would be one and the same training: leave one out, or vary a setting of training')
+    if same := next(((a, b) for i,(a, s) in enumerate(zip(plans, signs)) for b,t in zip(plans[:i], signs) if s == t), None):
+        raise ValueError(
+            (
+                f'{same[1]} and {same[0]} would be one and the same training: leave one out, or vary a '
+                'setting of training'))
     return plans
 
 def _row(plan, row):
-    return dict(arch=plan.arch, **plan.grid, **{k: row.get(k) for k in ('run', 'train_accuracy', 'validation_accuracy', 'gap', 'loss', 'parameters', 'seconds', 'epochs', 'early_stop', 'memory')}, error=_CONTROL.sub('', row['error']) if row.get('error') else None)
+    return dict(
+        arch=plan.arch, **plan.grid,
+        **{
+            k: row.get(k)
+            for k in (
+                'run', 'train_accuracy', 'validation_accuracy', 'gap', 'loss', 'parameters', 'seconds',
+                'epochs', 'early_stop', 'memory')},
+        error=_CONTROL.sub('', row['error']) if row.get('error') else None)
 
 _CONTROL = re.compile(r'\x1b\[[0-9;]*m|[\x00-\x1f]') # Colours and the like, which a spreadsheet refuses
 
 # %% ../../nbs/recipes/01_sweep.ipynb #215ef83a
 def _by_turns(project, plans, todo, sample, note, bar):
     for i in todo:
-        def tell(history): bar.set_description(f'{plans[i]}' + (f', epoch {len(history)}, {history.accuracy.iloc[-1]:.3f}' if len(history) else ''))
+        def tell(history):
+            bar.set_description(
+                (
+                    f'{plans[i]}'
+                    + (f', epoch {len(history)}, {history.accuracy.iloc[-1]:.3f}' if len(history) else '')))
         tell(())
         note(i, in_process(project, plans[i], sample, tell))
 
@@ -263,34 +350,62 @@ def _crown(project, plans, found): # The winner becomes the project's last run
     if not good: return None
     best = max(good, key=lambda i: (found[i]['validation_accuracy'], -found[i]['loss']))
     note = open_run(project, found[best]['run']).note
-    record_stage(project, 'train', note['signature'], {k: note[k] for k in ('run', 'stages', 'seconds', 'precision', 'waiting', 'lr')})
-    return dict(arch=plans[best].arch, **plans[best].grid) | {k: found[best][k] for k in ('validation_accuracy', 'run')}
+    record_stage(
+        project, 'train', note['signature'],
+        {k: note[k] for k in ('run', 'stages', 'seconds', 'precision', 'waiting', 'lr')})
+    return (
+        dict(arch=plans[best].arch, **plans[best].grid)
+        | {k: found[best][k] for k in ('validation_accuracy', 'run')})
 
 # %% ../../nbs/recipes/01_sweep.ipynb #20146381
 def _by_ray(project, plans, todo, sample, note, address, asha):
-    for name,value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='120', TUNE_DISABLE_SIGINT_HANDLER='1').items(): os.environ.setdefault(name, value) # It would tell its makers, give up on a busy machine, and take Ctrl-C for itself
-    try: import ray; from ray import tune
+    # It would tell its makers, give up on a busy machine, and take Ctrl-C for itself
+    for name,value in dict(RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='120', TUNE_DISABLE_SIGINT_HANDLER='1').items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        from ray import tune
     except ImportError: raise ValueError("--ray needs Ray: pip install 'birdsort[ray]'") from None
     from ray.tune.schedulers import ASHAScheduler
     quietly = dict(log_to_driver=False, logging_level='error', ignore_reinit_error=True)
-    try: ray.init(**quietly, **(dict(include_dashboard=False) if address == 'local' else dict(address=address)))
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e: raise ValueError(f"--ray {address}: no Ray cluster answers there ({' '.join(str(e).split())[:150]}); --ray local makes one on this machine") from None
+    try:
+        ray.init(**quietly, **(dict(include_dashboard=False) if address == 'local' else dict(address=address)))
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
+        raise ValueError(
+            (
+                f"--ray {address}: no Ray cluster answers there ({' '.join(str(e).split())[:150]}); --ray "
+                "local makes one on this machine")) from None
     each = dict(gpu=1) if ray.cluster_resources().get('GPU') else dict(cpu=1)
     folder = project.path.resolve()/'.cache'/'ray'
-    scheduler = ASHAScheduler('epoch', 'accuracy', 'max', max_t=max(sum(p.settings.epochs)+2 for p in plans), grace_period=2, reduction_factor=2) if asha else None
+    scheduler = (
+        ASHAScheduler(
+            'epoch', 'accuracy', 'max', max_t=max(sum(p.settings.epochs)+2 for p in plans), grace_period=2,
+            reduction_factor=2)
+        if asha
+        else None)
     run = tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[_told(tune, project, plans, note)])
     try:
-        with redirect_stdout(io.StringIO()): tune.Tuner(tune.with_resources(_trial(str(project.path.resolve()), plans, sample), each), param_space={'i': tune.grid_search(todo)}, tune_config=tune.TuneConfig(scheduler=scheduler), run_config=run).fit()
-    finally: ray.shutdown(), shutil.rmtree(folder, ignore_errors=True)
+        with redirect_stdout(io.StringIO()):
+            tune.Tuner(
+                tune.with_resources(_trial(str(project.path.resolve()), plans, sample), each),
+                param_space={'i': tune.grid_search(todo)}, tune_config=tune.TuneConfig(scheduler=scheduler),
+                run_config=run).fit()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 def _trial(path, plans, sample): # What a worker of the cluster does
     def trial(config):
         from ray import tune
         told = []
         def tell(history):
-            for accuracy in history.accuracy[len(told):] if len(history) else (): tune.report(dict(epoch=len(told)+1, accuracy=told.append(accuracy) or float(accuracy), error=''))
+            for accuracy in history.accuracy[len(told):] if len(history) else ():
+                tune.report(
+                    dict(epoch=len(told)+1, accuracy=told.append(accuracy) or float(accuracy), error=''))
         row = in_process(Project(path), plans[config['i']], sample, tell)
-        tune.report(dict(epoch=len(told)+1, accuracy=row.get('validation_accuracy') or 0., error=row.get('error', '')))
+        tune.report(
+            dict(
+                epoch=len(told)+1, accuracy=row.get('validation_accuracy') or 0., error=row.get('error', '')))
     return trial
 
 # %% ../../nbs/recipes/01_sweep.ipynb #eac806ee
@@ -299,6 +414,18 @@ def _told(tune, project, plans, note): # Of every training that has ended
         def __reduce__(self): return tune.Callback, () # Tune keeps a copy on disk, which nobody needs
         def on_trial_complete(self, iteration, trials, trial, **_):
             i, last = trial.config['i'], trial.last_result or {}
-            note(i, _kept(project, plans[i]) or dict(error=last.get('error') or f"stopped early after {last.get('epoch')} epochs at {last.get('accuracy', 0):.3f}: others did better in as many"))
-        def on_trial_error(self, iteration, trials, trial, **_): note(trial.config['i'], dict(error=f'its worker failed: {str(trial.get_error()).strip().splitlines()[-1][:200]}'))
+            note(
+                i,
+                (
+                    _kept(project, plans[i])
+                    or dict(
+                        error=(
+                            last.get('error')
+                            or (
+                                f"stopped early after {last.get('epoch')} epochs at "
+                                f"{last.get('accuracy', 0):.3f}: others did better in as many")))))
+        def on_trial_error(self, iteration, trials, trial, **_):
+            note(
+                trial.config['i'],
+                dict(error=f'its worker failed: {str(trial.get_error()).strip().splitlines()[-1][:200]}'))
     return Told()

@@ -30,13 +30,20 @@ def predict_imagenet(
     pretrained:bool=True, # Random weights, which know nothing, without
     quiet:bool=False, # No progress bar
 ) -> np.ndarray: # (n, 1000) float32 probabilities
-    "What an untouched network says of images; `NoWeights` where its weights cannot be had, `ValueError` for one that knows other words."
+    (
+        "What an untouched network says of images; `NoWeights` where its weights cannot be had, "
+        "`ValueError` for one that knows other words.")
     model, size = make_backbone(name, pretrained, head=True)
     with tqdm(total=len(files), desc='asking', unit='image', disable=quiet, leave=False) as bar, torch.inference_mode():
         found = []
         for batch in batches(files, size, architecture(name)[1]):
-            found.append(model(batch).float().softmax(1).numpy()), bar.update(len(batch))
-            if (n := found[0].shape[1]) != 1000: raise ValueError(f'{name} knows {n} words, not the 1000 of ImageNet-1k: choose a network that was trained on those')
+            found.append(model(batch).float().softmax(1).numpy())
+            bar.update(len(batch))
+            if (n := found[0].shape[1]) != 1000:
+                raise ValueError(
+                    (
+                        f'{name} knows {n} words, not the 1000 of ImageNet-1k: choose a network that was '
+                        'trained on those'))
     return np.concatenate(found) if found else np.empty((0, 1000), np.float32)
 
 def words_seen(
@@ -50,5 +57,8 @@ def words_seen(
     for label in dict.fromkeys(labels):
         mine = [i for i,l in enumerate(labels) if l == label]
         common = Counter(words[said[i]] for i in mine).most_common(most)
-        rows[label] = dict(n=len(mine), words=', '.join(f'{w} {n/len(mine):.0%}' for w,n in common), sure=round(float(probs[mine].max(1).mean()), 3))
+        rows[label] = dict(
+            n=len(mine),
+            words=', '.join(f'{w} {n/len(mine):.0%}' for w,n in common),
+            sure=round(float(probs[mine].max(1).mean()), 3))
     return pd.DataFrame(rows).T

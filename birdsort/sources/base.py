@@ -32,15 +32,24 @@ class Blocked(RuntimeError): "A source that refuses to answer programs for now; 
 # %% ../../nbs/sources/03_base.ipynb #3a1862d6
 _DASHES = re.compile(r'[\u2010-\u2015\u2212_]')
 _CC = re.compile(r'creativecommons\.org/(?:licenses|publicdomain)/([a-z-]+)(?:/(\d\.\d))?')
-_PARTS = dict(nc=('nc', 'noncommercial', 'non commercial'), nd=('nd', 'noderivatives', 'noderivs', 'no derivatives'), sa=('sa', 'sharealike', 'share alike'))
-_FREE = ('cc', 'by', 'creative', 'commons', 'attribution', 'licence', 'license', 'international', 'generic', 'unported')
+_PARTS = dict(
+    nc=('nc', 'noncommercial', 'non commercial'), nd=('nd', 'noderivatives', 'noderivs', 'no derivatives'),
+    sa=('sa', 'sharealike', 'share alike'))
+_FREE = (
+    'cc', 'by', 'creative', 'commons', 'attribution', 'licence', 'license', 'international', 'generic',
+    'unported')
 
-def _read_cc(words, version): # "cc by nc 4.0" -> "cc-by-nc-4.0"; None where any word is not understood, for a licence is no place to guess
+def _read_cc(words, version):
+    # "cc by nc 4.0" -> "cc-by-nc-4.0"; None where any word is not understood, for a licence is no place to guess
     words = re.sub(r'(?<=\d) (?=\d)', '.', f' {words} ') # "4 0", as GBIF writes it
     found = re.search(r' v?(\d\.\d)( [a-z]{2})? ', words) # "3.0 de": a version, perhaps of one country
     if found: words = words.replace(found[0], ' ')
-    parts = [p for p,names in _PARTS.items() if any(f' {n} ' in words for n in names)]
-    for n in (*_PARTS['nc'], *_PARTS['nd'], *_PARTS['sa'], *_FREE): words = words.replace(f' {n} ', '  ').replace(f' {n} ', ' ')
+    parts = [
+        p
+        for p,names in _PARTS.items()
+        if any(f' {n} ' in words for n in names)]
+    for n in (*_PARTS['nc'], *_PARTS['nd'], *_PARTS['sa'], *_FREE):
+        words = words.replace(f' {n} ', '  ').replace(f' {n} ', ' ')
     if words.strip() or {'nd', 'sa'} <= {*parts}: return None
     return '-'.join(filter(None, ['cc', 'by', *parts, found[1] if found else version]))
 
@@ -50,7 +59,8 @@ def name_licence(
 ) -> str: # "cc0", "pd", "cc-by-4.0" and the like; other texts as they came, in small letters
     "One spelling for a licence ([creativecommons.org](https://creativecommons.org/share-your-work/cclicenses/))."
     low = ' '.join(_DASHES.sub('-', text or '').lower().split())
-    if cc := _CC.search(low): low = {'zero': 'cc0', 'mark': 'pd'}.get(cc[1], f'{cc[1]} {cc[2] or ""}')
+    if cc := _CC.search(low):
+        low = {'zero': 'cc0', 'mark': 'pd'}.get(cc[1], f'{cc[1]} {cc[2] or ""}')
     words = ' '.join(re.split(r'[-\s,]+', low)).strip()
     if re.fullmatch(r'(cc ?0|cc zero)( 1[. ]0)?( universal)?( public domain dedication)?', words): return 'cc0'
     if re.fullmatch(r'pdm?|public domain( mark)?( 1[. ]0)?', words): return 'pd'
@@ -64,7 +74,8 @@ def has_licence(
     return not wanted or re.sub(r'-\d\.\d$', '', licence) in wanted
 
 # %% ../../nbs/sources/03_base.ipynb #98f9fed8
-_TWINS = re.compile(r'(inaturalist)[^/]*/photos/(\d+)/|upload\.wikimedia\.org/wikipedia/(commons)/(?:thumb/)?./../([^/?]+)')
+_TWINS = re.compile(
+    r'(inaturalist)[^/]*/photos/(\d+)/|upload\.wikimedia\.org/wikipedia/(commons)/(?:thumb/)?./../([^/?]+)')
 
 def photo_key(
     address:str, # Where a photo lives
@@ -92,12 +103,14 @@ class SourceContext:
         label:str=None, # The only label of the run, where it was named; what has no label of its own is for this one
     ):
         self.web, self.licences, self.every, self.label, self._headed = web, licences, every, label, headed
-        self._driver, self._none, self._turn, self.up = None, None, threading.Lock(), True # (how to close it, it); why there is none; whose turn it is
+        # (how to close it, it); why there is none; whose turn it is
+        self._driver, self._none, self._turn, self.up = None, None, threading.Lock(), True
 
     def __enter__(self): return self
     def __exit__(self, *args):
         self.up = False
-        if self._driver and self._turn.locked(): end_browser(self._driver[1].profile) # Somebody waits for a page; they need not any more
+        if self._driver and self._turn.locked(): # Somebody waits for a page; they need not any more
+            end_browser(self._driver[1].profile)
         self.drop_browser()
 
     def drop_browser(self): # Close it, if there is one
@@ -114,7 +127,9 @@ class SourceContext:
                 stack = ExitStack()
                 if self._none: raise self._none
                 try: self._driver = stack, stack.enter_context(browser(self._headed))
-                except NoBrowser as e: self._none = e; raise # Trying again would not help
+                except NoBrowser as e: # Trying again would not help
+                    self._none = e
+                    raise
             yield self._driver[1]
 
 def _alive(driver):

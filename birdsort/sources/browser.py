@@ -19,7 +19,8 @@ from selenium.common.exceptions import WebDriverException
 
 # %% ../../nbs/sources/02_browser.ipynb #8eee13c9
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
-FLAGS = (*(['--no-sandbox'] if getattr(os, 'geteuid', lambda: 1)() == 0 else []), '--disable-dev-shm-usage', # Chromium's sandbox does not work for root
+# Chromium's sandbox does not work for root
+FLAGS = (*(['--no-sandbox'] if getattr(os, 'geteuid', lambda: 1)() == 0 else []), '--disable-dev-shm-usage',
          '--disable-background-networking', '--disable-component-update',
          '--disable-sync', '--no-first-run', '--mute-audio', '--window-size=1280,1600')
 
@@ -29,21 +30,28 @@ def end_browser(
     profile:Path, # The folder that the browser was started with
 ):
     "End a browser and its driver at once, whatever they are doing; where there is no `ps` (Windows), do nothing."
-    try: running = subprocess.run(['ps', '-eww', '-o', 'pid=,args='], capture_output=True, text=True).stdout.splitlines()
+    try:
+        running = subprocess.run(
+            ['ps', '-eww', '-o', 'pid=,args='], capture_output=True, text=True).stdout.splitlines()
     except OSError: return
     driver = (profile/'driver').read_text() if (profile/'driver').is_file() else ''
     for pid,args in (line.strip().split(' ', 1) for line in running if ' ' in line.strip()):
         if str(profile) in args or pid == driver and 'chromedriver' in args:
-            with suppress(ProcessLookupError): os.kill(int(pid), signal.SIGKILL) # A browser's children go with it, perhaps before their turn here
+            with suppress(ProcessLookupError): # A browser's children go with it, perhaps before their turn here
+                os.kill(int(pid), signal.SIGKILL)
 
 def _folder(): # Chromium binds a socket in TMPDIR, and the path of a socket has room for a hundred letters
     room = 104 - len('/org.chromium.Chromium.XXXXXX/SingletonSocket') - 1
-    return tempfile.gettempdir() if os.name != 'posix' or len(os.fsencode(tempfile.gettempdir())) <= room else '/tmp'
+    return (
+        tempfile.gettempdir() if os.name != 'posix' or len(os.fsencode(tempfile.gettempdir())) <= room
+        else '/tmp')
 
 def _sweep(): # Browsers of runs that were killed
     for owner in Path(_folder()).glob('birdsort-browser-*/owner'):
         try: os.kill(int(owner.read_text()), 0)
-        except ProcessLookupError: end_browser(owner.parent); shutil.rmtree(owner.parent, ignore_errors=True)
+        except ProcessLookupError:
+            end_browser(owner.parent)
+            shutil.rmtree(owner.parent, ignore_errors=True)
         except (OSError, ValueError): pass # Not ours to end
 
 # %% ../../nbs/sources/02_browser.ipynb #b16312eb
@@ -53,14 +61,19 @@ def browser(
 ):
     "A Selenium driver for Chromium or Chrome; `NoBrowser` where none starts."
     if os.name == 'posix': _sweep()
-    profile, options = Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_folder())), webdriver.ChromeOptions()
+    profile = Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_folder()))
+    options = webdriver.ChromeOptions()
     (profile/'owner').write_text(str(os.getpid()))
-    for f in (*FLAGS, f'--user-data-dir={profile}', *(() if headed else ('--headless=new',))): options.add_argument(f)
+    for f in (*FLAGS, f'--user-data-dir={profile}', *(() if headed else ('--headless=new',))):
+        options.add_argument(f)
     found = os.environ.get('BIRDSORT_BROWSER') or next(filter(None, map(shutil.which, BROWSERS)), None)
     if found: options.binary_location = found
     driver = None
     try:
-        service = webdriver.ChromeService(shutil.which('chromedriver'), env=os.environ | dict(TMPDIR=_folder()), popen_kw=dict(start_new_session=True)) # Ctrl-C is ours to handle
+        # Ctrl-C is ours to handle
+        service = webdriver.ChromeService(
+            shutil.which('chromedriver'), env=os.environ | dict(TMPDIR=_folder()),
+            popen_kw=dict(start_new_session=True))
         try: driver = webdriver.Chrome(options=options, service=service)
         except (WebDriverException, OSError) as e: raise NoBrowser(_no_browser(found, e)) from e
         (profile/'driver').write_text(str(driver.service.process.pid))
@@ -74,7 +87,10 @@ def browser(
 
 # %% ../../nbs/sources/02_browser.ipynb #78e0a2ba
 def _version(program):
-    try: return subprocess.run([program, '--version'], capture_output=True, text=True, timeout=10).stdout.strip() or 'no version'
+    try:
+        return (
+            subprocess.run([program, '--version'], capture_output=True, text=True, timeout=10).stdout.strip()
+            or 'no version')
     except (OSError, subprocess.TimeoutExpired): return 'does not start'
 
 def _no_browser(found, error):

@@ -16,21 +16,34 @@ from .base import Blocked, Hit, SourceContext
 _BASE = 'https://duckduckgo.com/'
 
 class _Asks:
-    "Stands in for `requests` in jmd_imagescraper, and for the client of ddgs; remembers the results that went through it."
-    def __init__(self, base): self.base, self.client, self.results = base.rstrip('/')+'/', requests, []
+    (
+        "Stands in for `requests` in jmd_imagescraper, and for the client of ddgs; remembers the results "
+        "that went through it.")
+    def __init__(self, base):
+        self.base, self.client, self.results = base.rstrip('/')+'/', requests, []
 
     def request(self, method, url, **kw):
         url = self.base+url.removeprefix(_BASE.rstrip('/')).lstrip('/')
-        try: r = self.client.request(method, url, **({'timeout': 15} | kw if self.client is requests else kw))
-        except requests.RequestException as e: raise RuntimeError(f'duckduckgo at {self.base}: no connection ({type(e).__name__})') from None
-        if r.status_code != 200: raise Blocked(f'duckduckgo refuses to answer for now (http {r.status_code}): try again in an hour, or name another --source')
+        try:
+            r = self.client.request(method, url, **({'timeout': 15} | kw if self.client is requests else kw))
+        except requests.RequestException as e:
+            raise RuntimeError(f'duckduckgo at {self.base}: no connection ({type(e).__name__})') from None
+        if r.status_code != 200:
+            raise Blocked(
+                (
+                    f'duckduckgo refuses to answer for now (http {r.status_code}): try again in an hour, or '
+                    'name another --source'))
         return r
 
     def post(self, url, **kw): return self.request('POST', url, **kw)
     def get(self, url, **kw):
         r = self.request('GET', url, **kw)
         try: self.results += r.json()['results']
-        except (ValueError, KeyError): raise Blocked('duckduckgo answers something else than results for now: try again in an hour, or name another --source') from None
+        except (ValueError, KeyError):
+            raise Blocked(
+                (
+                    'duckduckgo answers something else than results for now: try again in an hour, or name '
+                    'another --source')) from None
         return r
 
 # %% ../../nbs/sources/05_duckduckgo.ipynb #23869019
@@ -46,8 +59,10 @@ def _by_ddgs(query, n, asks):
     engine, page = DuckduckgoImages(timeout=15), 0
     engine.http_client, asks.client = asks, engine.http_client
     try:
-        while len(asks.results) < n and (more := engine.search(query, page=(page := page+1))): asks.results += [vars(m) for m in more]
-    except DDGSException as e: raise RuntimeError(f'duckduckgo at {asks.base}: {e}') from None
+        while len(asks.results) < n and (more := engine.search(query, page=(page := page+1))):
+            asks.results += [vars(m) for m in more]
+    except DDGSException as e:
+        raise RuntimeError(f'duckduckgo at {asks.base}: {e}') from None
 
 def duckduckgo(
     query:str, # Words
@@ -61,5 +76,8 @@ def duckduckgo(
         try: _by_jmd(query, n, asks)
         except AssertionError: _by_ddgs(query, n, asks)
     except RuntimeError as e: why = e
-    yield from (Hit(r['image'], r.get('url') or '', r.get('title') or '') for r in asks.results[:n] if r.get('image'))
+    yield from (
+        Hit(r['image'], r.get('url') or '', r.get('title') or '')
+        for r in asks.results[:n]
+        if r.get('image'))
     if why: raise why

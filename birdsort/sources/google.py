@@ -58,7 +58,8 @@ def read_links(
         time.sleep(wait)
         links = driver.execute_script(_LINKS)
         if all('/imgres?' in href for href,_ in links): break
-    if links and not any('/imgres?' in href for href,_ in links): # Perhaps this page does not believe in a scripted mouse
+    # Perhaps this page does not believe in a scripted mouse
+    if links and not any('/imgres?' in href for href,_ in links):
         for a in driver.execute_script(_TILES + 'return tiles.slice(0, 3);'):
             try: ActionChains(driver, duration=50).move_to_element(a).perform()
             except WebDriverException: pass # It is gone or covered
@@ -66,7 +67,10 @@ def read_links(
     return [h for h in (parse_imgres(*l) for l in links) if h]
 
 # %% ../../nbs/sources/04_google.ipynb #a6407b51
-_PANEL = _TILES + _POINT + r'''
+_PANEL = (
+    _TILES
+    + _POINT
+    + r'''
 const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
 if (!a) return done(null);
 const seen = i => { const r = i.getBoundingClientRect(); return r.right > 0 && r.bottom > 0 && r.left < innerWidth && r.top < innerHeight && getComputedStyle(i).visibility !== 'hidden'; };
@@ -80,7 +84,7 @@ const end = Date.now()+ms;
   const found = [...document.images].filter(photo).sort((x, y) => size(y)-size(x))[0];
   if (found) return done([found.src, page(found), image(a).alt || found.alt || '']);
   Date.now() > end ? done(null) : setTimeout(look, 40);
-})();'''
+})();''')
 
 def read_panel(
     driver, # On a result page
@@ -105,22 +109,37 @@ def parse_scripts(
 ) -> list: # `Hit`s, no address twice
     "Read photos' addresses from the data inside a page's scripts."
     def plain(s):
-        try: return json.loads(re.sub(r'\\x([0-9a-fA-F]{2})', r'\\u00\1', s)) # Scripts may write \x3d, JSON may not
+        try: # Scripts may write \x3d, JSON may not
+            return json.loads(re.sub(r'\\x([0-9a-fA-F]{2})', r'\\u00\1', s))
         except ValueError: return ''
     pairs = ((plain(a), plain(b)) for a,b in _PAIR.findall(text))
-    return [Hit(p) for p in dict.fromkeys(p for t,p in pairs if ('tbn' in t or 'gstatic' in t) and p.startswith('http'))]
+    return [
+        Hit(p)
+        for p in dict.fromkeys(
+            p
+            for t,p in pairs
+            if ('tbn' in t or 'gstatic' in t) and p.startswith('http'))]
 
 def read_scripts(
     driver, # On a result page
 ) -> list: # `Hit`s
     "Read photos' addresses from the scripts of the page."
-    return parse_scripts(driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n');"))
+    return parse_scripts(
+        driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n');"))
 
 # %% ../../nbs/sources/04_google.ipynb #e0c0c564
-_REJECT = 'reject all|alle ablehnen|tout refuser|rechazar todo|rifiuta tutto|alles afwijzen|rejeitar tudo|odrzuć wszystko'
-_ACCEPT = 'accept all|alle akzeptieren|tout accepter|aceptar todo|accetta tutto|alles accepteren|aceitar tudo|zaakceptuj wszystko'
-_MORE_WORDS = 'more results|weitere ergebnisse|mehr anzeigen|plus de résultats|más resultados|altri risultati|meer resultaten|mais resultados|więcej wyników'
-_NONE_WORDS = 'did not match any|keine.*(?:gefunden|überein)|stimmt mit keine|ne correspond à aucun|aucun résultat|ning[uú]n|nessun|non ha prodotto|geen.*(?:resultaten|gevonden)|nenhum|nie znaleziono'
+_REJECT = (
+    'reject all|alle ablehnen|tout refuser|rechazar todo|rifiuta tutto|alles afwijzen|rejeitar tudo|odrzuć '
+    'wszystko')
+_ACCEPT = (
+    'accept all|alle akzeptieren|tout accepter|aceptar todo|accetta tutto|alles accepteren|aceitar '
+    'tudo|zaakceptuj wszystko')
+_MORE_WORDS = (
+    'more results|weitere ergebnisse|mehr anzeigen|plus de résultats|más resultados|altri risultati|meer '
+    'resultaten|mais resultados|więcej wyników')
+_NONE_WORDS = (
+    'did not match any|keine.*(?:gefunden|überein)|stimmt mit keine|ne correspond à aucun|aucun '
+    'résultat|ning[uú]n|nessun|non ha prodotto|geen.*(?:resultaten|gevonden)|nenhum|nie znaleziono')
 _PRESS = r'''const [words, where] = arguments, re = new RegExp(words, 'i'), text = b => (b.value || b.innerText || '').trim();
 const b = [...document.querySelectorAll(where)].find(b => re.test(text(b)) && text(b).length < 60 && b.getClientRects().length);
 if (b) b.click(); return !!b;'''
@@ -155,8 +174,14 @@ def is_blocked(
     driver, # On any page
 ) -> bool: # Whether it is a block page or a captcha
     "Whether the search asks for a proof that one is no program; that is not the same as finding nothing."
-    return '/sorry/' in driver.current_url or driver.execute_script(_TILES +
-        "return !tiles.length && (/unusual traffic/i.test(document.body.innerText) || !!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form'))")
+    return (
+        '/sorry/' in driver.current_url
+        or driver.execute_script(
+            (
+                _TILES
+                + (
+                    "return !tiles.length && (/unusual traffic/i.test(document.body.innerText) || "
+                    "!!document.querySelector('iframe[src*=recaptcha], .g-recaptcha, form#captcha-form'))"))))
 
 # %% ../../nbs/sources/04_google.ipynb #91309fe2
 def _wait(until, seconds): # For a condition to come true
@@ -166,8 +191,14 @@ def _wait(until, seconds): # For a condition to come true
 def _open(driver, address, query, licences):
     params = dict(q=query, udm=2, hl='en') | (dict(tbs='il:cl') if licences else {}) # il:cl asks for Creative Commons
     try: driver.get(f"{address}{'&' if '?' in address else '?'}{urlencode(params)}")
-    except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: what is there counts
-    if pass_consent(driver): _wait(lambda: not pass_consent(driver) and driver.execute_script("return document.readyState == 'complete'"), 5)
+    except TimeoutException: # A page that never ends: what is there counts
+        driver.execute_script('window.stop();')
+    if pass_consent(driver):
+        _wait(
+            lambda: (
+                not pass_consent(driver)
+                and driver.execute_script("return document.readyState == 'complete'")),
+            5)
 
 def _read(driver, n):
     there, hits = load_tiles(driver, n), {}
@@ -184,7 +215,9 @@ def _visit(query, n, kit, address): # -> (hits, whether it is a block, where tha
     with kit.driver() as driver:
         _open(driver, address, query, kit.licences)
         hits = [] if is_blocked(driver) else _read(driver, n)
-        return hits, is_blocked(driver), driver.current_url, driver.execute_script('return document.body.innerText')
+        return (
+            hits, is_blocked(driver), driver.current_url,
+            driver.execute_script('return document.body.innerText'))
 
 def google(
     query:str, # Words
@@ -196,7 +229,15 @@ def google(
     try: hits, blocked, where, text = _visit(query, n, kit, address)
     except (WebDriverException, HTTPError): # The browser has failed, or its driver has gone: once more, with another
         try: hits, blocked, where, text = _visit(query, n, kit, address)
-        except (WebDriverException, HTTPError) as e: raise RuntimeError(f"the browser failed: {(getattr(e, 'msg', None) or type(e).__name__).splitlines()[0]}") from None
+        except (WebDriverException, HTTPError) as e:
+            raise RuntimeError(
+                f"the browser failed: {(getattr(e, 'msg', None) or type(e).__name__).splitlines()[0]}") from None
     yield from hits
-    if blocked: raise Blocked(f'{address} blocks automatic searches for now: what was collected is kept; wait an hour, then type the same again, or name another --source')
-    if not hits and not re.search(_NONE_WORDS, text, re.I): raise RuntimeError(f'no image could be read from {where}: its layout may have changed, or it is no image search')
+    if blocked:
+        raise Blocked(
+            (
+                f'{address} blocks automatic searches for now: what was collected is kept; wait an hour, '
+                'then type the same again, or name another --source'))
+    if not hits and not re.search(_NONE_WORDS, text, re.I):
+        raise RuntimeError(
+            f'no image could be read from {where}: its layout may have changed, or it is no image search')

@@ -35,7 +35,8 @@ def parse_address(
     address:str, # As found
 ) -> URL: # With a host, http or https
     "Read an address; `Refused` where it is none that can be asked."
-    try: url = URL(address.strip(), encoded=bool(re.fullmatch(r'[!-~]+', address.strip())))
+    try:
+        url = URL(address.strip(), encoded=bool(re.fullmatch(r'[!-~]+', address.strip())))
     except (ValueError, AttributeError): raise Refused('not an address') from None
     if url.scheme not in ('http', 'https'): raise Refused('not http' if url.scheme else 'not an address')
     if not url.host: raise Refused('not an address')
@@ -70,13 +71,16 @@ class _Resolver(ThreadedResolver):
         super().__init__()
         self.allow = {a.lower() for a in allow}
 
-    def allows(self, host, port): return bool(self.allow & {'*', host.lower(), f'{host}:{port}'.lower()})
+    def allows(self, host, port):
+        return bool(self.allow & {'*', host.lower(), f'{host}:{port}'.lower()})
 
-    async def check(self, url, proxy): # What the connection itself will not find out: numbers, and names behind a proxy
+    async def check(self, url, proxy):
+        "What the connection itself will not find out: numbers, and names behind a proxy."
         if proxy: self.allow.add(f'{proxy.host}:{proxy.port}'.lower())
         if self.allows(url.host, url.port): return
         try: public = is_public(url.host)
-        except ValueError: public = not proxy or '.' in url.host and url.host.rpartition('.')[2] not in _INSIDE
+        except ValueError:
+            public = not proxy or '.' in url.host and url.host.rpartition('.')[2] not in _INSIDE
         if not public: raise Refused('private address')
         try: await self.resolve(url.host, url.port) if proxy else None
         except OSError: pass # Only the proxy knows this name
@@ -140,18 +144,21 @@ def _reason(e): # Of a failed request -> an exception with a short reason
 def _moved(response, url): # Where a redirect leads, or None
     to = response.headers.get('Location') if response.status in (301, 302, 303, 307, 308) else None
     try: return to and parse_address(urljoin(str(url), to))
-    except ValueError as e: raise e if isinstance(e, Refused) else Refused('not an address') from None
+    except ValueError as e:
+        raise e if isinstance(e, Refused) else Refused('not an address') from None
 
 async def _once(web, url, accept):
     for _ in range(6):
         proxy = proxy_for(url)
         await web.resolver.check(url, proxy)
         async with web.session.get(url, allow_redirects=False, proxy=proxy, headers={'Accept': accept}) as r:
-            if web.respect_noai and opted_out(r.headers.getall('X-Robots-Tag', [])): raise Refused('opted out: noai')
+            if web.respect_noai and opted_out(r.headers.getall('X-Robots-Tag', [])):
+                raise Refused('opted out: noai')
             if to := _moved(r, url):
                 url = to
                 continue
-            if r.status in LATER: raise _Later(f'http {r.status}', retry_after(r.headers.get('Retry-After')))
+            if r.status in LATER:
+                raise _Later(f'http {r.status}', retry_after(r.headers.get('Retry-After')))
             if r.status != 200: raise Refused(f'http {r.status}')
             return Answer(await _read(r, web.most), r.content_type, str(url))
     raise Refused('too many redirects')
@@ -159,7 +166,8 @@ async def _once(web, url, accept):
 # %% ../../nbs/sources/01_http.ipynb #ce3a82c6
 class _GaveUp(Refused): "Refused, after all tries."
 
-def _wait(nth, asked, first): # Seconds before the try after the `nth`: what the server asks for, else twice as long each time, give or take
+def _wait(nth, asked, first):
+    "Seconds before the try after the `nth`: what the server asks for, else twice as long each time, give or take."
     return first*2**nth*random.uniform(.5, 1) if asked is None else asked
 
 async def _try(web, url, accept, left): # -> an Answer, or the _Later that came instead; Refused
@@ -177,7 +185,8 @@ async def _answer(web, url, accept): # -> an Answer, its place in `room` taken; 
             await web.room.acquire()
             answer = None
             try:
-                await asyncio.sleep(web.paused[url.host]-time.monotonic()) # What another address was told is not on this one's account
+                # What another address was told is not on this one's account
+                await asyncio.sleep(web.paused[url.host]-time.monotonic())
                 start = time.monotonic()
                 answer = await _try(web, url, accept, left)
             finally:
@@ -186,7 +195,8 @@ async def _answer(web, url, accept): # -> an Answer, its place in `room` taken; 
         wait = _wait(nth, answer.wait, web.pause)
         left -= time.monotonic()-start+wait
         if nth+1 == web.tries or left <= 0: raise _GaveUp(answer.reason)
-        if answer.wait: web.paused[url.host] = max(web.paused[url.host], time.monotonic()+wait)
+        if answer.wait:
+            web.paused[url.host] = max(web.paused[url.host], time.monotonic()+wait)
         await asyncio.sleep(wait)
 
 # %% ../../nbs/sources/01_http.ipynb #a96e0ff6
@@ -198,10 +208,13 @@ async def _fetch(web, address, then, accept='image/*', every=0):
         await asyncio.sleep(mine-now)
     try: answer = await _answer(web, url, accept)
     except Refused as e: # Only a host that does not answer properly is failing; a 404 is an answer
-        web.failed[url.host] = (web.failed[url.host][0]+1, str(e)) if isinstance(e, _GaveUp) else (0, None)
+        web.failed[url.host] = (
+            (web.failed[url.host][0]+1, str(e)) if isinstance(e, _GaveUp)
+            else (0, None))
         raise
     web.failed[url.host] = 0, None
-    if every: web.paced[url.host] = max(web.paced[url.host], time.monotonic()+every) # Tries may have used up the place
+    if every: # Tries may have used up the place
+        web.paced[url.host] = max(web.paced[url.host], time.monotonic()+every)
     try: return await asyncio.get_running_loop().run_in_executor(web.hands, then, answer)
     finally: web.room.release()
 
@@ -209,7 +222,8 @@ async def _fetch(web, address, then, accept='image/*', every=0):
 class _Loop:
     "An event loop in a thread of its own, up inside a `with`."
     def __enter__(self):
-        self.loop, self.hands, self.up, begun = asyncio.new_event_loop(), ThreadPoolExecutor(os.cpu_count() or 2), True, Future()
+        self.loop, self.hands, self.up, begun = (
+            asyncio.new_event_loop(), ThreadPoolExecutor(os.cpu_count() or 2), True, Future())
         self.thread = threading.Thread(target=self._live, args=(begun,), daemon=True)
         self.thread.start()
         begun.result()
@@ -236,7 +250,8 @@ class _Loop:
         await asyncio.gather(*rest, return_exceptions=True)
         await self.close()
 
-    def do(self, f, *args) -> Future: # A function and its arguments -> a future of its result, from another thread
+    def do(self, f, *args) -> Future:
+        "A function and its arguments -> a future of its result, from another thread."
         return self.hands.submit(f, *args)
 
 # %% ../../nbs/sources/01_http.ipynb #91b560db
@@ -251,22 +266,35 @@ class Web(_Loop):
         tries:int=4, # How often an address is asked that fails for now
         pause:float=.5, # Seconds before the second try; doubles with each
         most:int=32_000_000, # Largest body, bytes
-    ): self.allow, self.respect_noai, self.per_host, self.at_once, self.timeout, self.tries, self.pause, self.most = allow, respect_noai, per_host, at_once, timeout, tries, pause, most
+    ):
+        self.allow, self.respect_noai, self.per_host, self.at_once, self.timeout, self.tries, self.pause, self.most = (
+            allow, respect_noai, per_host, at_once, timeout, tries, pause, most)
 
     async def open(self): # Called by the loop, as is `close`
-        self.resolver, self.paused, self.paced = _Resolver(self.allow), defaultdict(float), defaultdict(float) # Host -> when it may be asked again, by its own wish and by ours
-        self.failed, self.slots, self.room = defaultdict(lambda: (0, None)), defaultdict(lambda: asyncio.Semaphore(self.per_host)), asyncio.Semaphore(self.at_once)
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, resolver=self.resolver), cookie_jar=aiohttp.DummyCookieJar(),
-            headers={'User-Agent': AGENT}, timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout))
+        # Host -> when it may be asked again, by its own wish and by ours
+        self.resolver, self.paused, self.paced = _Resolver(self.allow), defaultdict(float), defaultdict(float)
+        self.failed, self.slots, self.room = (
+            defaultdict(lambda: (0, None)), defaultdict(lambda: asyncio.Semaphore(self.per_host)),
+            asyncio.Semaphore(self.at_once))
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, resolver=self.resolver),
+            cookie_jar=aiohttp.DummyCookieJar(), headers={'User-Agent': AGENT},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout))
     async def close(self): await self.session.close()
 
-    def submit(self, address:str, then=lambda answer: answer, **kw) -> Future: # An address, and what to do with the `Answer`, in another thread -> a future; `Refused` is in it where that fails
+    def submit(self, address:str, then=lambda answer: answer, **kw) -> Future:
+        # An address, and what to do with the `Answer`, in another thread -> a future; `Refused` is in it
+        # where that fails
         if not self.up: raise RuntimeError('the web client is closed')
         return asyncio.run_coroutine_threadsafe(_fetch(self, address, then, **kw), self.loop)
 
-    def get(self, address:str, params:dict=None, **kw) -> Answer: # One address, with the parameters of its query
+    def get(self, address:str, params:dict=None, **kw) -> Answer:
+        "One address, with the parameters of its query."
         return self.submit(f'{address}?{urlencode(params, doseq=True)}' if params else address, **kw).result()
 
-    def json(self, address:str, params:dict=None, every:float=0): # As `get`; at most one request to this host in `every` seconds -> what the JSON holds
-        try: return json.loads(self.get(address, params, every=every, accept='application/json').body)
-        except ValueError as e: raise Refused(str(e) if isinstance(e, Refused) else 'no JSON') from None
+    def json(self, address:str, params:dict=None, every:float=0):
+        "As `get`; at most one request to this host in `every` seconds -> what the JSON holds."
+        try:
+            return json.loads(self.get(address, params, every=every, accept='application/json').body)
+        except ValueError as e:
+            raise Refused(str(e) if isinstance(e, Refused) else 'no JSON') from None

@@ -12,18 +12,31 @@ from pathlib import Path
 from ..core.project import SUFFIXES
 from .base import Hit, SourceContext, name_licence
 
-def _same(a, b): return ' '.join(a.replace('_', ' ').split()).casefold() == ' '.join(b.replace('_', ' ').split()).casefold()
+def _same(a, b):
+    return ' '.join(a.replace('_', ' ').split()).casefold() == ' '.join(
+        b.replace('_', ' ').split()).casefold()
 
 # %% ../../nbs/sources/07_local.ipynb #377ff66f
-_NAMES = {'url': 'address', 'link': 'address', 'image_url': 'address', 'class': 'label', 'license': 'licence', 'creator': 'author'}
+_NAMES = {
+    'url': 'address', 'link': 'address', 'image_url': 'address', 'class': 'label', 'license': 'licence',
+    'creator': 'author'}
 
 def _lines(file): # -> dicts
     try: text = file.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError: raise ValueError(f'{file} is not UTF-8: save it as UTF-8') from None
-    if file.suffix.lower() != '.csv': return [dict(address=l.strip()) for l in text.splitlines() if l.strip() and l.strip()[0] != '#']
+    if file.suffix.lower() != '.csv':
+        return [
+            dict(address=l.strip())
+            for l in text.splitlines()
+            if l.strip() and l.strip()[0] != '#']
     mark = max(',;\t', key=(text.splitlines() or [''])[0].count) # Spreadsheets of half the world write semicolons
-    rows = [{_NAMES.get((k or '').strip().lower(), (k or '').strip().lower()): v if isinstance(v, str) else '' for k,v in r.items()} for r in csv.DictReader(text.splitlines(), delimiter=mark)]
-    if rows and 'address' not in rows[0]: raise ValueError(f"{file} has no column 'address': its columns are {', '.join(rows[0])}")
+    rows = [
+        {
+            _NAMES.get((k or '').strip().lower(), (k or '').strip().lower()): v if isinstance(v, str) else ''
+            for k,v in r.items()}
+        for r in csv.DictReader(text.splitlines(), delimiter=mark)]
+    if rows and 'address' not in rows[0]:
+        raise ValueError(f"{file} has no column 'address': its columns are {', '.join(rows[0])}")
     return rows
 
 def urls(
@@ -32,19 +45,41 @@ def urls(
     kit:SourceContext, # Its `label` takes a single file's addresses that have none
     address:Path=None, # A CSV, a text file, or a folder of them
 ): # Yields `Hit`s in the order of the list
-    "Addresses from a file, the label by its column or by the file's name; `FileNotFoundError`, `ValueError` where it cannot be read."
+    (
+        "Addresses from a file, the label by its column or by the file's name; `FileNotFoundError`, "
+        "`ValueError` where it cannot be read.")
     path = Path(address or 'urls.csv').expanduser()
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in ('.csv', '.txt')) if path.is_dir() else [path]
-    if not path.exists(): raise FileNotFoundError(f'no file {str(path)!r}: source urls=FILE wants a CSV with columns label and address, or LABEL.txt with an address per line')
-    rows = [(r.get('label') or (kit.label if kit and kit.label and not path.is_dir() else f.stem), r) for f in files for r in _lines(f) if r.get('address', '').strip()]
+    files = (
+        sorted(f for f in path.iterdir() if f.suffix.lower() in ('.csv', '.txt')) if path.is_dir()
+        else [path])
+    if not path.exists():
+        raise FileNotFoundError(
+            (
+                f'no file {str(path)!r}: source urls=FILE wants a CSV with columns label and address, or '
+                'LABEL.txt with an address per line'))
+    rows = [
+        (
+            r.get('label') or (kit.label if kit and kit.label and not path.is_dir() else f.stem),
+            r)
+        for f in files
+        for r in _lines(f)
+        if r.get('address', '').strip()]
     mine = [r for whose,r in rows if _same(whose, label)]
-    if not mine: raise ValueError(f"{path} has no address for {label!r}: {'its labels are ' + ', '.join(sorted({w for w,_ in rows})) if rows else 'it is empty'}")
-    for r in mine: yield Hit(r['address'].strip(), *(r.get(k) or '' for k in ('page', 'title', 'author')), name_licence(r.get('licence')))
+    if not mine:
+        raise ValueError(
+            (
+                f"{path} has no address for {label!r}: "
+                f"{'its labels are ' + ', '.join(sorted({w for w,_ in rows})) if rows else 'it is empty'}"))
+    for r in mine:
+        yield Hit(
+            r['address'].strip(), *(r.get(k) or '' for k in ('page', 'title', 'author')),
+            name_licence(r.get('licence')))
 
 # %% ../../nbs/sources/07_local.ipynb #6ee9439c
 OTHERS = ('.heic', '.heif', '.tif', '.tiff', '.dng', '.cr2', '.cr3', '.nef', '.arw') # Photos that birdsort cannot read
 
-def _hit(file): return Hit(f'{file}#{(s := file.stat()).st_size}-{s.st_mtime_ns}', title=file.stem)
+def _hit(file):
+    return Hit(f'{file}#{(s := file.stat()).st_size}-{s.st_mtime_ns}', title=file.stem)
 
 def folder(
     label:str, # Whose images
@@ -54,11 +89,24 @@ def folder(
 ): # Yields `Hit`s whose address is a path, with size and time behind a #, in the order of their names
     "Images from a folder, the label by its folders' names; `FileNotFoundError` where it does not exist."
     path = Path(address or '.').expanduser().resolve()
-    if not path.is_dir(): raise FileNotFoundError(f'no folder {str(path)!r}: source folder=FOLDER wants a folder with a folder of images for each label')
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f'no folder {str(path)!r}: source folder=FOLDER wants a folder with a folder of images for each label')
     mine = [d for d in sorted(path.iterdir()) if d.is_dir() and _same(d.name, label)]
     if not mine and (_same(path.name, label) or kit and kit.label == label): mine = [path]
-    if not mine: raise FileNotFoundError(f'{path} has no folder {label!r}: make one, or name the label with --label {label} to take the folder as it is')
-    yield from (_hit(f) for d in mine for f in sorted(d.rglob('*')) if f.suffix.lower() in (*SUFFIXES, *OTHERS) and f.name[0] != '.' and f.is_file())
+    if not mine:
+        raise FileNotFoundError(
+            (
+                f'{path} has no folder {label!r}: make one, or name the label with --label {label} to take '
+                'the folder as it is'))
+    yield from (
+        _hit(f)
+        for d in mine
+        for f in sorted(d.rglob('*'))
+        if (
+            f.suffix.lower() in (*SUFFIXES, *OTHERS)
+            and f.name[0] != '.'
+            and f.is_file()))
 
 def read_own(
     address:str, # Of a hit of `folder`
@@ -67,4 +115,5 @@ def read_own(
     path = Path(address.rpartition('#')[0])
     if path.suffix.lower() in OTHERS: raise ValueError(f'format not read: {path.suffix.lower()}')
     try: return path.read_bytes()
-    except OSError as e: raise ValueError(f'cannot be read: {e.strerror or type(e).__name__}') from None
+    except OSError as e:
+        raise ValueError(f'cannot be read: {e.strerror or type(e).__name__}') from None

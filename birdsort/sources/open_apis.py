@@ -17,13 +17,20 @@ def _ask(kit, name, address, params, deep=()): # `deep`: reasons that mean that 
     try: found = kit.web.json(address, params, every=kit.every)
     except Refused as e:
         if str(e) in deep: return {}
-        if str(e) in ('http 401', 'http 403', 'http 429'): raise Blocked(f'{name} refuses to answer for now ({e}): try again in an hour, or name another --source') from None
+        if str(e) in ('http 401', 'http 403', 'http 429'):
+            raise Blocked(
+                f'{name} refuses to answer for now ({e}): try again in an hour, or name another --source') from None
         hint = 'try again later' if str(e) in AGAIN else 'its address or its answers may have changed'
         raise RuntimeError(f'{name} at {address}: {e}; {hint}') from None
-    if found.get('error'): raise Blocked(f"{name} does not answer for now ({found['error'].get('code')}): try again in an hour, or name another --source") # As Commons says it
+    if found.get('error'): # As Commons says it
+        raise Blocked(
+            (
+                f"{name} does not answer for now ({found['error'].get('code')}): try again in an hour, or "
+                "name another --source"))
     return found
 
-def _text(html): return unescape(re.sub(r'<[^>]*>', '', html or '')).strip() # Commons gives names as HTML
+def _text(html): # Commons gives names as HTML
+    return unescape(re.sub(r'<[^>]*>', '', html or '')).strip()
 
 # %% ../../nbs/sources/06_open_apis.ipynb #0f7d7c18
 def inaturalist(
@@ -34,17 +41,27 @@ def inaturalist(
 ): # Yields `Hit`s, the newest observation first
     "Photos of confirmed observations, from iNaturalist."
     known = [f for f in kit.licences if f.startswith('cc')]
-    params = dict(taxon_name=query, quality_grade='research', photos='true', per_page=min(n, 200), **(dict(photo_license=','.join(known)) if known else {}))
+    params = dict(
+        taxon_name=query, quality_grade='research', photos='true', per_page=min(n, 200),
+        **dict(photo_license=','.join(known)) if known else {})
     for page in range(1, 10_000//params['per_page']+1): # It answers no further than 10,000
         found = _ask(kit, 'inaturalist', address, dict(params, page=page))
-        yield from (_of_observation(o, p) for o in found.get('results') or [] for p in o.get('photos') or [] if p.get('url'))
+        yield from (
+            _of_observation(o, p)
+            for o in found.get('results') or []
+            for p in o.get('photos') or []
+            if p.get('url'))
         if page*params['per_page'] >= found.get('total_results', 0): return
 
 def _of_observation(o, photo):
-    author = re.sub(r'^\(c\) |(^|, )((some|all|no) rights reserved|uploaded by).*$', '', photo.get('attribution') or '') # "(c) Ada, some rights reserved (CC BY)"
+    # "(c) Ada, some rights reserved (CC BY)"
+    author = re.sub(
+        r'^\(c\) |(^|, )((some|all|no) rights reserved|uploaded by).*$', '', photo.get('attribution') or '')
     taxon = o.get('taxon') or {}
-    return Hit(photo['url'].replace('/square.', '/large.'), o.get('uri') or '', taxon.get('preferred_common_name') or taxon.get('name') or '', author,
-               name_licence(photo.get('license_code')) or 'all rights reserved')
+    return Hit(
+        photo['url'].replace('/square.', '/large.'), o.get('uri') or '',
+        taxon.get('preferred_common_name') or taxon.get('name') or '', author,
+        name_licence(photo.get('license_code')) or 'all rights reserved')
 
 # %% ../../nbs/sources/06_open_apis.ipynb #975b8e5f
 def gbif(
@@ -56,7 +73,9 @@ def gbif(
     "Photos of occurrence records, from GBIF."
     none, limit = True, min(n, 300)
     for offset in range(0, 100_000, limit): # It answers no further
-        found = _ask(kit, 'gbif', f'{address}/occurrence/search', dict(scientificName=query, mediaType='StillImage', limit=limit, offset=offset))
+        found = _ask(
+            kit, 'gbif', f'{address}/occurrence/search',
+            dict(scientificName=query, mediaType='StillImage', limit=limit, offset=offset))
         for hit in (_of_occurrence(r, m) for r in found.get('results') or [] for m in r.get('media') or [] if m.get('identifier') and m.get('type', 'StillImage') == 'StillImage'):
             none = False
             yield hit
@@ -64,11 +83,21 @@ def gbif(
     if none and (name := _scientific(query, kit, address)): yield from gbif(name, n, kit, address)
 
 def _of_occurrence(record, media):
-    return Hit(media['identifier'], media.get('references') or (f"https://www.gbif.org/occurrence/{record['key']}" if record.get('key') else ''),
-               media.get('title') or record.get('species') or record.get('scientificName') or '', media.get('rightsHolder') or media.get('creator') or '', name_licence(media.get('license')))
+    return Hit(
+        media['identifier'],
+        (
+            media.get('references')
+            or (f"https://www.gbif.org/occurrence/{record['key']}" if record.get('key') else '')),
+        media.get('title') or record.get('species') or record.get('scientificName') or '',
+        media.get('rightsHolder') or media.get('creator') or '', name_licence(media.get('license')))
 
 def _scientific(query, kit, address): # A common name -> the scientific name that most lists give it, or None
-    found = _ask(kit, 'gbif', f'{address}/species/search', dict(q=query, qField='VERNACULAR', rank='SPECIES', limit=20)).get('results') or []
+    found = (
+        _ask(
+            kit, 'gbif', f'{address}/species/search',
+            dict(q=query, qField='VERNACULAR', rank='SPECIES', limit=20)).get(
+            'results')
+        or [])
     names = [f['canonicalName'] for f in found if f.get('canonicalName')]
     return max(names, key=names.count, default=None) if query not in names else None
 
@@ -80,18 +109,28 @@ def wikimedia(
     address:str='https://commons.wikimedia.org/w/api.php', # Where
 ): # Yields `Hit`s, the best match first
     "Photos from Wikimedia Commons."
-    params = dict(action='query', format='json', generator='search', gsrnamespace=6, gsrsearch=f'{query} filetype:bitmap', gsrlimit=min(n, 50),
-                  prop='imageinfo', iiprop='url|extmetadata|size|mime', iiurlwidth=1024)
+    params = dict(
+        action='query', format='json', generator='search', gsrnamespace=6,
+        gsrsearch=f'{query} filetype:bitmap', gsrlimit=min(n, 50), prop='imageinfo',
+        iiprop='url|extmetadata|size|mime', iiurlwidth=1024)
     more = {}
     while more is not None:
         found = _ask(kit, 'wikimedia', address, params | more)
         files = sorted((found.get('query') or {}).get('pages', {}).values(), key=lambda f: f.get('index', 0))
-        yield from (_of_file(f, i) for f in files for i in (f.get('imageinfo') or [])[:1] if i.get('mime') in ('image/jpeg', 'image/png', 'image/webp'))
+        yield from (
+            _of_file(f, i)
+            for f in files
+            for i in (f.get('imageinfo') or [])[:1]
+            if i.get('mime') in ('image/jpeg', 'image/png', 'image/webp'))
         more = found.get('continue')
 
 def _of_file(file, info):
-    said = lambda key: _text(((info.get('extmetadata') or {}).get(key) or {}).get('value'))
-    return Hit(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', re.sub(r'^File:|\.\w+$', '', file.get('title') or ''), said('Artist'), name_licence(said('LicenseShortName')))
+    def said(key):
+        return _text(((info.get('extmetadata') or {}).get(key) or {}).get('value'))
+    return Hit(
+        info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '',
+        re.sub(r'^File:|\.\w+$', '', file.get('title') or ''), said('Artist'),
+        name_licence(said('LicenseShortName')))
 
 # %% ../../nbs/sources/06_open_apis.ipynb #8c0ffc7a
 def openverse(
@@ -102,10 +141,19 @@ def openverse(
 ): # Yields `Hit`s, the best match first
     "Openly licensed photos, from Openverse."
     known = ','.join({'cc0': 'cc0', 'pd': 'pdm'}.get(f, f[3:]) for f in kit.licences)
-    params, page, pages = dict(q=query, page_size=min(n, 20), **(dict(license=known) if known else {})), 0, 1
+    params = dict(q=query, page_size=min(n, 20), **(dict(license=known) if known else {}))
+    page = 0
+    pages = 1
     while page < pages:
         page += 1
-        found = _ask(kit, 'openverse', address, dict(params, page=page), deep=('http 400', 'http 401', 'http 404')*(page > 1)) # As deep as it goes
-        yield from (Hit(r['url'], r.get('foreign_landing_url') or '', r.get('title') or '', r.get('creator') or '', name_licence(r.get('license'), r.get('license_version') or ''))
-                    for r in found.get('results') or [] if r.get('url'))
+        # As deep as it goes
+        found = _ask(
+            kit, 'openverse', address, dict(params, page=page),
+            deep=('http 400', 'http 401', 'http 404')*(page > 1))
+        yield from (
+            Hit(
+                r['url'], r.get('foreign_landing_url') or '', r.get('title') or '', r.get('creator') or '',
+                name_licence(r.get('license'), r.get('license_version') or ''))
+            for r in found.get('results') or []
+            if r.get('url'))
         pages = found.get('page_count', 1)

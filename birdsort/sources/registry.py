@@ -15,12 +15,15 @@ from .local import folder, urls
 from .open_apis import gbif, inaturalist, openverse, wikimedia
 
 # %% ../../nbs/sources/08_registry.ipynb #6ab80e10
-SOURCES = dict(google=google, duckduckgo=duckduckgo, inaturalist=inaturalist, gbif=gbif, wikimedia=wikimedia, openverse=openverse, urls=urls, folder=folder, aviary=google)
+SOURCES = dict(
+    google=google, duckduckgo=duckduckgo, inaturalist=inaturalist, gbif=gbif, wikimedia=wikimedia,
+    openverse=openverse, urls=urls, folder=folder, aviary=google)
 KNOW_LICENCES = ('inaturalist', 'gbif', 'wikimedia', 'openverse', 'urls') # The others say nothing about licences
 BY_LABEL = ('urls', 'folder') # Are asked for a label, the others for its queries
 
 # %% ../../nbs/sources/08_registry.ipynb #eb150ee0
-def _text(value): return str(value or '').encode('utf-8', 'replace').decode()[:2000] # Whatever a site sends, the catalogue can hold it
+def _text(value): # Whatever a site sends, the catalogue can hold it
+    return str(value or '').encode('utf-8', 'replace').decode()[:2000]
 
 def search_source(
     name:str, # One of `SOURCES`
@@ -34,7 +37,9 @@ def search_source(
     try:
         for k,hit in enumerate(SOURCES[name](query, n, kit, *filter(None, [address]))):
             hit = Hit(*map(_text, hit))
-            if hit.address and hit.address not in hits: hits[hit.address], good = hit, good + (name not in KNOW_LICENCES or has_licence(hit.licence, kit.licences))
+            if hit.address and hit.address not in hits:
+                hits[hit.address], good = (
+                    hit, good + (name not in KNOW_LICENCES or has_licence(hit.licence, kit.licences)))
             if good >= n or k >= 20*n+1000: break
     except (RuntimeError, ValueError, OSError) as e: why = e
     except Exception as e: # One source's trouble never stops the others

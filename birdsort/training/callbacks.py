@@ -31,7 +31,9 @@ from .resources import check_size
 
 # %% ../../nbs/training/04_callbacks.ipynb #e373128c
 class _AfterWarmUp:
-    "For fastai's trackers: an epoch in which the learning rate has still risen is not counted as one without improvement."
+    (
+        "For fastai's trackers: an epoch in which the learning rate has still risen is not counted as one "
+        "without improvement.")
     def before_fit(self):
         self.top = 0.
         super().before_fit()
@@ -44,13 +46,16 @@ class EarlyStopping(_AfterWarmUp, EarlyStoppingCallback):
     "fastai's `EarlyStoppingCallback`, which does not count the epochs of a schedule's warm-up."
 
 class ReduceLROnPlateau(_AfterWarmUp, _ReduceLROnPlateau):
-    "fastai's `ReduceLROnPlateau`, whose reduction also holds under a schedule such as one-cycle, and waits until its warm-up is over."
+    (
+        "fastai's `ReduceLROnPlateau`, whose reduction also holds under a schedule such as one-cycle, and "
+        "waits until its warm-up is over.")
     def before_fit(self):
         self.scale, self.scheduled = 1., any(isinstance(cb, ParamScheduler) for cb in self.learn.cbs)
         super().before_fit()
     def before_batch(self):
         if not (self.scheduled and self.training and self.run): return
-        for h in self.opt.hypers: h['lr'] = max(h['lr']*self.scale, self.min_lr) # The schedule has just set it
+        for h in self.opt.hypers: # The schedule has just set it
+            h['lr'] = max(h['lr']*self.scale, self.min_lr)
     def after_epoch(self):
         before = self.opt.hypers[-1]['lr']
         super().after_epoch()
@@ -67,8 +72,12 @@ def stage_callbacks(
     factor:float, # What the learning rate is divided by when there is none
     patience:int=3, # Epochs without improvement before the stage is ended
 ) -> list: # Callbacks for one stage
-    "The published callbacks of a stage: keep the best, reduce after two epochs on a plateau, stop after `patience` without any improvement."
-    return [best, ReduceLROnPlateau(monitor='valid_loss', min_delta=min_delta, factor=factor, patience=2), EarlyStopping(monitor='valid_loss', patience=patience)]
+    (
+        "The published callbacks of a stage: keep the best, reduce after two epochs on a plateau, stop "
+        "after `patience` without any improvement.")
+    return [
+        best, ReduceLROnPlateau(monitor='valid_loss', min_delta=min_delta, factor=factor, patience=2),
+        EarlyStopping(monitor='valid_loss', patience=patience)]
 
 # %% ../../nbs/training/04_callbacks.ipynb #fb0a95aa
 class StopOnNaN(Callback):
@@ -76,13 +85,19 @@ class StopOnNaN(Callback):
     order = -9 # Before the optimizer's step is noted by others
     def after_loss(self):
         if not self.training or torch.isfinite(self.loss).all(): return
-        raise FloatingPointError(f'the loss is no number in epoch {self.epoch+1}, batch {self.iter+1} (learning rate {self.opt.hypers[-1]["lr"]:.2g}): choose a lower lr, or precision = "fp32"')
+        raise FloatingPointError(
+            (
+                f'the loss is no number in epoch {self.epoch+1}, batch {self.iter+1} (learning rate '
+                f'{self.opt.hypers[-1]["lr"]:.2g}): choose a lower lr, or precision = "fp32"'))
 
 # %% ../../nbs/training/04_callbacks.ipynb #5929464b
 class History(Callback):
-    "One row per epoch, kept in `rows` and in a CSV file; `waiting` is the share of the training time in which there was no batch yet."
+    (
+        "One row per epoch, kept in `rows` and in a CSV file; `waiting` is the share of the training time "
+        "in which there was no batch yet.")
     order = 55 # Before early stopping ends the epoch
-    def __init__(self, file:Path): self.file, self.rows, self.stage = Path(file), [], '' # Where to write; set `stage` before each fit
+    def __init__(self, file:Path): # Where to write; set `stage` before each fit
+        self.file, self.rows, self.stage = Path(file), [], ''
     def before_epoch(self): self.start = self.mark = time.monotonic()
     def before_train(self): self.waited, self.mark = 0., time.monotonic()
     def before_batch(self): self.waited += (time.monotonic()-self.mark)*self.training
@@ -90,23 +105,33 @@ class History(Callback):
     def after_train(self): self.share = self.waited/max(time.monotonic()-self.start, 1e-9)
     def after_epoch(self):
         v = dict(zip(self.recorder.metric_names[1:-1], self.recorder.log[1:]))
-        self.rows.append(dict(stage=self.stage, epoch=len([r for r in self.rows if r['stage'] == self.stage])+1, lr=self.opt.hypers[-1]['lr'],
-                              train_loss=v['train_loss'], valid_loss=v['valid_loss'], accuracy=v.get('accuracy'), seconds=round(time.monotonic()-self.start, 2), waiting=round(self.share, 3)))
+        self.rows.append(
+            dict(
+                stage=self.stage, epoch=len([r for r in self.rows if r['stage'] == self.stage])+1,
+                lr=self.opt.hypers[-1]['lr'], train_loss=v['train_loss'], valid_loss=v['valid_loss'],
+                accuracy=v.get('accuracy'), seconds=round(time.monotonic()-self.start, 2),
+                waiting=round(self.share, 3)))
         if rank_distrib(): return
         with open(self.file, 'w', newline='') as f:
             w = csv.DictWriter(f, self.rows[0])
-            w.writeheader(); w.writerows(self.rows)
+            w.writeheader()
+            w.writerows(self.rows)
 
 class _Bar(Callback):
     "A progress bar over the batches of a fit and a line per epoch, on stderr."
     order = 56
-    def before_fit(self): self.bar = tqdm(total=self.n_epoch*(len(self.dls.train)+len(self.dls.valid)), unit='batch', leave=False, file=sys.stderr)
+    def before_fit(self):
+        self.bar = tqdm(
+            total=self.n_epoch*(len(self.dls.train)+len(self.dls.valid)), unit='batch', leave=False,
+            file=sys.stderr)
     def after_batch(self):
         self.bar.set_description(f'epoch {self.epoch+1}/{self.n_epoch}', refresh=False)
         self.bar.update(1)
     def after_epoch(self):
         values = zip(self.recorder.metric_names[1:-1], self.recorder.log[1:])
-        tqdm.write(f"epoch {self.epoch+1:>2}/{self.n_epoch}  " + '  '.join(f'{k} {v:.3f}' for k,v in values), file=sys.stderr)
+        tqdm.write(
+            f"epoch {self.epoch+1:>2}/{self.n_epoch}  " + '  '.join(f'{k} {v:.3f}' for k,v in values),
+            file=sys.stderr)
     def after_fit(self): self.bar.close()
 
 # %% ../../nbs/training/04_callbacks.ipynb #5ed501ef
@@ -120,27 +145,36 @@ def progress_reporting(
     learn, # A learner, about to fit
     quiet:bool=False, # Say nothing
 ):
-    "Within, fits report as suits the place: a table and a growing plot in Jupyter, a bar and lines on a terminal; other processes of one training are silent."
+    (
+        "Within, fits report as suits the place: a table and a growing plot in Jupyter, a bar and lines on "
+        "a terminal; other processes of one training are silent.")
     quiet = quiet or bool(rank_distrib())
     if IN_NOTEBOOK and not quiet:
         with learn.added_cbs(ShowGraphCallback()): yield
         return
     learn.remove_cb(ProgressCallback)
-    with learn.added_cbs([] if quiet else [_Bar()]), learn.no_logging(), redirect_stdout(io.StringIO() if quiet else _AboveBar()): yield
+    with learn.added_cbs([] if quiet else [_Bar()]), learn.no_logging(), redirect_stdout(io.StringIO() if quiet else _AboveBar()):
+        yield
 
 # %% ../../nbs/training/04_callbacks.ipynb #df48fbb9
 def small_sizes(
     size:int, # Of the images, pixels
 ) -> tuple: # Multiples of 32, about 4/7 and 5/7 of it; the size itself where that would be under 96
     "What small images are."
-    return tuple(n if (n := round(size*k/7/32)*32) >= 96 else size for k in (4, 5))
+    return tuple(
+        n if (n := round(size*k/7/32)*32) >= 96 else size
+        for k in (4, 5))
 
 class ProgressiveResizing(Callback):
-    "Two fifths of the epochs on small images, two on larger ones, the rest at full size; sizes that a network refuses are left out."
+    (
+        "Two fifths of the epochs on small images, two on larger ones, the rest at full size; sizes that a "
+        "network refuses are left out.")
     order = 60 # After mixup
-    def __init__(self, size:int): self.size, self.sizes = size, small_sizes(size) # Of the images, pixels
+    def __init__(self, size:int): # Of the images, pixels
+        self.size, self.sizes = size, small_sizes(size)
 
-    def before_fit(self): self.sizes = tuple(n if self._takes(n) else self.size for n in small_sizes(self.size))
+    def before_fit(self):
+        self.sizes = tuple(n if self._takes(n) else self.size for n in small_sizes(self.size))
 
     def _takes(self, n):
         try: check_size(self.model, n, device=self.dls.device)
@@ -153,7 +187,9 @@ class ProgressiveResizing(Callback):
         for cb in (cb for cb in self.learn.cbs if 'wait' in cb.__dict__ and self.now < self.size): cb.wait = -1
 
     def before_batch(self):
-        if self.training and self.now < self.size: self.learn.xb = (F.interpolate(self.xb[0], (self.now, self.now), mode='bilinear', antialias=True),)
+        if self.training and self.now < self.size:
+            self.learn.xb = (
+                F.interpolate(self.xb[0], (self.now, self.now), mode='bilinear', antialias=True),)
 
 # %% ../../nbs/training/04_callbacks.ipynb #c4a7caad
 def head_of(

@@ -21,15 +21,24 @@ from .resources import rng_state, set_rng_state
 # %% ../../nbs/training/08_checkpoint.ipynb #89345c42
 _SEEN = ('best', 'new_best', 'wait', 'top', 'scale') # Of the callbacks that watch
 
-def _watching(learn): return {type(cb).__name__: cb for cb in learn.cbs if any(k in cb.__dict__ for k in _SEEN)}
+def _watching(learn):
+    return {
+        type(cb).__name__: cb
+        for cb in learn.cbs
+        if any(k in cb.__dict__ for k in _SEEN)}
 
 def learner_state(
     learn:Learner, # Between two epochs
 ) -> dict: # Tensors, numbers, lists
     "All that the next epoch depends on."
     smooth, scaler = learn.recorder.smooth_loss, getattr(learn, 'scaler', None) # fp16 scales its losses
-    return dict(model=get_model(learn.model).state_dict(), opt=learn.opt.state_dict(), rng=rng_state(), orders=[getattr(dl, 'dl', dl).rng.getstate() for dl in learn.dls.loaders], smooth=(smooth.count, smooth.val), scaler=scaler and scaler.state_dict(),
-                watching={name: {k: cb.__dict__[k] for k in _SEEN if k in cb.__dict__} for name,cb in _watching(learn).items()})
+    return dict(
+        model=get_model(learn.model).state_dict(), opt=learn.opt.state_dict(), rng=rng_state(),
+        orders=[getattr(dl, 'dl', dl).rng.getstate() for dl in learn.dls.loaders],
+        smooth=(smooth.count, smooth.val), scaler=scaler and scaler.state_dict(),
+        watching={
+            name: {k: cb.__dict__[k] for k in _SEEN if k in cb.__dict__}
+            for name,cb in _watching(learn).items()})
 
 def set_learner_state(
     learn:Learner, # In a fit, before its first epoch, with the same callbacks
@@ -37,24 +46,35 @@ def set_learner_state(
 ):
     "Put a learner where it was; `ValueError` for a network of another shape."
     try: get_model(learn.model).load_state_dict(state['model'])
-    except RuntimeError as e: raise ValueError(f'this checkpoint is of another network: {str(e).splitlines()[-1].strip()}; train anew with --force') from e
+    except RuntimeError as e:
+        raise ValueError(
+            (
+                f'this checkpoint is of another network: {str(e).splitlines()[-1].strip()}; train anew with '
+                '--force')) from e
     learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
     set_rng_state(state['rng'])
-    for dl,order in zip(learn.dls.loaders, state['orders']): getattr(dl, 'dl', dl).rng.setstate(order) # Of several processes, each wraps its loader
+    for dl,order in zip(learn.dls.loaders, state['orders']): # Of several processes, each wraps its loader
+        getattr(dl, 'dl', dl).rng.setstate(order)
     learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val = state['smooth']
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
-    for name,cb in _watching(learn).items(): cb.__dict__.update(state['watching'].get(name, {}))
+    for name,cb in _watching(learn).items():
+        cb.__dict__.update(state['watching'].get(name, {}))
 
 # %% ../../nbs/training/08_checkpoint.ipynb #d012c867
 class Checkpoint(Callback):
     "Write the state after each epoch; go on from one where there is one. `phase` numbers the fits of a training."
     order = 100 # When all others are done with the epoch
-    def __init__(self, file:Path, history:History): self.file, self.history, self.phase, self.extra, self.found = Path(file), history, 0, {}, None # Where; whose rows; set `phase` before each fit; what else to keep
+    # Where; whose rows; set `phase` before each fit; what else to keep
+    def __init__(self, file:Path, history:History):
+        self.file, self.history, self.phase, self.extra, self.found = Path(file), history, 0, {}, None
 
     def load(self): # -> whether there is something to go on from
         if self.file.is_file():
-            try: self.found = torch.load(self.file, weights_only=False, map_location='cpu') # The project's own file
-            except Exception as e: raise ValueError(f'{self.file} cannot be read ({type(e).__name__}): train anew with --force') from e
+            try: # The project's own file
+                self.found = torch.load(self.file, weights_only=False, map_location='cpu')
+            except Exception as e:
+                raise ValueError(
+                    f'{self.file} cannot be read ({type(e).__name__}): train anew with --force') from e
             self.history.rows, self.extra = self.found['rows'], self.found['extra']
         return self.found is not None
 
@@ -63,14 +83,19 @@ class Checkpoint(Callback):
         return self.found['epoch'] if phase == self.found['phase'] else None
 
     def before_fit(self):
-        if self.found and self.found['phase'] == self.phase: set_learner_state(self.learn, self.found['state'])
+        if self.found and self.found['phase'] == self.phase:
+            set_learner_state(self.learn, self.found['state'])
         if self.found and self.found['phase'] <= self.phase: self.found = None
 
     def after_epoch(self):
         if rank_distrib(): return
         part = self.file.with_name(f'{self.file.name}.part')
         with open(part, 'wb') as f:
-            torch.save(dict(phase=self.phase, epoch=self.epoch+1, rows=self.history.rows, extra=self.extra, state=learner_state(self.learn)), f)
+            torch.save(
+                dict(
+                    phase=self.phase, epoch=self.epoch+1, rows=self.history.rows, extra=self.extra,
+                    state=learner_state(self.learn)),
+                f)
             os.fsync(f.fileno()) # On the disk before it takes the other's place
         os.replace(part, self.file)
 
@@ -82,7 +107,8 @@ def from_epoch(
 ):
     "Within, a fit begins with an epoch; fastai's `start_epoch` lets callbacks count those that it skips."
     def epochs():
-        for learn.epoch in range(first, learn.n_epoch): learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
+        for learn.epoch in range(first, learn.n_epoch):
+            learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
     learn._do_fit = epochs
     try: yield
     finally: del learn._do_fit

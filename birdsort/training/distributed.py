@@ -21,10 +21,14 @@ def is_main_process() -> bool: # Always true where there is one
 @contextmanager
 def process_group():
     "Within, the processes of one training know of each other; `ValueError` where Accelerate is missing."
-    if num_distrib() < 2: yield; return
+    if num_distrib() < 2:
+        yield
+        return
     try: from accelerate import PartialState
-    except ImportError: raise ValueError('training in several processes needs Accelerate: pip install accelerate') from None
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7)) # While one process decodes images, the others wait
+    except ImportError:
+        raise ValueError('training in several processes needs Accelerate: pip install accelerate') from None
+    # While one process decodes images, the others wait
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
     yield
     distrib_barrier()
     state.destroy_process_group()
@@ -38,7 +42,10 @@ def shard_batches(
 ) -> list: # Numbers of the items that it sees
     "A process's part of every batch; what does not fill a batch of all is left out."
     whole = bs*world
-    return [i for k in range(0, len(ids)//whole*whole, whole) for i in ids[k+rank*bs:k+(rank+1)*bs]]
+    return [
+        i
+        for k in range(0, len(ids)//whole*whole, whole)
+        for i in ids[k+rank*bs:k+(rank+1)*bs]]
 
 # %% ../../nbs/training/01_distributed.ipynb #0defa1e0
 @contextmanager
@@ -46,7 +53,9 @@ def distributed(
     learn:Learner, # About to fit
 ):
     "Within, a learner's fit is shared by all processes."
-    if num_distrib() < 2: yield; return
+    if num_distrib() < 2:
+        yield
+        return
     trainer = _trainer()
     learn.add_cb(trainer)
     try: yield
@@ -64,9 +73,13 @@ def _trainer(): # fastai.distributed needs Accelerate, so it is imported only wh
             ids = self._broadcast(list(self.dl.get_idxs()), 0)
             self.n = self.n_padded = len(ids)
             return shard_batches(ids, self.bs, self.world_size, self.rank)
-        def __len__(self): return self.dl.n//(self.bs*self.world_size) if self.dl.shuffle else super().__len__()
+        def __len__(self):
+            return self.dl.n//(self.bs*self.world_size) if self.dl.shuffle else super().__len__()
     class Together(fd.DistributedTrainer):
-        def _wrap_dl(self, dl): return dl if isinstance(dl, Dealt) else Dealt(dl, device=self.learn.model.device)
+        def _wrap_dl(self, dl):
+            return dl if isinstance(dl, Dealt) else Dealt(dl, device=self.learn.model.device)
         def after_batch(self): # What is logged is the loss of all
-            if self.training: dist.all_reduce(loss := self.learn.loss.detach().clone()); self.learn.loss = loss/self.accelerator.num_processes
+            if self.training:
+                dist.all_reduce(loss := self.learn.loss.detach().clone())
+                self.learn.loss = loss/self.accelerator.num_processes
     return Together(sync_bn=torch.cuda.is_available())

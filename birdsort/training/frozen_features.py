@@ -31,7 +31,8 @@ def cut_head(
 ) -> tuple: # (nn.Sequential that has nothing to learn, nn.Sequential that has)
     "Cut a head where learning begins."
     layers, n = list(head) if isinstance(head, nn.Sequential) else [head], 0
-    while n < len(layers) and ('Pool' in type(layers[n]).__name__ or 'Flatten' in type(layers[n]).__name__): n += 1
+    while n < len(layers) and ('Pool' in type(layers[n]).__name__ or 'Flatten' in type(layers[n]).__name__):
+        n += 1
     return nn.Sequential(*layers[:n]), nn.Sequential(*layers[n:])
 
 class Cut(NamedTuple):
@@ -51,21 +52,29 @@ class Cut(NamedTuple):
 class _Heard(Exception): pass
 
 # %% ../../nbs/training/07_frozen_features.ipynb #88a13236
-def _parts(model): # In which learning begins, from the whole to the single, by name: (those before it, it, whether they are a chain)
+def _parts(model):
+    # In which learning begins, from the whole to the single, by name: (those before it, it, whether they are
+    # a chain)
     where, part = '', model
     while True:
         names, parts = zip(*part.named_children()) if list(part.children()) else ((), ())
-        k = next((i for i,m in enumerate(parts) if any(p.requires_grad for p in m.parameters())), None)
+        k = next(
+            (i for i,m in enumerate(parts) if any(p.requires_grad for p in m.parameters())), None)
         if k is None or any(p.requires_grad for p in part.parameters(recurse=False)): return
-        yield [where+n for n in names[:k]], where+names[k], isinstance(part, nn.Sequential)
+        yield (
+            [where+n for n in names[:k]], where+names[k],
+            isinstance(part, nn.Sequential))
         where, part = f'{where}{names[k]}.', parts[k]
 
 def _resumed(model, before, at, x): # -> from what `at` was given, what the network gives
     inner, blank = model.forward, torch.zeros_like(x[:1])
     def rest(kept): # By name, since several processes exchange their batch norms
         with ExitStack() as stack:
-            for name in before: stack.enter_context(forwarding(model.get_submodule(name), lambda x, *_: x))
-            stack.callback(model.get_submodule(at).register_forward_pre_hook(lambda module, args: (kept, *args[1:])).remove)
+            for name in before:
+                stack.enter_context(forwarding(model.get_submodule(name), lambda x, *_: x))
+            stack.callback(
+                model.get_submodule(at).register_forward_pre_hook(
+                    lambda module, args: (kept, *args[1:])).remove)
             return inner(blank)
     return rest
 
@@ -76,34 +85,55 @@ def cut_at_trainable(
     "Cut a network before the first of its layers that learn."
     parts, whole = list(_parts(model)), model(x)
     for n,chains in ((n, chains) for n in range(len(parts), 0, -1) for chains in (False, True) if any(before for before,*_ in parts[:n])):
-        before, at = [name for some,_,chain in parts[:n] for name in some if chain or not chains], parts[n-1][1]
+        before = [name for some,_,chain in parts[:n] for name in some if chain or not chains]
+        at = parts[n-1][1]
         cut = Cut(model, at, lambda kept: kept, _resumed(model, before, at, x))
         try:
             with torch.enable_grad(): kept = cut.features(x)
             if kept.requires_grad or len(kept) != len(x): continue # Something before it learns, too
-            if torch.allclose(cut.rest(kept.half().float()), whole, rtol=1e-2, atol=1e-2*whole.abs().max().item()): return cut
+            if torch.allclose(cut.rest(kept.half().float()), whole, rtol=1e-2, atol=1e-2*whole.abs().max().item()):
+                return cut
         except Exception: continue # The rest wants more than this
 
 # %% ../../nbs/training/07_frozen_features.ipynb #ee679f7f
 def _weights(model, head, partly): # A fingerprint of what does not learn
-    h, learning = hashlib.blake2b(digest_size=8), {v.data_ptr() for v in (*head.state_dict().values(), *(p for p in model.parameters() if partly and p.requires_grad))}
-    for v in (v for v in model.state_dict().values() if v.data_ptr() not in learning): h.update(v.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    h = hashlib.blake2b(digest_size=8)
+    learning = {
+        v.data_ptr()
+        for v in (
+            *head.state_dict().values(), *(p for p in model.parameters() if partly and p.requires_grad))}
+    for v in (v for v in model.state_dict().values() if v.data_ptr() not in learning):
+        h.update(
+            v.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return h.hexdigest()
 
-def _look(project, learn, cut, dl, pairs, views, name, s, quiet, most): # -> a loader like dl, of features; None where there is no room
+def _look(project, learn, cut, dl, pairs, views, name, s, quiet, most):
+    "-> a loader like dl, of features; None where there is no room."
     n = len(pairs)
     dl.before_iter() # Tells the variations whether they are for training
     def see(i, j):
         with own_rng((s.seed*1_000_003 + i) % 2**32), torch.no_grad():
-            x, _ = dl.after_batch(to_device(batch_of(dl, [r % (n*getattr(dl, 'views', 1)) for r in range(i, j)]), learn.dls.device))
-            return torch.cat([cut.features(part).half().cpu() for part in x.as_subclass(torch.Tensor).split(min(32, 2*s.batch_size))]) # More at a time is no faster; looking takes less memory than learning
-    norm = [[t.mean.flatten().tolist(), t.std.flatten().tolist()] for t in dl.after_batch.fs if isinstance(t, Normalize)]
-    shape, of = see(0, 1).shape[1:], dl.rows.file.name if isinstance(dl, CachedDL) else ''
+            x, _ = dl.after_batch(
+                to_device(
+                    batch_of(dl, [r % (n*getattr(dl, 'views', 1)) for r in range(i, j)]),
+                    learn.dls.device))
+            # More at a time is no faster; looking takes less memory than learning
+            return torch.cat(
+                [
+                    cut.features(part).half().cpu()
+                    for part in x.as_subclass(torch.Tensor).split(min(32, 2*s.batch_size))])
+    norm = [
+        [t.mean.flatten().tolist(), t.std.flatten().tolist()]
+        for t in dl.after_batch.fs
+        if isinstance(t, Normalize)]
+    shape = see(0, 1).shape[1:]
+    of = dl.rows.file.name if isinstance(dl, CachedDL) else ''
     rows = RowFile(project.path/'.cache'/f'features-{stable_hash(name, of, cut.at, shape, norm, dl is learn.dls.train, views, [[str(f), f.stat().st_mtime_ns] for f,_ in pairs])}', shape, torch.float16)
     if not has_disk_space(rows, n*views) or most and n*views*rows.width > most: return None
     number = {l: i for i,l in enumerate(learn.dls.vocab)}
     fill_cache(rows, n*views, see, desc='looking', quiet=quiet)
-    return cached_loader(dl, rows, [number[l] for _,l in pairs], wrap=torch.Tensor.float, after_batch=[])
+    return cached_loader(
+        dl, rows, [number[l] for _,l in pairs], wrap=torch.Tensor.float, after_batch=[])
 
 _MOST = 8*2**30 # Bytes of a file of what some of the body says; what all of it says is small
 
@@ -116,18 +146,36 @@ def cached_features(
     quiet:bool=False, # No progress bar
     partly:bool=False, # Some of the body learns, else only the head
 ): # Yields whether it gives features
-    "Within, a learner's loaders give features, and its network is the part that learns; where that cannot be, nothing is changed."
+    (
+        "Within, a learner's loaders give features, and its network is the part that learns; where that "
+        "cannot be, nothing is changed.")
     model, dls, head = learn.model, learn.dls, head_of(learn)
-    views = min(settings.train.feature_views, 1) if settings.train.augmentation == 'none' else settings.train.feature_views
-    if not head or not views: yield False; return
+    views = (
+        min(settings.train.feature_views, 1) if settings.train.augmentation == 'none'
+        else settings.train.feature_views)
+    if not head or not views:
+        yield False
+        return
     model.to(dls.device).eval()
-    cut = _cut_by(learn, head) if partly else Cut(model, next(k for k,m in model.named_modules() if m is head), cut_head(head)[0], lambda x: cut_head(head)[1](x))
-    if not cut: yield False; return
-    name = [_weights(model, head, partly), settings.train.augmentation, settings.image_size, settings.seed, precision]
-    looked = (_look(project, learn, cut, dl, pairs, k, name, settings, quiet, partly and _MOST) for dl,pairs,k in zip(dls.loaders, dls.splits, (views, 1)))
+    cut = (
+        _cut_by(learn, head) if partly
+        else Cut(
+            model, next(k for k,m in model.named_modules() if m is head),
+            cut_head(head)[0], lambda x: cut_head(head)[1](x)))
+    if not cut:
+        yield False
+        return
+    name = [
+        _weights(model, head, partly), settings.train.augmentation, settings.image_size, settings.seed,
+        precision]
+    looked = (
+        _look(project, learn, cut, dl, pairs, k, name, settings, quiet, partly and _MOST)
+        for dl,pairs,k in zip(dls.loaders, dls.splits, (views, 1)))
     loaders = [*takewhile(lambda dl: dl is not None, looked)]
     prune_cache(project.path/'.cache')
-    if len(loaders) < 2: yield False; return
+    if len(loaders) < 2:
+        yield False
+        return
     learn.dls = DataLoaders(*loaders, path=dls.path, device=dls.device)
     learn.dls.splits = dls.splits
     try:
@@ -138,6 +186,9 @@ def _cut_by(learn, head): # Two of its own images try it; within the head there 
     dl = learn.dls.valid
     dl.before_iter()
     with own_rng(0), torch.no_grad():
-        x, _ = dl.after_batch(to_device(batch_of(dl, [0, len(learn.dls.splits.val)-1]), learn.dls.device))
+        x, _ = dl.after_batch(
+            to_device(batch_of(dl, [0, len(learn.dls.splits.val)-1]), learn.dls.device))
         cut = cut_at_trainable(learn.model, x.as_subclass(torch.Tensor))
-    return cut if cut and all(m is not learn.model.get_submodule(cut.at) for m in head.modules()) else None
+    return (
+        cut if cut and all(m is not learn.model.get_submodule(cut.at) for m in head.modules())
+        else None)

@@ -39,18 +39,31 @@ def loss_function(
 ) -> CrossEntropyLossFlat: # Of (b, c) float32 and (b,) int64
     "Cross-entropy; class weights are n/(c·n_label), so that each label counts alike."
     how, counts = settings.train, Counter(l for _,l in dls.splits.train)
-    weight = torch.tensor([len(dls.splits.train)/(len(dls.vocab)*counts[l]) for l in dls.vocab]) if how.class_weights else None
+    weight = (
+        torch.tensor(
+            [
+                len(dls.splits.train)/(len(dls.vocab)*counts[l])
+                for l in dls.vocab])
+        if how.class_weights
+        else None)
     return CrossEntropyLossFlat(weight=weight, label_smoothing=how.label_smoothing)
 
 # %% ../../nbs/training/05_learner.ipynb #da3d9a9e
 def _build(dls, arch, pretrained, how, args):
-    head, sized = dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head)), [dict(dynamic_img_size=True), {}] if isinstance(arch, str) else [{}]
-    try: return _first(lambda kw: vision_learner(dls, arch, pretrained=pretrained, normalize=False, **head, **args, **kw), sized)
+    head = dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
+    sized = [dict(dynamic_img_size=True), {}] if isinstance(arch, str) else [{}]
+    try:
+        return _first(
+            lambda kw: vision_learner(dls, arch, pretrained=pretrained, normalize=False, **head, **args, **kw),
+            sized)
     except Exception as e:
         try: model, last = _own_head(arch, dls.c, pretrained)
         except Exception: raise e from None
     inside = {id(p) for p in last.parameters()}
-    learn = Learner(dls, model, splitter=lambda m: [[p for p in m.parameters() if id(p) not in inside], list(last.parameters())], **args)
+    learn = Learner(
+        dls, model,
+        splitter=lambda m: [[p for p in m.parameters() if id(p) not in inside], list(last.parameters())],
+        **args)
     if pretrained: learn.freeze()
     learn.head = last
     return learn
@@ -67,7 +80,10 @@ def _own_head(arch, n_out, pretrained): # -> (the network with n_out outputs, it
         return model, model.get_classifier()
     model = arch(weights='DEFAULT' if pretrained else None)
     if hasattr(model, 'aux_logits'): model.aux_logits = False
-    name, last = [(n, m) for n,m in model.named_modules() if isinstance(m, nn.Linear) and 'aux' not in n.lower()][-1]
+    name, last = [
+        (n, m)
+        for n,m in model.named_modules()
+        if isinstance(m, nn.Linear) and 'aux' not in n.lower()][-1]
     where, _, leaf = name.rpartition('.')
     setattr(model.get_submodule(where), leaf, head := nn.Linear(last.in_features, n_out))
     return model, head
@@ -81,14 +97,22 @@ def make_learner(
     model:nn.Module=None, # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture; it is not frozen
     splits:Splits=None, # What is shown; None asks `load_splits`
 ) -> Learner: # fastai's, frozen when pretrained, with `dls`
-    "A fastai learner for a project's images and architecture; `RuntimeError` when weights cannot be had, `ValueError` for a size that the network refuses."
+    (
+        "A fastai learner for a project's images and architecture; `RuntimeError` when weights cannot be "
+        "had, `ValueError` for a size that the network refuses.")
     s = settings or project.settings
     how, pretrained = s.train, s.pretrained if pretrained is None else pretrained
     arch, stats = (None, ()) if model else architecture(s.architecture)
     dls = dataloaders(project, *filter(None, [stats]), settings=s, splits=splits)
     rest = how.freeze_bn and not model
-    args = dict(metrics=accuracy, path=path, model_dir='.', train_bn=not rest, lr=how.lr if isinstance(how.lr, (int, float)) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
-                loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer], cbs=[*([FreezeBN() if pretrained else BnFreeze()] if rest else []), *([MixUp(how.mixup)] if how.mixup else []), *([CutMix(how.cutmix)] if how.cutmix else [])])
+    args = dict(
+        metrics=accuracy, path=path, model_dir='.', train_bn=not rest,
+        lr=how.lr if isinstance(how.lr, (int, float)) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
+        loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer],
+        cbs=[
+            *([FreezeBN() if pretrained else BnFreeze()] if rest else []),
+            *([MixUp(how.mixup)] if how.mixup else []),
+            *([CutMix(how.cutmix)] if how.cutmix else [])])
     learn = Learner(dls, model, **args) if model else _build_or_say(project, s, dls, arch, pretrained, args)
     if not model and 'head' not in learn.__dict__: learn.head = learn.model[1]
     check_size(learn.model, s.image_size, f'{type(model).__name__ if model else s.architecture}', dls.device)
@@ -97,8 +121,15 @@ def make_learner(
 def _build_or_say(project, s, dls, arch, pretrained, args):
     try: return _build(dls, arch, pretrained, s.train, args)
     except Exception as e:
-        if not pretrained: raise ValueError(f'{s.architecture} cannot be built: {first_line(e)}; try another, for example resnet50 or convnext_tiny') from e
-        raise RuntimeError(f'no pretrained weights for {s.architecture}: {first_line(e)}; without a network, set architecture = "local-dir:FOLDER", or pretrained = false in {project.path/"birdsort.toml"}') from e
+        if not pretrained:
+            raise ValueError(
+                (
+                    f'{s.architecture} cannot be built: {first_line(e)}; try another, for example resnet50 '
+                    'or convnext_tiny')) from e
+        raise RuntimeError(
+            (
+                f'no pretrained weights for {s.architecture}: {first_line(e)}; without a network, set '
+                f'architecture = "local-dir:FOLDER", or pretrained = false in {project.path/"birdsort.toml"}')) from e
 
 # %% ../../nbs/training/05_learner.ipynb #26d18d75
 def build_network(
@@ -111,11 +142,16 @@ def build_network(
     "The network that `make_learner` gives for these settings, without images and with random weights."
     head = dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
     try:
-        if library == 'timm': return _first(lambda kw: create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0], [dict(dynamic_img_size=True), {}])
+        if library == 'timm':
+            return _first(
+                lambda kw: create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0],
+                [dict(dynamic_img_size=True), {}])
         return create_vision_model(getattr(torchvision.models, name), n_out, pretrained=False, **head)
     except Exception as e:
-        try: return _own_head(name if library == 'timm' else getattr(torchvision.models, name), n_out, False)[0]
-        except Exception: raise ValueError(f'{library} has no network {name} that can be built here: {first_line(e)}') from None
+        try:
+            return _own_head(name if library == 'timm' else getattr(torchvision.models, name), n_out, False)[0]
+        except Exception:
+            raise ValueError(f'{library} has no network {name} that can be built here: {first_line(e)}') from None
 
 # %% ../../nbs/training/05_learner.ipynb #7e0a0715
 def open_layers(
@@ -128,8 +164,14 @@ def open_layers(
     if words[1:]: return learn.freeze_to(-1-int(words[0]))
     learn.unfreeze()
     head = {id(m) for m in head_of(learn).modules()} if head_of(learn) else set()
-    layers = [m for m in learn.model.modules() if id(m) not in head and list(m.parameters(recurse=False))]
-    counted = [i for i,m in enumerate(layers) if any(p.ndim > 1 for p in m.parameters(recurse=False))]
+    layers = [
+        m
+        for m in learn.model.modules()
+        if id(m) not in head and list(m.parameters(recurse=False))]
+    counted = [
+        i
+        for i,m in enumerate(layers)
+        if any(p.ndim > 1 for p in m.parameters(recurse=False))]
     n = int(words[0])
     for m in layers[:counted[-n] if 0 < n <= len(counted) else len(layers) if not n else 0]:
         for p in m.parameters(recurse=False): p.requires_grad_(False)

@@ -44,24 +44,33 @@ def in_precision(
     name:str, # One of `PRECISIONS`; bf16 and fp16 are channels-last too
 ):
     "Within, a learner computes in a precision."
-    if name == 'fp32': yield; return
+    if name == 'fp32':
+        yield
+        return
     inner, device = learn.model.forward, learn.dls.device
     def forward(x):
         with torch.autocast(device.type, torch.bfloat16): return inner(x).float()
     learn.model.to(device, memory_format=torch.channels_last)
     try:
-        with forwarding(learn.model, forward) if name == 'bf16' else learn.added_cbs(MixedPrecision(AMPMode.FP16)) if name == 'fp16' else nullcontext(): yield
+        with forwarding(learn.model, forward) if name == 'bf16' else learn.added_cbs(MixedPrecision(AMPMode.FP16)) if name == 'fp16' else nullcontext():
+            yield
     finally: learn.model.to(memory_format=torch.contiguous_format)
 
 # %% ../../nbs/training/03_precision.ipynb #0b3d232a
 def _can(device): # Which of them this machine has
-    if device.type == 'cuda': return ('channels-last', 'bf16') if torch.cuda.is_bf16_supported() else ('channels-last', 'fp16')
-    return ('fp32', 'channels-last', *(['bf16'] if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() else []))
+    if device.type == 'cuda':
+        return ('channels-last', 'bf16') if torch.cuda.is_bf16_supported() else ('channels-last', 'fp16')
+    return (
+        'fp32', 'channels-last',
+        *(
+            ['bf16'] if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+            else []))
 
 def _seconds(model, x, name): # Of one pass forwards and backwards
     def once(x):
         start = time.perf_counter()
-        with torch.autocast(x.device.type, torch.float16 if name == 'fp16' else torch.bfloat16, enabled=name in ('bf16', 'fp16')): loss = model(x).float().square().mean()
+        with torch.autocast(x.device.type, torch.float16 if name == 'fp16' else torch.bfloat16, enabled=name in ('bf16', 'fp16')):
+            loss = model(x).float().square().mean()
         loss.backward()
         if x.is_cuda: torch.cuda.synchronize()
         return time.perf_counter()-start
@@ -76,12 +85,15 @@ def measure_precision(
     batch:int=4, # Images at a time
 ) -> dict: # Precision -> seconds of one step, for those that this machine has
     "Try a training step in every precision."
-    x, grads, training = torch.rand(batch, 3, size, size, device=device), [p.requires_grad for p in model.parameters()], model.training
+    x = torch.rand(batch, 3, size, size, device=device)
+    grads = [p.requires_grad for p in model.parameters()]
+    training = model.training
     model.to(device).eval().requires_grad_(True) # Batch norm and dropout rest, so that trying changes nothing
     found = {}
     for name in _can(device):
         model.to(memory_format=torch.contiguous_format if name == 'fp32' else torch.channels_last)
-        with suppress(RuntimeError): found[name] = _seconds(model, x, name) # Some networks refuse some of them
+        with suppress(RuntimeError): # Some networks refuse some of them
+            found[name] = _seconds(model, x, name)
     model.to(memory_format=torch.contiguous_format).zero_grad()
     for p,g in zip(model.parameters(), grads): p.requires_grad_(g)
     model.train(training)
@@ -96,13 +108,19 @@ def choose_precision(
     "The precision of the settings; for auto the fastest, measured once for this network, size and machine."
     if settings.train.precision != 'auto': return settings.train.precision
     if forced := os.environ.get('BIRDSORT_PRECISION'):
-        if forced not in PRECISIONS: raise ValueError(unknown('precision in BIRDSORT_PRECISION', forced, PRECISIONS))
+        if forced not in PRECISIONS:
+            raise ValueError(unknown('precision in BIRDSORT_PRECISION', forced, PRECISIONS))
         return forced
-    model, device = learn.model, torch.cuda.get_device_name() if torch.cuda.is_available() else learn.dls.device
-    file, key = project.path/'.precision.json', f'{settings.architecture} {type(model).__name__} {sum(p.numel() for p in model.parameters())} {settings.image_size} {device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}'
+    model = learn.model
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else learn.dls.device
+    file = project.path/'.precision.json'
+    key = (
+        f'{settings.architecture} {type(model).__name__} {sum(p.numel() for p in model.parameters())} '
+        f'{settings.image_size} {device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}')
     known = json.loads(file.read_text()) if file.is_file() else {}
     if is_main_process() and key not in known:
-        with own_rng(0): took = measure_precision(model, settings.image_size, learn.dls.device)
+        with own_rng(0):
+            took = measure_precision(model, settings.image_size, learn.dls.device)
         write_whole(file, json.dumps(known | {key: min(took, key=took.get)}, indent=1))
     distrib_barrier()
     return json.loads(file.read_text())[key]

@@ -17,10 +17,14 @@ from torch import nn
 
 # %% ../../nbs/training/02_resources.ipynb #6da8d3a5
 def rng_state(): # Of every generator that fastai draws from
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return (
+        random.getstate(), np.random.get_state(), torch.get_rng_state(),
+        torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
 
 def set_rng_state(state): # From `rng_state`
-    random.setstate(state[0]), np.random.set_state(state[1]), torch.set_rng_state(state[2])
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
     if state[3]: torch.cuda.set_rng_state_all(state[3])
 
 @contextmanager
@@ -33,7 +37,9 @@ def own_rng(
     finally: set_rng_state(before)
 
 # %% ../../nbs/training/02_resources.ipynb #11cc33cd
-_MALLOPT = {-4: (0, 65536), -1: (2**31-1, 128*1024), -2: (64*2**20, 128*1024)} # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD: (within, the default)
+# M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD: (within, the default)
+_MALLOPT = {
+    -4: (0, 65536), -1: (2**31-1, 128*1024), -2: (64*2**20, 128*1024)}
 
 @contextmanager
 def retain_memory(
@@ -41,11 +47,16 @@ def retain_memory(
 ):
     "Within, freed memory waits for the next batch; where the C library is not glibc, nothing is changed."
     libc = ctypes.CDLL(None) if wanted and sys.platform == 'linux' else None
-    set_all = lambda k: [libc.mallopt(option, values[k]) for option,values in _MALLOPT.items()]
-    if not hasattr(libc, 'mallopt'): yield; return
+    def set_all(k):
+        return [libc.mallopt(option, values[k]) for option,values in _MALLOPT.items()]
+    if not hasattr(libc, 'mallopt'):
+        yield
+        return
     set_all(0)
     try: yield
-    finally: set_all(1), libc.malloc_trim(0)
+    finally:
+        set_all(1)
+        libc.malloc_trim(0)
 
 # %% ../../nbs/training/02_resources.ipynb #1b0e8bff
 def batch_that_fits(
@@ -58,7 +69,8 @@ def batch_that_fits(
     while batch > 3:
         batch //= 2
         try:
-            with own_rng(0): model.train()(torch.rand(batch, 3, size, size, device=device)).float().sum().backward()
+            with own_rng(0):
+                model.train()(torch.rand(batch, 3, size, size, device=device)).float().sum().backward()
             return batch
         except (RuntimeError, MemoryError): pass
         finally: model.zero_grad()
@@ -79,5 +91,10 @@ def check_size(
 ):
     "Show a network a black square; `ValueError` where it does not take the size."
     try:
-        with torch.no_grad(): model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
-    except Exception as e: raise ValueError(f'{name} does not take images of image_size {size}: {first_line(e)}; try 224, or another architecture') from e
+        with torch.no_grad():
+            model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
+    except Exception as e:
+        raise ValueError(
+            (
+                f'{name} does not take images of image_size {size}: {first_line(e)}; try 224, or another '
+                'architecture')) from e

@@ -73,9 +73,12 @@ def open_run(
 ) -> Run: # A finished run
     "Open one run; `FileNotFoundError` when nothing was trained, `ValueError` for another name."
     done = {r.name: r for r in runs(project)}
-    if not done: raise FileNotFoundError(f'nothing is trained in {project.path} yet: run `birdsort train --project {project.path}` first')
+    if not done:
+        raise FileNotFoundError(
+            f'nothing is trained in {project.path} yet: run `birdsort train --project {project.path}` first')
     if name and name not in done: raise ValueError(unknown('run', name, done))
-    return done.get(name or (stage_result(project, 'train') or {}).get('run'), list(done.values())[-1])
+    return done.get(
+        name or (stage_result(project, 'train') or {}).get('run'), list(done.values())[-1])
 
 # %% ../../nbs/training/09_runs.ipynb #e025a753
 def keep_run(
@@ -96,10 +99,15 @@ def open_recipe(
     run:Run, # Of a recipe
     weights:str='best', # All that a recipe has
 ): # With `dls.splits`, `dls.vocab`, `ask(pairs, quiet)` -> `Predictions`, and `look(file, side, target)` -> (image, image with what spoke for the label)
-    "What a recipe's run has learned, opened by the recipe's own module; `ValueError` where it has no such weights, or birdsort no such recipe."
-    if weights != 'best': raise ValueError(f'{run.name} is of the recipe {run.recipe}, which has no stages: name it without /{weights}')
+    (
+        "What a recipe's run has learned, opened by the recipe's own module; `ValueError` where it has no "
+        "such weights, or birdsort no such recipe.")
+    if weights != 'best':
+        raise ValueError(
+            f'{run.name} is of the recipe {run.recipe}, which has no stages: name it without /{weights}')
     known = {e.name: e for e in entry_points(group='birdsort.recipes')}
-    if run.recipe not in known: raise ValueError(unknown(f'recipe of {run.name}:', run.recipe, known))
+    if run.recipe not in known:
+        raise ValueError(unknown(f'recipe of {run.name}:', run.recipe, known))
     return known[run.recipe].load()(run)
 
 def load_run(
@@ -107,14 +115,25 @@ def load_run(
     weights:str='best', # "best", or "stage_one"
     model:nn.Module=None, # The network, where it was one of one's own
 ) -> Learner: # With the run's weights, on the images that it was trained on
-    "A learner as a run left it; `FileNotFoundError` when nothing was trained, `ValueError` when the split has changed since, or the weights are of another network."
+    (
+        "A learner as a run left it; `FileNotFoundError` when nothing was trained, `ValueError` when the "
+        "split has changed since, or the weights are of another network.")
     project, settings = run.project, run.settings
-    if run.own and model is None: raise ValueError(f"{run.name} is of a network of your own, {run.own}: give it as model=…")
+    if run.own and model is None:
+        raise ValueError(f"{run.name} is of a network of your own, {run.own}: give it as model=…")
     learn = make_learner(project, run.folder, settings, pretrained=False, model=model) if not run.recipe else None
-    if splits_signature(project, settings) != run.note['splits']: raise ValueError(f'{run.name} was trained on another split than the one that is there now: run `birdsort train --project {project.path}` first')
+    if splits_signature(project, settings) != run.note['splits']:
+        raise ValueError(
+            (
+                f'{run.name} was trained on another split than the one that is there now: run `birdsort '
+                f'train --project {project.path}` first'))
     if run.recipe: return open_recipe(run, weights)
     try: learn.load(weights, with_opt=False)
-    except RuntimeError as e: raise ValueError(f'{run.folder/weights}.pth is of another network than {settings.architecture}: {str(e).splitlines()[-1].strip()}; train it anew with `birdsort train --force`') from None
+    except RuntimeError as e:
+        raise ValueError(
+            (
+                f'{run.folder/weights}.pth is of another network than {settings.architecture}: '
+                f'{str(e).splitlines()[-1].strip()}; train it anew with `birdsort train --force`')) from None
     learn.remove_cb(ProgressCallback)
     return learn
 
@@ -131,7 +150,9 @@ def plot_history(
     fig = Figure(figsize=(9, 3), layout='constrained')
     loss, acc = fig.subplots(1, 2)
     h.plot(y=['train_loss', 'valid_loss'], ax=loss, xlabel='epoch', title='loss', marker='.', ylim=(0, None))
-    h.plot(y='accuracy', ax=acc, xlabel='epoch', title='validation accuracy', marker='.', legend=False, color='C2', ylim=(min(.5, h.accuracy.min()), 1.01))
+    h.plot(
+        y='accuracy', ax=acc, xlabel='epoch', title='validation accuracy', marker='.', legend=False,
+        color='C2', ylim=(min(.5, h.accuracy.min()), 1.01))
     for a in (loss, acc):
         a.axvline(h.stage.eq('one-cycle').sum()+.5, color='.7', ls=':')
         a.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -31,10 +31,14 @@ def plan_fits(
     chosen:bool=False, # The rate is not the default: stage two follows it
 ) -> list: # `Fit`s
     "The published schedule as a list of fits."
-    base, mult = 2*lr if chosen else 2e-3, settings.train.backbone_lr_div or (100 if settings.pretrained else 20)
-    return [Fit('one-cycle', settings.epochs[0], lr, settings.pretrained, {}, .10, 3.5),
-            Fit('fine-tune', 1, slice(base), True, dict(pct_start=.99), .05, 7.5),
-            Fit('fine-tune', settings.epochs[1], slice(base/2/mult, base/2), False, dict(pct_start=.3, div=5.), .05, 7.5)][:3 if settings.epochs[1] else 1]
+    base = 2*lr if chosen else 2e-3
+    mult = settings.train.backbone_lr_div or (100 if settings.pretrained else 20)
+    return [
+        Fit('one-cycle', settings.epochs[0], lr, settings.pretrained, {}, .10, 3.5),
+        Fit('fine-tune', 1, slice(base), True, dict(pct_start=.99), .05, 7.5),
+        Fit(
+            'fine-tune', settings.epochs[1], slice(base/2/mult, base/2), False,
+            dict(pct_start=.3, div=5.), .05, 7.5)][:3 if settings.epochs[1] else 1]
 
 # %% ../../nbs/training/06_schedule.ipynb #5633552a
 def fit_by(
@@ -44,10 +48,16 @@ def fit_by(
     cbs:list, # Of this fit
 ):
     "Fit a learner by a schedule."
-    if schedule == 'one-cycle': return learn.fit_one_cycle(fit.epochs, fit.lr, cbs=cbs, **fit.one_cycle)
+    if schedule == 'one-cycle':
+        return learn.fit_one_cycle(fit.epochs, fit.lr, cbs=cbs, **fit.one_cycle)
     if learn.opt is None: learn.create_opt()
     learn.opt.set_hyper('lr', fit.lr)
     lrs = np.array([h['lr'] for h in learn.opt.hypers])
     less = {'step': 10, 'step-half': 2}.get(schedule)
-    rate = combine_scheds([1/3]*3, [SchedNo(lrs/less**i, lrs/less**i) for i in range(3)]) if less else combined_cos(.75, lrs, lrs, lrs/1e5)
+    rate = (
+        combine_scheds(
+            [1/3]*3,
+            [SchedNo(lrs/less**i, lrs/less**i) for i in range(3)])
+        if less
+        else combined_cos(.75, lrs, lrs, lrs/1e5))
     learn.fit(fit.epochs, fit.lr, cbs=[ParamScheduler({'lr': rate}), *cbs])

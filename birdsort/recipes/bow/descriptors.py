@@ -27,11 +27,15 @@ from ...core.settings import unknown
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #e0ad07e1
 def _directions(grey, sigma): # (h, w) float32 -> (h, w, 8) float32, how much edge of each direction
     smooth = cv2.GaussianBlur(grey, (0, 0), sigma)
-    much, angle = cv2.cartToPolar(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1))
+    much, angle = cv2.cartToPolar(
+        cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1))
     low = np.floor(angle := angle*(4/np.pi))
-    share, low, maps = angle-low, low.astype('int64') % 8, np.zeros((*grey.shape, 8), 'float32')
+    share = angle-low
+    low = low.astype('int64') % 8
+    maps = np.zeros((*grey.shape, 8), 'float32')
     np.put_along_axis(maps, low[..., None], (much*(1-share))[..., None], 2)
-    np.put_along_axis(maps, (low[..., None]+1) % 8, (much*share)[..., None], 2)
+    np.put_along_axis(
+        maps, (low[..., None]+1) % 8, (much*share)[..., None], 2)
     return maps
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #0ebb4edc
@@ -46,26 +50,39 @@ def dense_sift(
     if min(h, w) < width: return np.zeros((0, 128), 'uint8'), np.zeros((0, 2), 'float32')
     tent = np.convolve(np.ones(cell), np.ones(cell)).astype('float32')/cell**2
     maps = cv2.sepFilter2D(_directions(grey, cell/4), -1, tent, tent, borderType=cv2.BORDER_REFLECT)
-    ys, xs = (np.arange((n-width)%step//2, n-width+1, step) for n in (h, w))
+    ys, xs = (
+        np.arange((n-width)%step//2, n-width+1, step)
+        for n in (h, w))
     near = np.exp(-np.array([1.5, .5, .5, 1.5])**2/8) # Lowe's Gaussian window, by cell
     found = np.stack([near[i]*near[j]*maps[np.ix_(ys+cell//2+i*cell, xs+cell//2+j*cell)] for i in range(4) for j in range(4)], 2).reshape(-1, 128)
     length = np.linalg.norm(found, axis=1, keepdims=True)
     found = np.where(length < contrast, 0, np.minimum(found/np.maximum(length, 1e-9), .2))
     found *= 512/np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
-    return np.minimum(found, 255).astype('uint8'), np.stack(np.meshgrid(xs+width/2, ys+width/2), -1).reshape(-1, 2).astype('float32')
+    return (
+        np.minimum(found, 255).astype('uint8'),
+        np.stack(np.meshgrid(xs+width/2, ys+width/2), -1).reshape(
+            -1, 2).astype(
+            'float32'))
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #e7a74d70
-EXTRACTORS = dict(sift=('uint8', 128), kaze=('float16', 64), orb=('uint8', 32), freak=('uint8', 64)) # name -> what is kept of a patch
+# name -> what is kept of a patch
+EXTRACTORS = dict(sift=('uint8', 128), kaze=('float16', 64), orb=('uint8', 32), freak=('uint8', 64))
 
 class Patches(NamedTuple):
     "What was seen in an image."
     what:np.ndarray # (n, d): a descriptor per patch, of the extractor's type and width
-    where:np.ndarray # (n, 3) float32: the middle's x and y, as shares of width and height, and the patch's width as a share of the longer side
+    # (n, 3) float32: the middle's x and y, as shares of width and height, and the patch's width as a share of
+    # the longer side
+    where:np.ndarray
 
 def _tool(name): # KAZE and FREAK moved into xfeatures2d with OpenCV 5
     if name == 'orb': return cv2.ORB_create(500, fastThreshold=10)
     if name == 'sift': return cv2.SIFT_create(500)
-    return cv2.xfeatures2d.FREAK_create(orientationNormalized=False) if name == 'freak' else getattr(cv2, 'KAZE_create', None) and cv2.KAZE_create(threshold=5e-4) or cv2.xfeatures2d.KAZE_create(threshold=5e-4)
+    return (
+        cv2.xfeatures2d.FREAK_create(orientationNormalized=False) if name == 'freak'
+        else (
+            getattr(cv2, 'KAZE_create', None) and cv2.KAZE_create(threshold=5e-4)
+            or cv2.xfeatures2d.KAZE_create(threshold=5e-4)))
 
 _SIZE = dict(kaze=1/12, orb=1, freak=7/44) # OpenCV's size of a key point whose patch is 1 pixel wide
 _PAD = 48 # ORB and FREAK leave out what is near the border; here there is none
@@ -73,16 +90,29 @@ _PAD = 48 # ORB and FREAK leave out what is near the border; here there is none
 def _on_grid(name, grey, width, step):
     if name == 'sift': return dense_sift(grey/np.float32(255), width, step)
     h, w = grey.shape
-    ys, xs = (np.arange(min(width, n)//2, max(n-width//2, min(width, n)//2+1), step) for n in (h, w))
-    keys = [cv2.KeyPoint(float(x+_PAD), float(y+_PAD), width*_SIZE[name], 0., 1., 0, 1) for y in ys for x in xs]
+    ys, xs = (
+        np.arange(
+            min(width, n)//2,
+            max(n-width//2, min(width, n)//2+1), step)
+        for n in (h, w))
+    keys = [
+        cv2.KeyPoint(
+            float(x+_PAD), float(y+_PAD), width*_SIZE[name], 0., 1., 0, 1)
+        for y in ys
+        for x in xs]
     keys, what = _tool(name).compute(cv2.copyMakeBorder(grey, *[_PAD]*4, cv2.BORDER_REFLECT_101), keys)
     return what, np.float32([k.pt for k in keys]).reshape(-1, 2)-_PAD
 
 def _on_keys(name, grey): # FAST gives very many: the strongest 2,000
     tool, keys = _tool(name), cv2.FastFeatureDetector_create(5).detect(grey) if name == 'freak' else None
-    keys, what = tool.compute(grey, sorted(keys, key=lambda k: -k.response)[:2000]) if keys is not None else tool.detectAndCompute(grey, None)
+    keys, what = (
+        tool.compute(grey, sorted(keys, key=lambda k: -k.response)[:2000]) if keys is not None
+        else tool.detectAndCompute(grey, None))
     wide = 1/_SIZE[name] if name in ('kaze', 'freak') else 3 if name == 'sift' else 1
-    return what, np.float32([(*k.pt, k.size*wide) for k in keys]).reshape(-1, 3)
+    return (
+        what,
+        np.float32([(*k.pt, k.size*wide) for k in keys]).reshape(
+            -1, 3))
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #a2b7cf92
 def check_extractor(
@@ -104,11 +134,22 @@ def describe(
     image = image.convert('L')
     image.thumbnail((side, side), Image.Resampling.BICUBIC)
     grey = np.asarray(image)
-    found = [(*_on_grid(extractor, grey, w, step), w) for w in widths] if step else [_on_keys(extractor, grey)]
-    found = [(f[0], np.column_stack([f[1], np.full(len(f[1]), f[2], 'float32')]) if step else f[1]) for f in found if f[0] is not None and len(f[0])]
+    found = (
+        [(*_on_grid(extractor, grey, w, step), w) for w in widths] if step
+        else [_on_keys(extractor, grey)])
+    found = [
+        (
+            f[0],
+            (
+                np.column_stack([f[1], np.full(len(f[1]), f[2], 'float32')]) if step
+                else f[1]))
+        for f in found
+        if f[0] is not None and len(f[0])]
     if not found: return Patches(np.zeros((0, d), dtype), np.zeros((0, 3), 'float32'))
     what, where = map(np.concatenate, zip(*found))
-    return Patches(what.astype(dtype), where/np.float32([*grey.shape[::-1], max(grey.shape)]))
+    return Patches(
+        what.astype(dtype),
+        where/np.float32([*grey.shape[::-1], max(grey.shape)]))
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #3d4bfb9c
 def as_numbers(
@@ -117,9 +158,11 @@ def as_numbers(
     root:bool=True, # RootSIFT; of the other extractors, nothing
 ) -> np.ndarray: # (n, d) float32: SIFT and KAZE of length 1, 256 or 512 bits of 0 and 1 for ORB and FREAK
     "Descriptors as vectors that can be compared by their distance."
-    if extractor in ('orb', 'freak'): return np.unpackbits(patches.what, axis=1).astype('float32')
+    if extractor in ('orb', 'freak'):
+        return np.unpackbits(patches.what, axis=1).astype('float32')
     x = patches.what.astype('float32')
-    if extractor == 'sift' and root: return np.sqrt(x/np.maximum(x.sum(1, keepdims=True), 1e-9))
+    if extractor == 'sift' and root:
+        return np.sqrt(x/np.maximum(x.sum(1, keepdims=True), 1e-9))
     return x/np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #ef15b01c
@@ -129,9 +172,11 @@ class Store:
         self.file, self.lock = Path(file), threading.Lock()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         try: self._open()
-        except sqlite3.OperationalError: self.db = sqlite3.connect(':memory:', check_same_thread=False) # No room, or not allowed: every question is answered by `make`
+        except sqlite3.OperationalError: # No room, or not allowed: every question is answered by `make`
+            self.db = sqlite3.connect(':memory:', check_same_thread=False)
         except sqlite3.DatabaseError:
-            self.db.close(), self.file.unlink()
+            self.db.close()
+            self.file.unlink()
             self._open()
 
     def _open(self):
@@ -140,12 +185,18 @@ class Store:
         self.db.execute('create table if not exists patches (key text primary key, what blob, place blob)')
         self.db.execute('select key, what, place from patches limit 1').fetchall()
 
-    def __call__(self, key:str, kind:tuple, make) -> Patches: # (dtype, width) of a descriptor; what is not kept yet is made
+    def __call__(self, key:str, kind:tuple, make) -> Patches:
+        "(dtype, width) of a descriptor; what is not kept yet is made."
         with self.lock: found = self._do('select what, place from patches where key = ?', (key,))
         if found and len(found[0][0]) % (row := np.dtype(kind[0]).itemsize*kind[1]) == 0 and len(found[0][0])//row == len(found[0][1])//12:
-            return Patches(np.frombuffer(found[0][0], kind[0]).reshape(-1, kind[1]), np.frombuffer(found[0][1], 'float32').reshape(-1, 3))
+            return Patches(
+                np.frombuffer(found[0][0], kind[0]).reshape(-1, kind[1]),
+                np.frombuffer(found[0][1], 'float32').reshape(-1, 3))
         made = make()
-        with self.lock: self._do('insert or replace into patches values (?, ?, ?)', (key, made.what.tobytes(), made.where.astype('float32').tobytes()))
+        with self.lock:
+            self._do(
+                'insert or replace into patches values (?, ?, ?)',
+                (key, made.what.tobytes(), made.where.astype('float32').tobytes()))
         return made
 
     def _do(self, *args):
@@ -155,24 +206,39 @@ class Store:
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #2cce77a9
 class Bags:
     "The patches of many images, made or read when they are wanted."
-    def __init__(self, files:list, get, desc:str='patches', quiet:bool=True): # get: file -> (n, d) float32, (n, 3) float32
+    def __init__(self, files:list, get, desc:str='patches', quiet:bool=True):
+        "Get: file -> (n, d) float32, (n, 3) float32."
         self.files, self.get, self.desc, self.quiet = list(files), get, desc, quiet
 
     def __len__(self): return len(self.files)
 
-    def __getitem__(self, i:int): return self.get(self.files[i]) # -> (n, d) float32 vectors, (n, 3) float32 places
+    def __getitem__(self, i:int): # -> (n, d) float32 vectors, (n, 3) float32 places
+        return self.get(self.files[i])
 
     def each(self, func, ids=None) -> list: # func(vectors, places) of each image, or of those numbers
-        "Do something with every image, on all cores; `ValueError` names images that cannot be read, once the others are done."
-        ids, bad, threads = range(len(self)) if ids is None else ids, [], cv2.getNumThreads()
+        (
+            "Do something with every image, on all cores; `ValueError` names images that cannot be read, "
+            "once the others are done.")
+        ids = range(len(self)) if ids is None else ids
+        bad = []
+        threads = cv2.getNumThreads()
         def one(i):
             try: return func(*self[i])
-            except (ValueError, cv2.error) as e: bad.append(f"{self.files[i]}: {' '.join(str(e).split())}")
+            except (ValueError, cv2.error) as e:
+                bad.append(f"{self.files[i]}: {' '.join(str(e).split())}")
         cv2.setNumThreads(1)
         try:
-            with ThreadPoolExecutor(cores()) as pool: out = list(tqdm(pool.map(one, ids), total=len(ids), desc=self.desc, unit='image', disable=self.quiet, leave=False))
+            with ThreadPoolExecutor(cores()) as pool:
+                out = list(
+                    tqdm(
+                        pool.map(one, ids), total=len(ids), desc=self.desc, unit='image', disable=self.quiet,
+                        leave=False))
         finally: cv2.setNumThreads(threads)
-        if bad: raise ValueError(f"{sorted(bad)[0]}{f', and {len(bad)-1} more like it' if bad[1:] else ''}: remove it; after that a project needs `birdsort split --force`")
+        if bad:
+            raise ValueError(
+                (
+                    f"{sorted(bad)[0]}{f', and {len(bad)-1} more like it' if bad[1:] else ''}: remove it; "
+                    "after that a project needs `birdsort split --force`"))
         return out
 
 def cores() -> int: # At least 1
@@ -192,7 +258,8 @@ class Descriptors(TransformerMixin, BaseEstimator):
         mirror:bool=False, # Look at the mirror images; these are not kept
         quiet:bool=True, # No progress bar
     ):
-        self.extractor, self.step, self.widths, self.side, self.root, self.cache, self.mirror, self.quiet = extractor, step, widths, side, root, cache, mirror, quiet
+        self.extractor, self.step, self.widths, self.side, self.root, self.cache, self.mirror, self.quiet = (
+            extractor, step, widths, side, root, cache, mirror, quiet)
 
     def fit(self, X=None, y=None): return check_extractor(self.extractor) and self # Nothing to learn
 
@@ -207,9 +274,14 @@ class Descriptors(TransformerMixin, BaseEstimator):
 
     def transform(self, X) -> Bags: # Paths
         self.fit()
-        store = Store(Path(self.cache)/f'patches-{stable_hash(cv2.__version__, 2, self.options())}') if self.cache and not self.mirror else None
+        store = (
+            Store(Path(self.cache)/f'patches-{stable_hash(cv2.__version__, 2, self.options())}')
+            if self.cache and not self.mirror
+            else None)
         def get(file):
-            p = store(_key(file), EXTRACTORS[self.extractor], lambda: self.patches(file)) if store else self.patches(file)
+            p = (
+                store(_key(file), EXTRACTORS[self.extractor], lambda: self.patches(file)) if store
+                else self.patches(file))
             return as_numbers(p, self.extractor, self.root), p.where
         return Bags(X, get, quiet=self.quiet)
 

@@ -25,7 +25,8 @@ def intersection(
 ) -> np.ndarray: # (n, m) float32: sum of min(a, b)
     "Histogram intersection."
     import torch
-    a, b = torch.from_numpy(np.ascontiguousarray(a, 'float32')), torch.from_numpy(np.ascontiguousarray(b, 'float32'))
+    a = torch.from_numpy(np.ascontiguousarray(a, 'float32'))
+    b = torch.from_numpy(np.ascontiguousarray(b, 'float32'))
     out = (a.sum(1, keepdim=True)+b.sum(1)-torch.cdist(a, b, p=1))/2
     return out.clamp_min(0).numpy()
 
@@ -58,15 +59,21 @@ class KernelSVC(ClassifierMixin, BaseEstimator):
     def _gram(self, x):
         if self.kernel == 'linear': return x@self.x_.T
         if self.kernel == 'intersection': return intersection(x, self.x_)
-        return chi2_distance(x, self.x_) if self.kernel == 'chi2' else euclidean_distances(x, self.x_, squared=True)
+        return (
+            chi2_distance(x, self.x_) if self.kernel == 'chi2'
+            else euclidean_distances(x, self.x_, squared=True))
 
-    def _scaled(self, gram): return np.exp(-gram/self.scale_) if self.kernel in ('rbf', 'chi2') else gram/self.scale_
+    def _scaled(self, gram):
+        return (
+            np.exp(-gram/self.scale_) if self.kernel in ('rbf', 'chi2')
+            else gram/self.scale_)
 
     def fit(self, X, y):
         if self.kernel not in KERNELS: raise ValueError(unknown('kernel', self.kernel, KERNELS))
         if not self.C > 0: raise ValueError(f'C = {self.C}: must be above 0, such as 3')
         self.classes_, y = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2: raise ValueError(f'only one label, {self.classes_[0]!r}: at least two are needed')
+        if len(self.classes_) < 2:
+            raise ValueError(f'only one label, {self.classes_[0]!r}: at least two are needed')
         self.x_ = np.ascontiguousarray(X, 'float32')
         gram = self._gram(self.x_)
         self.scale_ = float(gram.mean() if self.kernel in ('rbf', 'chi2') else gram.diagonal().mean()) or 1.
@@ -76,8 +83,11 @@ class KernelSVC(ClassifierMixin, BaseEstimator):
 
     def _fit_heat(self, gram, y): # How much decision values are stretched before the softmax
         if (folds := min(3, np.bincount(y).min())) < 2: return 1.
-        values = cross_val_predict(SVC(C=self.C, kernel='precomputed'), gram, y, cv=StratifiedKFold(folds, shuffle=True, random_state=self.seed), method='decision_function')
-        loss = lambda t: -log_softmax(_columns(values)*np.exp(t), axis=1)[np.arange(len(y)), y].mean()
+        values = cross_val_predict(
+            SVC(C=self.C, kernel='precomputed'), gram, y,
+            cv=StratifiedKFold(folds, shuffle=True, random_state=self.seed), method='decision_function')
+        def loss(t):
+            return -log_softmax(_columns(values)*np.exp(t), axis=1)[np.arange(len(y)), y].mean()
         return float(np.exp(minimize_scalar(loss, bounds=(-3, 4), method='bounded').x))
 
     def decision_function(self, X): # (n, d) -> (n, c) float64, the largest where the answer is
@@ -86,9 +96,11 @@ class KernelSVC(ClassifierMixin, BaseEstimator):
 
     def predict(self, X): return self.classes_[self.decision_function(X).argmax(1)]
 
-    def predict_proba(self, X): return softmax(self.heat_*self.decision_function(X), axis=1)
+    def predict_proba(self, X):
+        return softmax(self.heat_*self.decision_function(X), axis=1)
 
-def _columns(values): return values if values.ndim == 2 else np.stack([-values, values], 1) # Of two labels, SVC gives one number
+def _columns(values): # Of two labels, SVC gives one number
+    return values if values.ndim == 2 else np.stack([-values, values], 1)
 
 # %% ../../../nbs/recipes/bow/03_kernels.ipynb #de4ef09b
 CLASSIFIERS = (*KERNELS, 'forest')
@@ -100,4 +112,6 @@ def make_classifier(
 ) -> ClassifierMixin: # With `predict_proba`
     "A classifier for histograms."
     if name not in CLASSIFIERS: raise ValueError(unknown('classifier', name, CLASSIFIERS))
-    return RandomForestClassifier(400, n_jobs=-1, random_state=seed) if name == 'forest' else KernelSVC(name, C, seed)
+    return (
+        RandomForestClassifier(400, n_jobs=-1, random_state=seed) if name == 'forest'
+        else KernelSVC(name, C, seed))

@@ -32,10 +32,21 @@ from .visualise import draw_words, nearest_patches, word_worth, words_sheet
 from .vocabulary import Vocabulary
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #3a994edb
-_whole = lambda low, high: (lambda v: type(v) is int and low <= v <= high, f'a whole number from {low} to {high}')
-_RULES = dict(step=_whole(0, 256), words=_whole(2, 10_000_000), pca=_whole(0, 512), soft=_whole(1, 100), side=_whole(32, 4096), C=(lambda v: type(v) in (int, float) and 0 < v < 1e9, 'a number above 0'),
-              pyramid=(lambda v: isinstance(v, (tuple, list)) and v and all(type(c) is int and 1 <= c <= 16 for c in v), 'cells a side, level by level, such as [1, 2, 4]'),
-              assign=(lambda v: v in ('brute', 'flann'), 'brute or flann'), kmeans=(lambda v: v in ('mini-batch', 'full'), 'mini-batch or full'))
+def _whole(low, high):
+    return (
+        lambda v: type(v) is int and low <= v <= high, f'a whole number from {low} to {high}')
+_RULES = dict(
+    step=_whole(0, 256), words=_whole(2, 10_000_000), pca=_whole(0, 512), soft=_whole(1, 100),
+    side=_whole(32, 4096),
+    C=(lambda v: type(v) in (int, float) and 0 < v < 1e9, 'a number above 0'),
+    pyramid=(
+        lambda v: (
+            isinstance(v, (tuple, list))
+            and v
+            and all(type(c) is int and 1 <= c <= 16 for c in v)),
+        'cells a side, level by level, such as [1, 2, 4]'),
+    assign=(lambda v: v in ('brute', 'flann'), 'brute or flann'),
+    kmeans=(lambda v: v in ('mini-batch', 'full'), 'mini-batch or full'))
 
 def _check(**options):
     for k,v in options.items():
@@ -59,11 +70,21 @@ def make_bow(
     cache:Path=None, # A folder in which descriptors are kept
     quiet:bool=True, # No progress bar
 ) -> Pipeline: # Image files -> labels; its steps are descriptors, words, classifier
-    "The visual bag of words, not fitted yet; `ValueError` for a name that there is not, or a value that makes no sense."
-    _check(step=step, words=words, C=C, pyramid=pyramid, pca=pca, soft=soft, side=side, assign=assign, kmeans=kmeans)
+    (
+        "The visual bag of words, not fitted yet; `ValueError` for a name that there is not, or a value "
+        "that makes no sense.")
+    _check(
+        step=step, words=words, C=C, pyramid=pyramid, pca=pca, soft=soft, side=side, assign=assign,
+        kmeans=kmeans)
     norm = 'root' if classifier in ('linear', 'rbf') else 'sum'
-    return Pipeline([('descriptors', Descriptors(check_extractor(extractor), step, side=side, root=root, cache=cache, quiet=quiet)),
-                     ('words', Vocabulary(words, pca, kmeans, assign, soft, tuple(pyramid), norm, seed=seed)), ('classifier', make_classifier(classifier, C, seed))])
+    return Pipeline(
+        [
+            (
+                'descriptors',
+                Descriptors(
+                    check_extractor(extractor), step, side=side, root=root, cache=cache, quiet=quiet)),
+            ('words', Vocabulary(words, pca, kmeans, assign, soft, tuple(pyramid), norm, seed=seed)),
+            ('classifier', make_classifier(classifier, C, seed))])
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #fcb515d1
 class BagOfWords:
@@ -71,17 +92,26 @@ class BagOfWords:
     def __init__(self,
         pipe:Pipeline, # From `make_bow`, fitted
         splits:Splits, # That it was fitted on
-    ): self.pipe, self.dls = pipe, SimpleNamespace(vocab=list(map(str, pipe.classes_)), splits=splits)
+    ):
+        self.pipe, self.dls = pipe, SimpleNamespace(vocab=list(map(str, pipe.classes_)), splits=splits)
 
     def ask(self, pairs:list, quiet:bool=False) -> Predictions: # (file, label) pairs
         "What it says of images and of their mirror images."
         files, vocab = [f for f,_ in pairs], self.dls.vocab
-        def said(mirror): return self.pipe.set_params(descriptors__mirror=mirror, descriptors__quiet=quiet).predict_proba(files).astype('float32')
+        def said(mirror):
+            return self.pipe.set_params(descriptors__mirror=mirror, descriptors__quiet=quiet).predict_proba(
+                files).astype(
+                'float32')
         try: mirrored = said(True)
         finally: self.pipe.set_params(descriptors__mirror=False)
-        return Predictions(files, said(False), np.array([vocab.index(l) if l in vocab else -1 for _,l in pairs], dtype='int64'), vocab, mirrored=mirrored)
+        return Predictions(
+            files, said(False),
+            np.array(
+                [vocab.index(l) if l in vocab else -1 for _,l in pairs], dtype='int64'),
+            vocab, mirrored=mirrored)
 
-    def look(self, file, side:int, target:int) -> tuple: # Longest side, pixels; number of a label -> (image, the same with its words drawn on)
+    def look(self, file, side:int, target:int) -> tuple:
+        # Longest side, pixels; number of a label -> (image, the same with its words drawn on)
         "An image, and which of its words spoke for a label, in red, or against it, in blue."
         image = decode(file, side)
         image.thumbnail((side, side))
@@ -91,23 +121,41 @@ class BagOfWords:
 def open_bow(
     run:Run, # Of this recipe
 ) -> BagOfWords: # As it was trained
-    "A bag of words as it was kept; only runs of one's own, for a pickle can run code; `ValueError` for a damaged one."
+    (
+        "A bag of words as it was kept; only runs of one's own, for a pickle can run code; `ValueError` for "
+        "a damaged one.")
     try: pipe = joblib.load(run.folder/'bow.pkl')
     except Exception as e: # Damaged pickles raise all sorts of things
-        raise ValueError(f'{run.folder/"bow.pkl"} cannot be read ({type(e).__name__}): train it anew with `birdsort bow --force`') from None
-    return BagOfWords(pipe.set_params(descriptors__cache=run.project.path/'.cache'), load_splits(run.project, run.settings))
+        raise ValueError(
+            (
+                f'{run.folder/"bow.pkl"} cannot be read ({type(e).__name__}): train it anew with `birdsort '
+                'bow --force`')) from None
+    return BagOfWords(
+        pipe.set_params(descriptors__cache=run.project.path/'.cache'), load_splits(run.project, run.settings))
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #41106e6b
-_OPTIONS = {k: v for k,v in zip(make_bow.__code__.co_varnames, make_bow.__defaults__) if k not in ('cache', 'quiet', 'seed')}
+_OPTIONS = {
+    k: v
+    for k,v in zip(make_bow.__code__.co_varnames, make_bow.__defaults__)
+    if k not in ('cache', 'quiet', 'seed')}
 
 def _combinations(options, grid): # -> option dicts; those with the same words stand together
     for k in (*options, *grid):
         if k not in _OPTIONS: raise ValueError(unknown('option', k, _OPTIONS))
-    if empty := [k for k,v in grid.items() if not isinstance(v, (list, tuple)) or not len(v)]: raise ValueError(f'grid: {empty[0]} needs a list of values, such as {empty[0]}=[{_OPTIONS[empty[0]]!r}]')
+    if empty := [k for k,v in grid.items() if not isinstance(v, (list, tuple)) or not len(v)]:
+        raise ValueError(f'grid: {empty[0]} needs a list of values, such as {empty[0]}=[{_OPTIONS[empty[0]]!r}]')
     made = [_OPTIONS | options | dict(zip(grid, values)) for values in product(*grid.values())]
-    return sorted(({k: tuple(v) if isinstance(v, list) else v for k,v in o.items()} for o in made), key=_front)
+    return sorted(
+        (
+            {k: tuple(v) if isinstance(v, list) else v for k,v in o.items()}
+            for o in made),
+        key=_front)
 
-def _front(options): return repr([v for k,v in options.items() if k not in ('classifier', 'C')]+[options['classifier'] in ('linear', 'rbf')])
+def _front(options):
+    return repr(
+        (
+            [v for k,v in options.items() if k not in ('classifier', 'C')]
+            + [options['classifier'] in ('linear', 'rbf')]))
 
 def _fit_best(splits, made, seed, cache, quiet): # -> (the best pipeline, its row, all rows)
     (files, labels), (others, truths) = (list(map(list, zip(*pairs))) for pairs in (splits.train, splits.val))
@@ -116,13 +164,20 @@ def _fit_best(splits, made, seed, cache, quiet): # -> (the best pipeline, its ro
         start, front = time.perf_counter(), None
         for o in group:
             pipe = make_bow(**o, seed=seed, cache=cache, quiet=quiet)
-            if front is None: front = pipe[:-1]; seen = front.fit_transform(files), front.transform(others)
+            if front is None:
+                front = pipe[:-1]
+                seen = front.fit_transform(files), front.transform(others)
             pipe.steps[:-1] = front.steps
             pipe['classifier'].fit(seen[0], labels)
             said = pipe['classifier'].predict_proba(seen[1])
-            rows.append(o | dict(train=float((pipe['classifier'].predict(seen[0]) == labels).mean()), validation=float((pipe.classes_[said.argmax(1)] == truths).mean()),
-                                 loss=float(log_loss(truths, said/said.sum(1, keepdims=True), labels=pipe.classes_)), seconds=round(time.perf_counter()-start, 2)))
-            if best is None or (rows[-1]['validation'], -rows[-1]['loss']) > (best[1]['validation'], -best[1]['loss']): best = pipe, rows[-1], seen[0]
+            rows.append(
+                o | dict(
+                    train=float((pipe['classifier'].predict(seen[0]) == labels).mean()),
+                    validation=float((pipe.classes_[said.argmax(1)] == truths).mean()),
+                    loss=float(log_loss(truths, said/said.sum(1, keepdims=True), labels=pipe.classes_)),
+                    seconds=round(time.perf_counter()-start, 2)))
+            if best is None or (rows[-1]['validation'], -rows[-1]['loss']) > (best[1]['validation'], -best[1]['loss']):
+                best = pipe, rows[-1], seen[0]
             start = time.perf_counter()
     return best, rows
 
@@ -134,23 +189,37 @@ def bow(
     quiet:bool=False, # No progress bar
     **options, # What differs from the defaults of `make_bow`
 ) -> dict: # {run, train and validation: accuracies in [0, 1], loss, seconds, options, words: an image of them, tried: a row per combination}
-    "Train a bag of words on the train split, chosen by the validation split; `ValueError` for options that make no sense."
+    (
+        "Train a bag of words on the train split, chosen by the validation split; `ValueError` for options "
+        "that make no sense.")
     made, s = _combinations(options, grid or {}), project.settings
     for o in made: make_bow(**o) # A word that makes no sense is refused before anything is read
     with hold(project):
-        splits, sign = load_splits(project, s), stable_hash('bow', 1, splits_signature(project, s), generated_images(project, s), made, s.seed)
+        splits = load_splits(project, s)
+        sign = stable_hash('bow', 1, splits_signature(project, s), generated_images(project, s), made, s.seed)
         if not force and (done := find_run(project, sign)): return _result(done)
         start = time.perf_counter()
         (pipe, row, seen), rows = _fit_best(splits, made, s.seed, project.path/'.cache', quiet)
         part = project.models/f'.bow-{sign}.part'
-        shutil.rmtree(part, ignore_errors=True), part.mkdir(parents=True)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         files = [f for f,_ in splits.train]
         often = np.argsort(-seen[:, :pipe['words'].n].sum(0), kind='stable')
-        words_sheet(nearest_patches(pipe, files[::-(-len(files)//200)], often[:len(often)//2:-(-len(often)//48)].tolist())).save(part/'words.jpg', quality=85)
+        words_sheet(
+            nearest_patches(
+                pipe, files[::-(-len(files)//200)],
+                often[:len(often)//2:-(-len(often)//48)].tolist())).save(
+            part/'words.jpg', quality=85)
         joblib.dump(pipe.set_params(descriptors__cache=None, descriptors__quiet=True), part/'bow.pkl', compress=3)
         seconds = round(time.perf_counter()-start, 2)
-        note = dict(recipe='bow', stages=[dict(name='bag of words', epochs=1, seconds=seconds, valid_loss=row['loss'], accuracy=row['validation'])], seconds=seconds, precision='', signature=sign,
-                    splits=splits_signature(project, s), settings=asdict(s), vocab=splits.labels, own=None, bow=row, tried=rows)
+        note = dict(
+            recipe='bow',
+            stages=[
+                dict(
+                    name='bag of words', epochs=1, seconds=seconds, valid_loss=row['loss'],
+                    accuracy=row['validation'])],
+            seconds=seconds, precision='', signature=sign, splits=splits_signature(project, s),
+            settings=asdict(s), vocab=splits.labels, own=None, bow=row, tried=rows)
         run = keep_run(project, part, 'bow', note)
         prune_cache(project.path/'.cache')
     return _result(run)
@@ -159,4 +228,7 @@ def bow(
 def _result(run):
     note = run.note
     row = note['bow']
-    return dict(run=run.name, train=row['train'], validation=row['validation'], loss=row['loss'], seconds=note['seconds'], options={k: row[k] for k in _OPTIONS}, words=str(run.folder/'words.jpg'), tried=note['tried'])
+    return dict(
+        run=run.name, train=row['train'], validation=row['validation'], loss=row['loss'],
+        seconds=note['seconds'], options={k: row[k] for k in _OPTIONS}, words=str(run.folder/'words.jpg'),
+        tried=note['tried'])

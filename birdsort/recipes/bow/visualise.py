@@ -25,11 +25,19 @@ def nearest_patches(
         what, where = what[full := what.any(1)], where[full]
         if not len(what): return np.full(len(words), np.inf), np.zeros((len(words), 3))
         centres, x = codes.words_[words], codes._turned(what)
-        d = (centres**2).sum(1)[:, None] - 2*(centres@x.T) + (x**2).sum(1)
+        d = (
+            (centres**2).sum(1)[:, None]
+            - 2*(centres@x.T)
+            + (x**2).sum(1))
         return d.min(1), where[d.argmin(1)]
     far, where = map(np.array, zip(*bags.each(one)))
     order = np.argsort(far, axis=0, kind='stable')[:most]
-    return {w: [(files[i], where[i, k]) for i in order[:, k] if np.isfinite(far[i, k])] for k,w in enumerate(words)}
+    return {
+        w: [
+            (files[i], where[i, k])
+            for i in order[:, k]
+            if np.isfinite(far[i, k])]
+        for k,w in enumerate(words)}
 
 # %% ../../../nbs/recipes/bow/04_visualise.ipynb #292aae5d
 def words_sheet(
@@ -37,12 +45,25 @@ def words_sheet(
     size:int=40, # Of a patch, pixels
 ) -> Image.Image: # A row per word
     "The patches nearest to each word."
-    sheet = Image.new('RGB', (max((len(v) for v in found.values()), default=1)*(size+2) or 1, len(found)*(size+6) or 1), 'white')
+    sheet = Image.new(
+        'RGB',
+        (
+            max((len(v) for v in found.values()), default=1)*(size+2) or 1,
+            len(found)*(size+6) or 1),
+        'white')
     for r,patches in enumerate(found.values()):
         for c,(file,(x, y, wide)) in enumerate(patches):
             im = decode(file, 512)
-            x, y, half = x*im.width, y*im.height, max(wide*max(im.size)/2, 2)
-            sheet.paste(im.crop((round(x-half), round(y-half), round(x+half), round(y+half))).resize((size, size)), (c*(size+2), r*(size+6)))
+            x = x*im.width
+            y = y*im.height
+            half = max(wide*max(im.size)/2, 2)
+            sheet.paste(
+                im.crop(
+                    (
+                        round(x-half), round(y-half), round(x+half),
+                        round(y+half))).resize(
+                    (size, size)),
+                (c*(size+2), r*(size+6)))
     return sheet
 
 # %% ../../../nbs/recipes/bow/04_visualise.ipynb #234f3905
@@ -56,9 +77,12 @@ def word_worth(
     at, shares, where = codes.read(what, places)
     if not len(at): return where, np.zeros(0)
     have, seen = np.unique(at), codes.histogram(what, places)
-    without = np.repeat(seen[None], len(have)+1, 0).reshape(len(have)+1, -1, codes.n)
+    without = np.repeat(seen[None], len(have)+1, 0).reshape(
+        len(have)+1, -1, codes.n)
     without[np.arange(len(have)), :, have] = 0
-    said = np.log(np.maximum(pipe['classifier'].predict_proba(without.reshape(len(have)+1, -1))[:, target], 1e-12))
+    said = np.log(
+        np.maximum(
+            pipe['classifier'].predict_proba(without.reshape(len(have)+1, -1))[:, target], 1e-12))
     worth = np.zeros(codes.n)
     worth[have] = said[-1]-said[:-1]
     much = np.bincount(at.ravel(), shares.ravel(), codes.n)
@@ -75,8 +99,12 @@ def draw_words(
     image = Image.blend(image.convert('RGB'), Image.new('RGB', image.size, 'white'), .25)
     pen, top = ImageDraw.Draw(image, 'RGBA'), np.abs(worth).max(initial=1e-12)
     for i in np.argsort(np.abs(worth))[-most:]:
-        (x, y), half = where[i, :2]*image.size, where[i, 2]*max(image.size)/4
+        (x, y), half = (
+            where[i, :2]*image.size,
+            where[i, 2]*max(image.size)/4)
         strong = abs(worth[i])/top
         colour = (214, 39, 40) if worth[i] > 0 else (31, 119, 180)
-        pen.ellipse((x-half, y-half, x+half, y+half), fill=(*colour, int(90*strong)), outline=(*colour, int(60+195*strong)))
+        pen.ellipse(
+            (x-half, y-half, x+half, y+half),
+            fill=(*colour, int(90*strong)), outline=(*colour, int(60+195*strong)))
     return image

@@ -23,7 +23,9 @@ def level_weights(
 ) -> list: # One weight per level, summing to 1
     "How much each level counts (Lazebnik et al. 2006, where the cells halve)."
     last = len(pyramid)-1
-    return [2.**-(last-max(l, 1)+1) if last else 1. for l in range(last+1)]
+    return [
+        2.**-(last-max(l, 1)+1) if last else 1.
+        for l in range(last+1)]
 
 def pyramid_histogram(
     words:np.ndarray, # (n, k) int: the words of each patch, k of them where they share it
@@ -35,7 +37,9 @@ def pyramid_histogram(
     "The words of an image, counted cell by cell, row by row, levels weighted."
     out = []
     for side,weight in zip(pyramid, level_weights(pyramid)):
-        column, row = (np.clip((where[:, i]*side).astype('int64'), 0, side-1) for i in (0, 1))
+        column, row = (
+            np.clip((where[:, i]*side).astype('int64'), 0, side-1)
+            for i in (0, 1))
         out.append(weight*np.bincount(((row*side+column)[:, None]*size+words).ravel(), shares.ravel(), side*side*size))
     return (np.concatenate(out)/max(shares.sum(), 1e-9)).astype('float32')
 
@@ -43,19 +47,27 @@ def pyramid_histogram(
 KMEANS, ASSIGN, NORMS = ('mini-batch', 'full'), ('brute', 'flann'), ('sum', 'length', 'root')
 
 class _Nearest: # The nearest words; FLANN's trees are built when first needed, and never pickled
-    def __init__(self, words, assign): self.words, self.assign, self.trees, self.lock = words, assign, None, threading.Lock()
+    def __init__(self, words, assign):
+        self.words, self.assign, self.trees, self.lock = words, assign, None, threading.Lock()
 
     def __reduce__(self): return _Nearest, (self.words, self.assign)
 
     def __call__(self, x, k): # (n, d) -> numbers (n, k) and squared distances (n, k)
         if self.assign == 'flann': return self._flann(x, k)
-        d = (self.words**2).sum(1) - 2*(x@self.words.T) + (x**2).sum(1, keepdims=True)
-        at = d.argmin(1)[:, None] if k == 1 else np.argpartition(d, k-1, 1)[:, :k]
+        d = (
+            (self.words**2).sum(1)
+            - 2*(x@self.words.T)
+            + (x**2).sum(1, keepdims=True))
+        at = (
+            d.argmin(1)[:, None] if k == 1
+            else np.argpartition(d, k-1, 1)[:, :k])
         return at, np.maximum(np.take_along_axis(d, at, 1), 0)
 
     def _flann(self, x, k):
         with self.lock:
-            if self.trees is None: cv2.setRNGSeed(0); self.trees = cv2.flann_Index(self.words, dict(algorithm=1, trees=4))
+            if self.trees is None:
+                cv2.setRNGSeed(0)
+                self.trees = cv2.flann_Index(self.words, dict(algorithm=1, trees=4))
         if not len(x): return np.zeros((0, k), 'int64'), np.zeros((0, k), 'float32')
         at, d = self.trees.knnSearch(np.ascontiguousarray(x), k, params=dict(checks=64))
         return at.astype('int64'), d
@@ -65,13 +77,20 @@ def _some(what, n, seed): # Of one image, drawn by a seed
     what = what[what.any(1)]
     return what[np.random.default_rng(seed).permutation(len(what))[:n]]
 
-def _unlike(x): return x if len(x) > 20_000 else np.unique(x, axis=0) # Few descriptors may be the same ones again and again
+def _unlike(x): # Few descriptors may be the same ones again and again
+    return x if len(x) > 20_000 else np.unique(x, axis=0)
 
 def _axes(x, n): # The mean and the n directions in which vectors differ most
     if not n: return None, None
-    if n > x.shape[1]: raise ValueError(f'pca = {n}: a descriptor has {x.shape[1]} numbers, so ask for 1 to {x.shape[1]}, or 0 for all')
+    if n > x.shape[1]:
+        raise ValueError(
+            f'pca = {n}: a descriptor has {x.shape[1]} numbers, so ask for 1 to {x.shape[1]}, or 0 for all')
     mean = x.mean(0)
-    return mean, np.ascontiguousarray(np.linalg.eigh(np.cov((x-mean).T))[1][:, ::-1][:, :n].astype('float32'))
+    return (
+        mean,
+        np.ascontiguousarray(
+            np.linalg.eigh(np.cov((x-mean).T))[1][:, ::-1][:, :n].astype(
+                'float32')))
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #57b95601
 class Vocabulary(TransformerMixin, BaseEstimator):
@@ -87,22 +106,39 @@ class Vocabulary(TransformerMixin, BaseEstimator):
         sample:int=60_000, # Patches to learn from
         seed:int=42, # Of the sample and of k-means
     ):
-        self.n, self.pca, self.kmeans, self.assign, self.soft, self.pyramid, self.norm, self.sample, self.seed = n, pca, kmeans, assign, soft, pyramid, norm, sample, seed
+        self.n, self.pca, self.kmeans, self.assign, self.soft, self.pyramid, self.norm, self.sample, self.seed = (
+            n, pca, kmeans, assign, soft, pyramid, norm, sample, seed)
 
     def _check(self, have):
         for kind,allowed in dict(kmeans=KMEANS, assign=ASSIGN, norm=NORMS).items():
-            if getattr(self, kind) not in allowed: raise ValueError(unknown(kind, getattr(self, kind), allowed))
-        if self.n < 2 or not 1 <= self.soft <= self.n: raise ValueError(f'{self.n} words, soft = {self.soft}: there must be two words at least, and a patch be shared by 1 to all of them')
-        if not self.pyramid or min(self.pyramid) < 1: raise ValueError(f'pyramid = {self.pyramid}: must be numbers of cells a side, such as (1, 2, 4)')
-        if self.n > have: raise ValueError(f'{self.n} words cannot be learned from {have} descriptors: ask for {have} words at most, or give more images')
+            if getattr(self, kind) not in allowed:
+                raise ValueError(unknown(kind, getattr(self, kind), allowed))
+        if self.n < 2 or not 1 <= self.soft <= self.n:
+            raise ValueError(
+                (
+                    f'{self.n} words, soft = {self.soft}: there must be two words at least, and a patch be '
+                    'shared by 1 to all of them'))
+        if not self.pyramid or min(self.pyramid) < 1:
+            raise ValueError(f'pyramid = {self.pyramid}: must be numbers of cells a side, such as (1, 2, 4)')
+        if self.n > have:
+            raise ValueError(
+                (
+                    f'{self.n} words cannot be learned from {have} descriptors: ask for {have} words at '
+                    'most, or give more images'))
 
     def fit(self, X:Bags, y=None):
         self._check(float('inf'))
         ids = np.random.default_rng(self.seed).permutation(len(X))[:600]
-        x = _unlike(np.concatenate(X.each(lambda what, where: _some(what, -(-self.sample//len(ids)), self.seed), ids)))
+        x = _unlike(
+            np.concatenate(
+                X.each(
+                    lambda what, where: _some(what, -(-self.sample//len(ids)), self.seed), ids)))
         self._check(len(x))
         self.mean_, self.axes_ = _axes(x, self.pca)
-        make = MiniBatchKMeans(self.n, batch_size=4096, n_init=1, max_iter=20, random_state=self.seed) if self.kmeans == 'mini-batch' else KMeans(self.n, n_init=1, max_iter=50, random_state=self.seed)
+        make = (
+            MiniBatchKMeans(self.n, batch_size=4096, n_init=1, max_iter=20, random_state=self.seed)
+            if self.kmeans == 'mini-batch'
+            else KMeans(self.n, n_init=1, max_iter=50, random_state=self.seed))
         self.words_ = make.fit(x := self._turned(x)).cluster_centers_.astype('float32')
         self.nearest_ = _Nearest(self.words_, self.assign)
         self.spread_ = float(np.median(self.nearest_(x[:5000], 1)[1])) or 1.
@@ -114,13 +150,19 @@ class Vocabulary(TransformerMixin, BaseEstimator):
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #6a9d3637
 @patch
-def read(self:Vocabulary, what, where): # (n, d) vectors and places of one image -> words (n, soft), shares (n, soft), places; patches without edges are left out
+def read(self:Vocabulary, what, where):
+    # (n, d) vectors and places of one image -> words (n, soft), shares (n, soft), places; patches without
+    # edges are left out
     full = what.any(1)
     at, d = self.nearest_(self._turned(what[full]), self.soft)
-    shares = np.exp(-(d-d.min(1, keepdims=True))/(2*self.spread_)) if self.soft > 1 else np.ones_like(d)
+    shares = (
+        np.exp(-(d-d.min(1, keepdims=True))/(2*self.spread_)) if self.soft > 1
+        else np.ones_like(d))
     return at, shares/shares.sum(1, keepdims=True), where[full]
 
 @patch
 def histogram(self:Vocabulary, what, where): # Of one image -> (cells*n,) float32
     h = pyramid_histogram(*self.read(what, where), self.n, self.pyramid)
-    return np.sqrt(h) if self.norm == 'root' else h/max(np.linalg.norm(h), 1e-9) if self.norm == 'length' else h
+    return (
+        np.sqrt(h) if self.norm == 'root'
+        else h/max(np.linalg.norm(h), 1e-9) if self.norm == 'length' else h)

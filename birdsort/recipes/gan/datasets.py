@@ -32,41 +32,68 @@ def read_idx(
 ) -> np.ndarray: # As many dimensions as the file says, uint8
     "Read an IDX file of bytes; `ValueError` where it is none, or not whole."
     try: data = Path(file).read_bytes()
-    except FileNotFoundError: raise FileNotFoundError(f'no file {file}: name an idx file, or the folder that holds it') from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f'no file {file}: name an idx file, or the folder that holds it') from None
     try: data = gzip.decompress(data) if data[:2] == b'\x1f\x8b' else data
-    except (EOFError, OSError, zlib.error) as e: raise ValueError(f'{file} is cut or damaged ({str(e)[:60]}): download it again') from None
-    if len(data) < 4 or data[:3] != b'\0\0\x08' or not 1 <= data[3] <= 4: raise ValueError(f'{file} is no idx file of bytes: it begins with {data[:4].hex(" ")}, and not with 00 00 08 and the number of sizes, 01 to 04')
+    except (EOFError, OSError, zlib.error) as e:
+        raise ValueError(f'{file} is cut or damaged ({str(e)[:60]}): download it again') from None
+    if len(data) < 4 or data[:3] != b'\0\0\x08' or not 1 <= data[3] <= 4:
+        raise ValueError(
+            (
+                f'{file} is no idx file of bytes: it begins with {data[:4].hex(" ")}, and not with 00 00 08 '
+                'and the number of sizes, 01 to 04'))
     n = 4+4*data[3]
     shape = [int.from_bytes(data[i:i+4], 'big') for i in range(4, n, 4)]
-    if len(data) != n+math.prod(shape): raise ValueError(f'{file} is {"cut" if len(data) < n+math.prod(shape) else "too long"}: {" x ".join(map(str, shape))} should be {math.prod(shape)} bytes, and it holds {max(len(data)-n, 0)}: download it again')
+    if len(data) != n+math.prod(shape):
+        raise ValueError(
+            (
+                f'{file} is {"cut" if len(data) < n+math.prod(shape) else "too long"}: '
+                f'{" x ".join(map(str, shape))} should be {math.prod(shape)} bytes, and it holds '
+                f'{max(len(data)-n, 0)}: download it again'))
     return np.frombuffer(data, np.uint8, offset=n).reshape(shape)
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #909cbd0b
-SIZES = tuple(sorted(b*2**k for b in (4, 5, 6, 7) for k in range(1, 7))) # 8 to 448
+# 8 to 448
+SIZES = tuple(
+    sorted(b*2**k for b in (4, 5, 6, 7) for k in range(1, 7)))
 
 def check_sizes(
     size:int, # Of the images, pixels
 ) -> int: # The same
     "`ValueError` for a side that cannot be reached by doubling, with the nearest that can."
     near = sorted(sorted(SIZES, key=lambda s: abs(s-size))[:3])
-    if size not in SIZES: raise ValueError(f"size {size}: a side must be 4, 5, 6 or 7 times a power of two, 8 to {SIZES[-1]}, so that a DCGAN can double its way up to it: choose {', '.join(map(str, near[:-1]))} or {near[-1]}")
+    if size not in SIZES:
+        raise ValueError(
+            (
+                f"size {size}: a side must be 4, 5, 6 or 7 times a power of two, 8 to {SIZES[-1]}, so that "
+                f"a DCGAN can double its way up to it: choose {', '.join(map(str, near[:-1]))} or {near[-1]}"))
     return size
 
 def _resized(x, size, what): # (n, h, w) uint8 -> (n, 1, size, size)
     h, w = x.shape[1:]
-    if not size and h != w: raise ValueError(f'{what} holds images of {w} x {h}: say which square they are to be cut to, for example --size 28')
+    if not size and h != w:
+        raise ValueError(
+            f'{what} holds images of {w} x {h}: say which square they are to be cut to, for example --size 28')
     check_sizes(size or h)
-    top, left, side = (h-min(h, w))//2, (w-min(h, w))//2, min(h, w)
-    x = torch.from_numpy(x[:, top:top+side, left:left+side].copy())[:, None]
+    top = (h-min(h, w))//2
+    left = (w-min(h, w))//2
+    side = min(h, w)
+    x = torch.from_numpy(
+        x[:, top:top+side, left:left+side].copy())[:, None]
     if side == (size or h): return x
-    return torch.cat([F.interpolate(part.float(), (size, size), mode='bilinear', antialias=True).round().clamp(0, 255).byte() for part in x.split(5000)])
+    return torch.cat(
+        [
+            F.interpolate(part.float(), (size, size), mode='bilinear', antialias=True).round().clamp(
+                0, 255).byte()
+            for part in x.split(5000)])
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #beafe1e5
 class Images(NamedTuple):
     "What a GAN learns from, and what its judge knows."
     train:torch.Tensor # (n, c, s, s) uint8, c 1 or 3
     held:torch.Tensor # (m, c, s, s) uint8, of the same kind, never learned from
-    known:tuple # For the judge: (images, labels, held-out images, held-out labels), labels int64; None where there are no labels
+    # For the judge: (images, labels, held-out images, held-out labels), labels int64; None where there are no labels
+    known:tuple
     vocab:list # The names of the labels
     name:str # Where they are from
     broken:list=() # (file, reason) of those that could not be read
@@ -77,53 +104,103 @@ class Images(NamedTuple):
 _FEW = 32
 
 def _enough(n, what):
-    if n < _FEW: raise ValueError(f'{what} holds {n} images to learn from: a DCGAN needs {_FEW} at the very least, and thousands to be good; add some')
+    if n < _FEW:
+        raise ValueError(
+            (
+                f'{what} holds {n} images to learn from: a DCGAN needs {_FEW} at the very least, and '
+                'thousands to be good; add some'))
 
 def _dealt(x, y, seed): # A tenth is held out -> x, y, held x, held y
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    held, rest = order[:len(x)//10].sort()[0], order[len(x)//10:].sort()[0]
-    return x[rest], None if y is None else y[rest], x[held], None if y is None else y[held]
+    held = order[:len(x)//10].sort()[0]
+    rest = order[len(x)//10:].sort()[0]
+    return (
+        x[rest], None if y is None else y[rest], x[held],
+        None if y is None else y[held])
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #4535737c
 _IDX = re.compile(r'images([-._])idx3', re.I)
 
 def _partner(file): # The file with the labels of an idx file with images, or None
     name = _IDX.sub(r'labels\1idx1', file.name)
-    return next((file.with_name(n) for n in (name, name+'.gz', name.removesuffix('.gz')) if name != file.name and file.with_name(n).is_file()), None)
+    return next(
+        (
+            file.with_name(n)
+            for n in (name, name+'.gz', name.removesuffix('.gz'))
+            if name != file.name and file.with_name(n).is_file()),
+        None)
 
 def _labelled(file, size): # -> (n, 1, s, s), (n,) int64 or None
     x, labels = read_idx(file), _partner(file)
-    if x.ndim != 3: raise ValueError(f'{file} has {x.ndim} sizes: images have three, number x height x width{"; these look like labels" if x.ndim == 1 else ""}')
+    if x.ndim != 3:
+        raise ValueError(
+            (
+                f'{file} has {x.ndim} sizes: images have three, number x height x '
+                f'width{"; these look like labels" if x.ndim == 1 else ""}'))
     y = torch.from_numpy(read_idx(labels).astype('int64')) if labels else None
-    if y is not None and y.shape != x.shape[:1]: raise ValueError(f'{labels} speaks of {len(y)} images, and {file.name} holds {len(x)}: these two do not belong together')
+    if y is not None and y.shape != x.shape[:1]:
+        raise ValueError(
+            f'{labels} speaks of {len(y)} images, and {file.name} holds {len(x)}: these two do not belong together')
     return _resized(x, size, file), y
 
 def _from_idx(data, files, size, seed):
-    aside = [f for f in files if re.search('t10k|test', f.name, re.I)] if len(files) > 1 else []
+    aside = (
+        [f for f in files if re.search('t10k|test', f.name, re.I)] if len(files) > 1
+        else [])
     train = [f for f in files if f not in aside]
-    if len(train) != 1 or len(aside) > 1: raise ValueError(f"{data} holds several idx files with images: {', '.join(f.name for f in files)}: name one of them")
+    if len(train) != 1 or len(aside) > 1:
+        raise ValueError(
+            f"{data} holds several idx files with images: {', '.join(f.name for f in files)}: name one of them")
     x, y = _labelled(train[0], size)
     _enough(len(x), train[0])
     hx, hy = _labelled(aside[0], size or x.shape[-1]) if aside else (None, None)
-    if hx is None or (hy is None) != (y is None) or not len(hx): x, y, hx, hy = _dealt(x, y, seed)
+    if hx is None or (hy is None) != (y is None) or not len(hx):
+        x, y, hx, hy = _dealt(x, y, seed)
     names = sorted({*y.tolist(), *hy.tolist()}) if y is not None else []
-    known = (x, torch.searchsorted(torch.tensor(names), y), hx, torch.searchsorted(torch.tensor(names), hy)) if len(names) > 1 else None
+    known = (
+        (
+            x, torch.searchsorted(torch.tensor(names), y), hx, torch.searchsorted(torch.tensor(names), hy))
+        if len(names) > 1
+        else None)
     return Images(x, hx, known, [*map(str, names)], str(data))
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #3cb726b0
 def _decoded(files, size, quiet): # -> (n, 3, s, s) uint8, the files that could be read, [(file, reason)]
     def one(f):
-        try: return torch.from_numpy(np.array(ImageOps.fit(decode(f, size), (size, size)))).permute(2, 0, 1)
+        try:
+            return torch.from_numpy(np.array(ImageOps.fit(decode(f, size), (size, size)))).permute(
+                2, 0, 1)
         except (OSError, ValueError) as e: return str(e)
-    with ThreadPoolExecutor() as pool: got = list(tqdm(pool.map(one, files), total=len(files), desc='decoding', unit='image', disable=quiet, leave=False))
+    with ThreadPoolExecutor() as pool:
+        got = list(
+            tqdm(
+                pool.map(one, files), total=len(files), desc='decoding', unit='image', disable=quiet,
+                leave=False))
     fine = [(f, x) for f,x in zip(files, got) if not isinstance(x, str)]
-    return torch.stack([x for _,x in fine]) if fine else torch.empty(0, 3, size, size, dtype=torch.uint8), [f for f,_ in fine], [(str(f), x) for f,x in zip(files, got) if isinstance(x, str)]
+    return (
+        (
+            torch.stack([x for _,x in fine]) if fine
+            else torch.empty(0, 3, size, size, dtype=torch.uint8)),
+        [f for f,_ in fine],
+        [(str(f), x) for f,x in zip(files, got) if isinstance(x, str)])
 
-def _lean(x): return x[:, :1].clone() if len(x) and (x[:, 0] == x[:, 1]).all() and (x[:, 0] == x[:, 2]).all() else x
+def _lean(x):
+    return (
+        x[:, :1].clone()
+        if (
+            len(x)
+            and (x[:, 0] == x[:, 1]).all()
+            and (x[:, 0] == x[:, 2]).all())
+        else x)
 
 def _own_size(files): # That of the first images, where all of those are one square
     seen = {decode(f).size for f in files[:20] if _fine(f)}
-    return next(iter(seen))[0] if len(seen) == 1 and {w == h and w in SIZES for w,h in seen} == {True} else 64
+    return (
+        next(iter(seen))[0]
+        if (
+            len(seen) == 1
+            and {w == h and w in SIZES for w,h in seen} == {True})
+        else 64)
 
 def _fine(file):
     try: return bool(decode(file))
@@ -132,28 +209,52 @@ def _fine(file):
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #8829d821
 def _from_folder(folder, size, seed, quiet):
     labelled = [(f, l) for l,fs in list_images(folder).items() for f in fs]
-    pairs = labelled or [(f, '') for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES and f.name[0] != '.']
-    if not pairs: raise FileNotFoundError(f"no images in {folder}: it may hold idx files, images ({', '.join(SUFFIXES)}), or a folder of images per label")
+    pairs = (
+        labelled
+        or [
+            (f, '')
+            for f in sorted(folder.iterdir())
+            if f.suffix.lower() in SUFFIXES and f.name[0] != '.'])
+    if not pairs:
+        raise FileNotFoundError(
+            (
+                f"no images in {folder}: it may hold idx files, images ({', '.join(SUFFIXES)}), or a folder "
+                "of images per label"))
     _enough(len(pairs), folder)
-    x, fine, broken = _decoded([f for f,_ in pairs], check_sizes(size or _own_size([f for f,_ in pairs])), quiet)
+    x, fine, broken = _decoded(
+        [f for f,_ in pairs],
+        check_sizes(size or _own_size([f for f,_ in pairs])), quiet)
     _enough(len(x), folder)
     label = dict(pairs)
     vocab = sorted({label[f] for f in fine})
     y = torch.tensor([vocab.index(label[f]) for f in fine])
     x, y, hx, hy = _dealt(_lean(x), y, seed)
-    return Images(x, hx, (x, y, hx, hy) if len(vocab) > 1 else None, vocab if len(vocab) > 1 else [], str(folder), broken)
+    return Images(
+        x, hx, (x, y, hx, hy) if len(vocab) > 1 else None,
+        vocab if len(vocab) > 1 else [], str(folder), broken)
 
 def _from_label(project, label, size, quiet):
-    if label not in project.settings.labels: raise ValueError(unknown('label', label, project.settings.labels))
+    if label not in project.settings.labels:
+        raise ValueError(unknown('label', label, project.settings.labels))
     splits, vocab = load_splits(project), list(project.settings.labels)
-    train, val = ([(f, l) for f,l in side if not GENERATED.fullmatch(f.name) and l in vocab] for side in (splits.train, splits.val))
+    train, val = (
+        [
+            (f, l)
+            for f,l in side
+            if not GENERATED.fullmatch(f.name) and l in vocab]
+        for side in (splits.train, splits.val))
     _enough(sum(l == label for _,l in train), f'the train split of {label!r}')
     size, of = check_sizes(size or 64), dict([*train, *val])
     x, fine, broken = _decoded([f for f,_ in train+val], size, quiet)
-    x, y, n = _lean(x), torch.tensor([vocab.index(of[f]) for f in fine]), sum(f in dict(train) for f in fine)
+    x = _lean(x)
+    y = torch.tensor([vocab.index(of[f]) for f in fine])
+    n = sum(f in dict(train) for f in fine)
     mine = y == vocab.index(label)
     _enough(int(mine[:n].sum()), f'the train split of {label!r}')
-    return Images(x[:n][mine[:n]], x[n:][mine[n:]], (x[:n], y[:n], x[n:], y[n:]), vocab, f'{label} of {project.path}', broken)
+    return Images(
+        x[:n][mine[:n]], x[n:][mine[n:]],
+        (x[:n], y[:n], x[n:], y[n:]), vocab,
+        f'{label} of {project.path}', broken)
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #ce68320a
 def read_images(
@@ -162,11 +263,14 @@ def read_images(
     seed:int=42, # Which tenth is held out
     quiet:bool=False, # No progress bar
 ) -> Images: # In memory
-    "Read images to learn from; `ValueError`, `FileNotFoundError` where they are too few, damaged, or of no size that a DCGAN can make."
+    (
+        "Read images to learn from; `ValueError`, `FileNotFoundError` where they are too few, damaged, or "
+        "of no size that a DCGAN can make.")
     if size: check_sizes(size)
     if isinstance(data, tuple): return _from_label(*data, size, quiet)
     path = Path(data)
     if path.is_file(): return _from_idx(path, [path], size, seed)
-    if not path.is_dir(): raise FileNotFoundError(f'no {path}: name a folder with idx files or images, or one idx file')
+    if not path.is_dir():
+        raise FileNotFoundError(f'no {path}: name a folder with idx files or images, or one idx file')
     files = sorted(f for f in path.iterdir() if _IDX.search(f.name))
     return _from_idx(path, files, size, seed) if files else _from_folder(path, size, seed, quiet)

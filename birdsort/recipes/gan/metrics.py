@@ -34,8 +34,16 @@ def make_classifier(
     "A small convolutional network."
     base, n = steps_to(size)
     maps = [channels, 16, *[64]*(n-1)]
-    layers = [l for i,(a,b) in enumerate(zip(maps, maps[1:])) for l in (nn.Conv2d(a, b, 3 if i else 5, 2, 1 if i else 2, bias=False), nn.BatchNorm2d(b), nn.ReLU(True))]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(maps[-1]*base**2, 64), nn.ReLU(True), nn.Linear(64, classes)).to(memory_format=torch.channels_last)
+    layers = [
+        l
+        for i,(a,b) in enumerate(zip(maps, maps[1:]))
+        for l in (
+            nn.Conv2d(a, b, 3 if i else 5, 2, 1 if i else 2, bias=False), nn.BatchNorm2d(b),
+            nn.ReLU(True))]
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(maps[-1]*base**2, 64),
+        nn.ReLU(True), nn.Linear(64, classes)).to(
+        memory_format=torch.channels_last)
 
 # %% ../../../nbs/recipes/gan/03_metrics.ipynb #355b0583
 def frechet(
@@ -48,7 +56,13 @@ def frechet(
     values, vectors = torch.linalg.eigh(ca)
     root = vectors*values.clamp(min=0).sqrt() @ vectors.T
     apart = (a.mean(0)-b.mean(0)).square().sum()
-    return float((apart + ca.trace() + cb.trace() - 2*torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0).sqrt().sum()).clamp(min=0))
+    return float(
+        (
+            apart
+            + ca.trace()
+            + cb.trace()
+            - 2*torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0).sqrt().sum()).clamp(
+            min=0))
 
 # %% ../../../nbs/recipes/gan/03_metrics.ipynb #d1aae46e
 class FeatureExtractor(NamedTuple):
@@ -64,10 +78,17 @@ def _fit(net, x, y, seed, device, quiet):
     epochs = min(40, max(2, math.ceil(900/(len(x)//bs))))
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs*(len(x)//bs))
-    batches = [ids for _ in range(epochs) for ids in torch.randperm(len(x), generator=draw).split(bs) if len(ids) == bs]
+    batches = [
+        ids
+        for _ in range(epochs)
+        for ids in torch.randperm(len(x), generator=draw).split(bs)
+        if len(ids) == bs]
     for ids in tqdm(batches, desc='training the judge', unit='batch', disable=quiet, leave=False):
         loss = F.cross_entropy(net(as_input(x[ids], device)), y[ids].to(device))
-        optimizer.zero_grad(), loss.backward(), optimizer.step(), rate.step()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rate.step()
 
 # %% ../../../nbs/recipes/gan/03_metrics.ipynb #71b880a0
 @torch.no_grad()
@@ -90,14 +111,18 @@ def make_feature_extractor(
     quiet:bool=False, # No progress bar
 ) -> FeatureExtractor: # Trained on the labels, or, where there are none, with random weights
     "Train a small classifier on the real images; features of random weights rank images too, if less finely."
-    with own_rng(seed): net = make_classifier(images.size, images.train.shape[1], max(2, len(images.vocab))).to(device)
+    with own_rng(seed):
+        net = make_classifier(images.size, images.train.shape[1], max(2, len(images.vocab))).to(device)
     if kept: net.load_state_dict(kept)
     elif images.known: _fit(net.train(), *images.known[:2], seed, device, quiet)
     some = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(seed))[:10_000]
     judge = FeatureExtractor(net, images.vocab if images.known else [], None, 1., None)
     real = features(judge, images.train[some])[0]
     scale = float(real.var(0).mean().sqrt())
-    if images.known: judge = judge._replace(accuracy=float((features(judge, images.known[2])[1].argmax(1) == images.known[3]).float().mean()))
+    if images.known:
+        judge = judge._replace(
+            accuracy=float(
+                (features(judge, images.known[2])[1].argmax(1) == images.known[3]).float().mean()))
     return judge._replace(real=real/scale, scale=scale)
 
 # %% ../../../nbs/recipes/gan/03_metrics.ipynb #ffa76b83
@@ -110,4 +135,6 @@ def quality(
     out = dict(frechet=round(frechet(x, judge.real), 3), classes=None, sure=None)
     if not judge.vocab: return out
     share = answers.argmax(1).bincount(minlength=len(judge.vocab))/len(x)
-    return out | dict(classes=int((share >= .1/len(judge.vocab)).sum()), sure=round(float((answers.max(1).values >= .9).float().mean()), 4))
+    return out | dict(
+        classes=int((share >= .1/len(judge.vocab)).sum()),
+        sure=round(float((answers.max(1).values >= .9).float().mean()), 4))

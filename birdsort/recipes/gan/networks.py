@@ -23,7 +23,9 @@ def steps_to(
 
 def _begin(m): # Radford et al. 2016, section 3
     if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)): nn.init.normal_(m.weight, 0, .02)
-    elif isinstance(m, nn.BatchNorm2d): nn.init.normal_(m.weight, 1, .02), nn.init.zeros_(m.bias)
+    elif isinstance(m, nn.BatchNorm2d):
+        nn.init.normal_(m.weight, 1, .02)
+        nn.init.zeros_(m.bias)
     if getattr(m, 'bias', None) is not None: nn.init.zeros_(m.bias)
 
 # %% ../../../nbs/recipes/gan/02_networks.ipynb #8c07863c
@@ -36,9 +38,16 @@ def make_generator(
     "The generator of Radford et al. 2016, its weights at their beginning."
     base, n = steps_to(size)
     maps = [width*2**i for i in reversed(range(n))]
-    def block(a, b, *how): return [nn.ConvTranspose2d(a, b, *how, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
-    layers = block(latent, maps[0], base) + [l for a,b in zip(maps, maps[1:]) for l in block(a, b, 4, 2, 1)]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(maps[-1], channels, 4, 2, 1), nn.Tanh()).apply(_begin)
+    def block(a, b, *how):
+        return [nn.ConvTranspose2d(a, b, *how, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
+    layers = (
+        block(latent, maps[0], base)
+        + [
+            l
+            for a,b in zip(maps, maps[1:])
+            for l in block(a, b, 4, 2, 1)])
+    return nn.Sequential(*layers, nn.ConvTranspose2d(maps[-1], channels, 4, 2, 1), nn.Tanh()).apply(
+        _begin)
 
 # %% ../../../nbs/recipes/gan/02_networks.ipynb #526d1a53
 def make_discriminator(
@@ -50,8 +59,14 @@ def make_discriminator(
     "The discriminator of Radford et al. 2016, its weights at their beginning."
     base, n = steps_to(size)
     maps = [width*2**i for i in range(n)]
-    def block(a, b): return [nn.Conv2d(a, b, 4, 2, 1, bias=spectral), *([] if spectral else [nn.BatchNorm2d(b)]), nn.LeakyReLU(.2, True)]
-    layers = [nn.Conv2d(channels, maps[0], 4, 2, 1), nn.LeakyReLU(.2, True)] + [l for a,b in zip(maps, maps[1:]) for l in block(a, b)]
-    net = nn.Sequential(*layers, nn.Conv2d(maps[-1], 1, base), nn.Flatten(0)).apply(_begin)
+    def block(a, b):
+        return [
+            nn.Conv2d(a, b, 4, 2, 1, bias=spectral), *([] if spectral else [nn.BatchNorm2d(b)]),
+            nn.LeakyReLU(.2, True)]
+    layers = (
+        [nn.Conv2d(channels, maps[0], 4, 2, 1), nn.LeakyReLU(.2, True)]
+        + [l for a,b in zip(maps, maps[1:]) for l in block(a, b)])
+    net = nn.Sequential(*layers, nn.Conv2d(maps[-1], 1, base), nn.Flatten(0)).apply(
+        _begin)
     for m in net if spectral else (): isinstance(m, nn.Conv2d) and spectral_norm(m)
     return net

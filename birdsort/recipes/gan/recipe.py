@@ -34,7 +34,8 @@ from .training import Gan, GanSettings, fit, generate, open_gan
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #47b28b59
 def _sign(images, settings): # What must be equal for a training to be the same
     digest = hashlib.blake2b(digest_size=16)
-    for x in (images.train, images.held, *(images.known or ())): digest.update(x.contiguous().numpy().data)
+    for x in (images.train, images.held, *(images.known or ())):
+        digest.update(x.contiguous().numpy().data)
     return stable_hash(digest.hexdigest(), list(images.train.shape), images.vocab, asdict(settings))
 
 def _note(folder):
@@ -48,10 +49,16 @@ def _folder(data, out):
 
 def _place(folder, sign, force): # Made ready: empty, or holding this very GAN
     note = _note(folder)
-    if note.get('sign', sign) != sign and not force: raise FileExistsError(f'{folder} holds a GAN of other images or settings: --force replaces it, or name another folder with --out')
-    if not note and folder.is_dir() and any(f.name[0] != '.' for f in folder.iterdir()): raise FileExistsError(f'{folder} holds something else than a GAN: name another folder with --out')
+    if note.get('sign', sign) != sign and not force:
+        raise FileExistsError(
+            (
+                f'{folder} holds a GAN of other images or settings: --force replaces it, or name another '
+                'folder with --out'))
+    if not note and folder.is_dir() and any(f.name[0] != '.' for f in folder.iterdir()):
+        raise FileExistsError(f'{folder} holds something else than a GAN: name another folder with --out')
     if force and note: # Only what is its own
-        for n in ('checkpoint.pth', 'classifier.pth', 'generator.safetensors', 'film.gif', 'losses.png', 'history.csv', 'gan.json'): (folder/n).unlink(missing_ok=True)
+        for n in ('checkpoint.pth', 'classifier.pth', 'generator.safetensors', 'film.gif', 'losses.png', 'history.csv', 'gan.json'):
+            (folder/n).unlink(missing_ok=True)
         shutil.rmtree(folder/'grids', ignore_errors=True)
     if not _note(folder): write_whole(folder/'gan.json', json.dumps(dict(sign=sign)))
 
@@ -68,22 +75,43 @@ def _judge(images, folder, seed, device, quiet):
 _MANY = 2_500 # Images for a figure; always as many, since the distance depends on that
 
 def _measured(gan, judge): # Always the same points
-    return quality(judge, generate(gan, torch.randn(_MANY, gan.settings.latent, 1, 1, generator=torch.Generator().manual_seed(0))))
+    return quality(
+        judge,
+        generate(
+            gan, torch.randn(_MANY, gan.settings.latent, 1, 1, generator=torch.Generator().manual_seed(0))))
 
 def _verdict(gan, judge, images): # -> the figures of a result
-    if not judge: return dict.fromkeys(('classes', 'sure', 'frechet_first', 'frechet_last', 'frechet_real', 'classifier_accuracy', 'features'))
+    if not judge:
+        return dict.fromkeys(
+            (
+                'classes', 'sure', 'frechet_first', 'frechet_last', 'frechet_real', 'classifier_accuracy',
+                'features'))
     real = quality(judge, images.held[:_MANY]) if len(images.held) > 1 else dict(frechet=None, sure=None)
     if len(images.held) < 200: real['frechet'] = None # Too few for a floor
-    found, (first, *_) = _measured(gan, judge), [h['frechet'] for h in gan.history if h.get('frechet') is not None] or [None]
-    return dict(classes=found['classes'], of_classes=len(judge.vocab), sure=found['sure'], sure_real=real['sure'], frechet_first=first, frechet_last=found['frechet'], frechet_real=real['frechet'],
-                classifier_accuracy=None if judge.accuracy is None else round(judge.accuracy, 4), features='a classifier of the labels' if judge.vocab else 'random weights')
+    found, (first, *_) = (
+        _measured(gan, judge),
+        [h['frechet'] for h in gan.history if h.get('frechet') is not None] or [None])
+    return dict(
+        classes=found['classes'], of_classes=len(judge.vocab), sure=found['sure'], sure_real=real['sure'],
+        frechet_first=first, frechet_last=found['frechet'], frechet_real=real['frechet'],
+        classifier_accuracy=None if judge.accuracy is None else round(judge.accuracy, 4),
+        features='a classifier of the labels' if judge.vocab else 'random weights')
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #a32441f0
 def _warnings(gan, images, judge):
     said = signs_of_failure(gan.history)
-    if judge and not judge.vocab: said.append(f'{images.name} has no labels: classes and sureness are not measured, and the distance is by features of random weights')
-    if len(images.train) < 1000: said.append(f'{len(images.train)} images to learn from: a DCGAN wants thousands, and learns few by heart')
-    if images.broken: said.append(f'{len(images.broken)} images could not be read, the first of them {images.broken[0][0]}: {images.broken[0][1]}')
+    if judge and not judge.vocab:
+        said.append(
+            (
+                f'{images.name} has no labels: classes and sureness are not measured, and the distance is '
+                'by features of random weights'))
+    if len(images.train) < 1000:
+        said.append(f'{len(images.train)} images to learn from: a DCGAN wants thousands, and learns few by heart')
+    if images.broken:
+        said.append(
+            (
+                f'{len(images.broken)} images could not be read, the first of them {images.broken[0][0]}: '
+                f'{images.broken[0][1]}'))
     return said
 
 def _keep(gan, folder): # What a reader wants to see and take away -> nothing
@@ -95,7 +123,8 @@ def _keep(gan, folder): # What a reader wants to see and take away -> nothing
     write_whole(folder/'losses.png', png.getvalue())
     weights = {k: v.detach().cpu().contiguous() for k,v in gan.generator.state_dict().items()}
     about = dict(latent=gan.settings.latent, width=gan.settings.width, size=gan.size, channels=gan.channels)
-    write_whole(folder/'generator.safetensors', save(weights, {k: str(v) for k,v in about.items()}))
+    write_whole(
+        folder/'generator.safetensors', save(weights, {k: str(v) for k,v in about.items()}))
     make_film(folder/'grids', folder/'film.gif')
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #749ed547
@@ -112,43 +141,65 @@ def gan(
 ) -> dict: # folder, epochs, classes, sure, frechet_first, frechet_last, frechet_real, classifier_accuracy, seconds, warnings, grid, film, history
     "Train a DCGAN, or go on with one, and judge it (Radford et al. 2016)."
     start = time.perf_counter()
-    if epochs < 1 or minutes < 0: raise ValueError(f'epochs = {epochs}, minutes = {minutes}: epochs must be 1 or more, minutes 0 or more')
+    if epochs < 1 or minutes < 0:
+        raise ValueError(f'epochs = {epochs}, minutes = {minutes}: epochs must be 1 or more, minutes 0 or more')
     folder, how = _folder(data, out), _settings(settings)
     images = read_images(data, size, how.seed, quiet)
     sign, wanted = _sign(images, how), dict(epochs=epochs, minutes=minutes, judge=judge)
     _place(folder, sign, force)
-    if (note := _note(folder)).get('wanted') == wanted and 'result' in note: return _result(folder, note['result'])
+    if (note := _note(folder)).get('wanted') == wanted and 'result' in note:
+        return _result(folder, note['result'])
     torch.set_flush_denormal(True) # Adam's small numbers would be slow
     try:
-        with FileLock(folder.with_name(f'.{folder.name}.lock'), timeout=0), retain_memory(not torch.cuda.is_available()): found = _train(images, folder, how, sign, wanted, start, quiet)
+        with FileLock(folder.with_name(f'.{folder.name}.lock'), timeout=0), retain_memory(not torch.cuda.is_available()):
+            found = _train(images, folder, how, sign, wanted, start, quiet)
     except Timeout: raise Busy(f'another birdsort trains in {folder}: wait for it, or stop it') from None
     if isinstance(data, tuple): found['of_label'] = data[1]
     of = [data[1], splits_signature(data[0])] if isinstance(data, tuple) else None
-    write_whole(folder/'gan.json', json.dumps(dict(sign=sign, of=of, wanted=wanted, data=images.name, size=images.size, channels=images.train.shape[1], vocab=images.vocab, settings=asdict(how), result=found), indent=1))
+    write_whole(
+        folder/'gan.json',
+        json.dumps(
+            dict(
+                sign=sign, of=of, wanted=wanted, data=images.name, size=images.size,
+                channels=images.train.shape[1], vocab=images.vocab, settings=asdict(how), result=found),
+            indent=1))
     return _result(folder, found)
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #f538f0eb
 def _settings(given):
     for k in given:
-        if k not in GanSettings.__dataclass_fields__: raise ValueError(unknown('setting', k, GanSettings.__dataclass_fields__))
+        if k not in GanSettings.__dataclass_fields__:
+            raise ValueError(unknown('setting', k, GanSettings.__dataclass_fields__))
     return GanSettings(**given)
 
-def _result(folder, found): return dict(folder=str(folder)) | found | dict(grid=str(folder/'grids'/f"epoch_{found['epochs']:03}.png"), film=str(folder/'film.gif'), history=str(folder/'history.csv'))
+def _result(folder, found):
+    return (
+        dict(folder=str(folder))
+        | found
+        | dict(
+            grid=str(folder/'grids'/f"epoch_{found['epochs']:03}.png"), film=str(folder/'film.gif'),
+            history=str(folder/'history.csv')))
 
 
 def _train(images, folder, how, sign, wanted, start, quiet): # -> the result, without its files
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     judge = _judge(images, folder, how.seed, device, quiet) if wanted['judge'] else None
-    g = open_gan(folder, device) if (folder/'checkpoint.pth').is_file() else Gan(images.size, images.train.shape[1], how, device)
+    g = (
+        open_gan(folder, device) if (folder/'checkpoint.pth').is_file()
+        else Gan(images.size, images.train.shape[1], how, device))
     asked = (lambda g, epoch: _measured(g, judge)['frechet']) if judge else None
     before, g.seconds = g.seconds, g.seconds+time.perf_counter()-start # Reading and the judge count
     limit = max(.01, wanted['minutes']*.97-.1) if wanted['minutes'] else 0 # The rest is for the verdict
     fit(g, images, folder, wanted['epochs'], limit, asked, sign, quiet=quiet)
-    if not g.history: raise ValueError(f"{wanted['minutes']:g} minutes are too short: not one epoch was begun before they were over; allow more")
+    if not g.history:
+        raise ValueError(
+            f"{wanted['minutes']:g} minutes are too short: not one epoch was begun before they were over; allow more")
     spent = time.perf_counter()
     _keep(g, folder)
     found = dict(epochs=len(g.history)) | _verdict(g, judge, images)
-    return found | dict(seconds=round(g.seconds+time.perf_counter()-spent, 1), precision=g.precision, images=len(images.train), warnings=_warnings(g, images, judge))
+    return found | dict(
+        seconds=round(g.seconds+time.perf_counter()-spent, 1), precision=g.precision,
+        images=len(images.train), warnings=_warnings(g, images, judge))
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #54586512
 def sample(
@@ -162,11 +213,15 @@ def sample(
     g, out = open_gan(folder), Path(out or Path(folder)/'samples')
     seed = g.settings.seed+1 if seed is None else seed
     points = torch.randn(n, g.settings.latent, 1, 1, generator=torch.Generator().manual_seed(seed))
-    return [write_whole(out/f'{seed}_{i:05}.png', as_png(image_grid(x[None], 1, 0))) for i,x in enumerate(generate(g, points), 1)]
+    return [
+        write_whole(out/f'{seed}_{i:05}.png', as_png(image_grid(x[None], 1, 0)))
+        for i,x in enumerate(generate(g, points), 1)]
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #822cacb4
 def _between(a, b, t): # (latent, 1, 1) each; White 2016
-    angle = torch.acos((a.flatten()@b.flatten()/a.norm()/b.norm()).clamp(-1, 1))
+    angle = torch.acos(
+        (a.flatten()@b.flatten()/a.norm()/b.norm()).clamp(
+            -1, 1))
     return (torch.sin((1-t)*angle)*a + torch.sin(t*angle)*b)/torch.sin(angle)
 
 def interpolate(
@@ -176,19 +231,35 @@ def interpolate(
     seed:int=None, # Other seeds go other ways; None takes the GAN's
 ) -> Image.Image: # A row per way
     "Walk from one image to another."
-    if steps < 2 or pairs < 1: raise ValueError(f'steps = {steps}, pairs = {pairs}: steps must be 2 or more, pairs 1 or more')
+    if steps < 2 or pairs < 1:
+        raise ValueError(f'steps = {steps}, pairs = {pairs}: steps must be 2 or more, pairs 1 or more')
     g = open_gan(folder)
-    ends = torch.randn(pairs, 2, g.settings.latent, 1, 1, generator=torch.Generator().manual_seed(g.settings.seed+1 if seed is None else seed))
-    points = torch.stack([_between(a, b, i/(steps-1)) for a,b in ends for i in range(steps)])
+    ends = torch.randn(
+        pairs, 2, g.settings.latent, 1, 1,
+        generator=torch.Generator().manual_seed(g.settings.seed+1 if seed is None else seed))
+    points = torch.stack(
+        [
+            _between(a, b, i/(steps-1))
+            for a,b in ends
+            for i in range(steps)])
     return image_grid(generate(g, points), steps)
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #8c9baad2
 def _state(project): # Catalogues from before there were generated images know no such state
-    return 'generated' if "'generated'" in project.catalogue.execute("select sql from sqlite_master where name = 'image'")[0]['sql'] else 'rejected'
+    return (
+        'generated'
+        if "'generated'" in project.catalogue.execute(
+            "select sql from sqlite_master where name = 'image'")[0]['sql']
+        else 'rejected')
 
 def _fitting(project, folder, label): # A GAN that has seen nothing but this label's train split
     g, note = open_gan(folder), _note(folder)
-    if note.get('of') != [label, splits_signature(project)]: raise ValueError(f'{folder} has learned from other images than the train split of {label} as it is now, and could carry some of val or test into it: train it anew with `birdsort gan --label {label} --force --project {project.path}`')
+    if note.get('of') != [label, splits_signature(project)]:
+        raise ValueError(
+            (
+                f'{folder} has learned from other images than the train split of {label} as it is now, and '
+                f'could carry some of val or test into it: train it anew with `birdsort gan --label {label} '
+                f'--force --project {project.path}`'))
     return g
 
 def _make(g, n, seed): # -> {name: bytes}, n different ones
@@ -196,7 +267,8 @@ def _make(g, n, seed): # -> {name: bytes}, n different ones
     for _ in range(3):
         for x in generate(g, torch.randn(n, g.settings.latent, 1, 1, generator=dice)):
             data = as_png(image_grid(x[None], 1, 0))
-            if len(made) < n: made[f'generated_{hashlib.sha256(data).hexdigest()[:12]}.png'] = data
+            if len(made) < n:
+                made[f'generated_{hashlib.sha256(data).hexdigest()[:12]}.png'] = data
     return made
 
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #17b86b2a
@@ -208,10 +280,17 @@ def augment(
     seed:int=0, # Other seeds give other images
 ) -> dict: # label, added, removed: numbers; names: of the generated images that are there now
     "Put generated images into a label's train split, or take them out; `FileNotFoundError` where there is no split."
-    if label not in project.settings.labels: raise ValueError(unknown('label', label, project.settings.labels))
+    if label not in project.settings.labels:
+        raise ValueError(unknown('label', label, project.settings.labels))
     if n < 0: raise ValueError(f'n = {n}: must be 0, which takes them out, or more')
-    if project.settings.train.data: raise ValueError(f'data = {project.settings.train.data}: images are added to the split of a project, and this one learns from others; take data out of birdsort.toml')
-    if not current_split(project): raise FileNotFoundError(f'no split of these images in {project.path}: run `birdsort split --project {project.path}` first')
+    if project.settings.train.data:
+        raise ValueError(
+            (
+                f'data = {project.settings.train.data}: images are added to the split of a project, and '
+                'this one learns from others; take data out of birdsort.toml'))
+    if not current_split(project):
+        raise FileNotFoundError(
+            f'no split of these images in {project.path}: run `birdsort split --project {project.path}` first')
     folder = Path(folder or project.models/f'gan_{label}')
     made = _make(_fitting(project, folder, label), n, seed) if n else {}
     with hold(project): return _put(project, label, made, folder.name)
@@ -219,14 +298,25 @@ def augment(
 # %% ../../../nbs/recipes/gan/06_recipe.ipynb #7418331c
 def _put(project, label, made, name): # Files first: a row speaks of what is there
     to, cat = project.split/'train'/label, project.catalogue
-    here = lambda: {f.name for f in to.glob('*.png') if GENERATED.fullmatch(f.name)}
+    def here():
+        return {f.name for f in to.glob('*.png') if GENERATED.fullmatch(f.name)}
     there = here()
     for k,data in made.items(): k in there or write_whole(to/k, data)
     known = {r['name'] for r in cat.rows(label=label, source='gan')}
-    cat.add([dict(label=label, name=k, source='gan', state=_state(project), split='train', reason=f'generated by {name}', sha256=hashlib.sha256(d).hexdigest(), bytes=len(d), licence=None) for k,d in made.items() if k not in known])
+    cat.add(
+        [
+            dict(
+                label=label, name=k, source='gan', state=_state(project), split='train',
+                reason=f'generated by {name}', sha256=hashlib.sha256(d).hexdigest(), bytes=len(d),
+                licence=None)
+            for k,d in made.items()
+            if k not in known])
     if not made:
         cat.execute("delete from image where label = ? and source = 'gan'", (label,))
         for k in there: (to/k).unlink(missing_ok=True)
     now = here()
-    cat.execute(f"delete from image where label = ? and source = 'gan' and name not in ({', '.join('?'*len(now))})", (label, *now)) # A new split has swept their files away
+    # A new split has swept their files away
+    cat.execute(
+        f"delete from image where label = ? and source = 'gan' and name not in ({', '.join('?'*len(now))})",
+        (label, *now))
     return dict(label=label, added=len(now-there), removed=len(there-now), names=sorted(now))

@@ -25,9 +25,12 @@ def image_grid(
     "Images side by side."
     n, c, s, _ = x.shape
     rows = -(-n//columns)
-    out = torch.full((c, rows*(s+gap)-gap, columns*(s+gap)-gap), 255, dtype=torch.uint8)
+    out = torch.full(
+        (c, rows*(s+gap)-gap, columns*(s+gap)-gap),
+        255, dtype=torch.uint8)
     for i,one in enumerate(x):
-        top, left = i//columns*(s+gap), i%columns*(s+gap)
+        top = i//columns*(s+gap)
+        left = i%columns*(s+gap)
         out[:, top:top+s, left:left+s] = one
     return Image.fromarray((out[0] if c == 1 else out.permute(1, 2, 0)).contiguous().numpy())
 
@@ -47,11 +50,18 @@ def make_film(
     "Grids as an animated GIF; `FileNotFoundError` where there are none."
     files = sorted(Path(folder).glob('*.png'))
     if not files: raise FileNotFoundError(f'no grids in {folder}: there is a film once an epoch is done')
-    files = [files[round(i*(len(files)-1)/59)] for i in range(60)] if len(files) > 60 else files
+    files = (
+        [files[round(i*(len(files)-1)/59)] for i in range(60)] if len(files) > 60
+        else files)
     frames = [Image.open(f) for f in files]
     k = max(1, side//frames[0].width)
-    frames = [f.resize((f.width*k, f.height*k), 0).convert('P', palette=Image.Palette.ADAPTIVE) for f in frames]
-    frames[0].save(out := io.BytesIO(), 'GIF', save_all=True, append_images=frames[1:], duration=[250]*(len(frames)-1)+[3000], loop=0)
+    frames = [
+        f.resize((f.width*k, f.height*k), 0).convert(
+            'P', palette=Image.Palette.ADAPTIVE)
+        for f in frames]
+    frames[0].save(
+        out := io.BytesIO(), 'GIF', save_all=True, append_images=frames[1:],
+        duration=[250]*(len(frames)-1)+[3000], loop=0)
     return write_whole(Path(file), out.getvalue())
 
 # %% ../../../nbs/recipes/gan/04_samples.ipynb #1f08f4dc
@@ -60,17 +70,22 @@ def plot_losses(
 ) -> Figure: # matplotlib
     "Both losses, the discriminator's accuracy, and the Fréchet distance where there is one."
     judged = [h for h in history if h.get('frechet') is not None]
-    fig, epochs = Figure(figsize=(10 if judged else 7, 2.8), layout='constrained'), [h['epoch'] for h in history]
+    fig = Figure(figsize=(10 if judged else 7, 2.8), layout='constrained')
+    epochs = [h['epoch'] for h in history]
     loss, accuracy, *rest = fig.subplots(1, 3 if judged else 2)
-    for k,name in (('d_loss', 'discriminator'), ('g_loss', 'generator')): loss.plot(epochs, [h[k] for h in history], marker='.', label=name)
-    loss.set(title='loss', ylim=(0, None)), loss.legend(frameon=False)
+    for k,name in (('d_loss', 'discriminator'), ('g_loss', 'generator')):
+        loss.plot(epochs, [h[k] for h in history], marker='.', label=name)
+    loss.set(title='loss', ylim=(0, None))
+    loss.legend(frameon=False)
     accuracy.plot(epochs, [h['d_accuracy'] for h in history], marker='.', color='C2')
     accuracy.axhline(.5, color='.7', ls=':')
     accuracy.set(title="discriminator's accuracy", ylim=(0, 1.02))
     for ax in rest:
         ax.plot([h['epoch'] for h in judged], [h['frechet'] for h in judged], marker='.', color='C3')
         ax.set(title='Fréchet distance', ylim=(0, None))
-    for ax in fig.axes: ax.set_xlabel('epoch'), ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for ax in fig.axes:
+        ax.set_xlabel('epoch')
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return fig
 
 # %% ../../../nbs/recipes/gan/04_samples.ipynb #09bbaaaf
@@ -78,15 +93,32 @@ def mean_distance(
     x:torch.Tensor, # (n, c, s, s) uint8, n at least 2
 ) -> float: # In grey levels, root mean square over the pixels
     "How unlike images are, on average over all pairs."
-    return float(torch.pdist(x.flatten(1).float()).mean()/x[0].numel()**.5)
+    return float(
+        torch.pdist(x.flatten(1).float()).mean()/x[0].numel()**.5)
 
 def signs_of_failure(
     history:list, # A dict per epoch: epoch, g_loss, d_accuracy, spread, …
 ) -> list: # A sentence for each sign; empty is good
     "What in a training looks like collapse."
-    at = lambda rows: f"epoch{'s' if rows[1:] else ''} " + ', '.join(str(h['epoch']) for h in rows[:5]) + (f' and {len(rows)-5} more' if rows[5:] else '')
+    def at(rows):
+        return (
+            f"epoch{'s' if rows[1:] else ''} "
+            + ', '.join(str(h['epoch']) for h in rows[:5])
+            + (f' and {len(rows)-5} more' if rows[5:] else ''))
     found, loss = [], [h['g_loss'] for h in history]
-    if won := [h for h in history if h['d_accuracy'] > .99]: found.append(f'{at(won)}: the discriminator told over 99 % apart, so the generator learned little; try --smooth 0.1, --spectral, or a lower --lr')
-    if len(loss) > 5 and all(a < b for a,b in zip(loss[-6:], loss[-5:])) and loss[-1] > 2*min(loss): found.append(f"the generator's loss rose in each of the last five epochs, to {loss[-1]:.1f}: it is being left behind; try --smooth 0.1, or --spectral")
-    if alike := [h for h in history[1:] if h['spread'] < .5]: found.append(f'{at(alike)}: the images are half as varied as real ones or less, a sign of mode collapse; try --smooth 0.1, --spectral, or another --seed')
+    if won := [h for h in history if h['d_accuracy'] > .99]:
+        found.append(
+            (
+                f'{at(won)}: the discriminator told over 99 % apart, so the generator learned little; try '
+                '--smooth 0.1, --spectral, or a lower --lr'))
+    if len(loss) > 5 and all(a < b for a,b in zip(loss[-6:], loss[-5:])) and loss[-1] > 2*min(loss):
+        found.append(
+            (
+                f"the generator's loss rose in each of the last five epochs, to {loss[-1]:.1f}: it is being "
+                "left behind; try --smooth 0.1, or --spectral"))
+    if alike := [h for h in history[1:] if h['spread'] < .5]:
+        found.append(
+            (
+                f'{at(alike)}: the images are half as varied as real ones or less, a sign of mode collapse; '
+                'try --smooth 0.1, --spectral, or another --seed'))
     return found

@@ -41,29 +41,44 @@ class GanSettings:
 
     def __post_init__(self):
         for k,low,high in (('latent', 2, 4096), ('width', 4, 1024), ('batch_size', 2, 65536), ('lr', 1e-8, 1), ('beta1', 0, .999), ('smooth', 0, .5), ('seed', 0, 2**32-1)):
-            if not low <= getattr(self, k) <= high: raise ValueError(f'{k} = {getattr(self, k)}: must be {low} to {high}')
-        if self.precision not in ('auto', *PRECISIONS[:3]): raise ValueError(unknown('precision', self.precision, ('auto', *PRECISIONS[:3])))
+            if not low <= getattr(self, k) <= high:
+                raise ValueError(f'{k} = {getattr(self, k)}: must be {low} to {high}')
+        if self.precision not in ('auto', *PRECISIONS[:3]):
+            raise ValueError(unknown('precision', self.precision, ('auto', *PRECISIONS[:3])))
 
 # %% ../../../nbs/recipes/gan/05_training.ipynb #2211fafc
 class Gan:
     "Generator, discriminator, their optimisers, the 64 points, and the state of the dice."
-    def __init__(self, size:int, channels:int, settings:GanSettings, device:torch.device='cpu'): # Side, pixels; 1 or 3; how; where
+    def __init__(self, size:int, channels:int, settings:GanSettings, device:torch.device='cpu'):
+        "Side, pixels; 1 or 3; how; where."
         s, self.device, self.history, self.seconds = settings, torch.device(device), [], 0.
         self.settings, self.size, self.channels = s, size, channels
         with own_rng(s.seed):
             self.precision = s.precision if s.precision != 'auto' else min((took := measure_precision(make_discriminator(size, 3, s.width), size, self.device, 32)).keys() & {*PRECISIONS[:3]}, key=took.get)
             torch.manual_seed(s.seed)
-            nets = make_generator(size, channels, s.width, s.latent), make_discriminator(size, channels, s.width, s.spectral)
+            nets = (
+                make_generator(size, channels, s.width, s.latent),
+                make_discriminator(size, channels, s.width, s.spectral))
         layout = torch.contiguous_format if self.precision == 'fp32' else torch.channels_last
         self.generator, self.discriminator = (n.to(self.device, memory_format=layout) for n in nets)
-        self.optimizers = [torch.optim.Adam(n.parameters(), s.lr, (s.beta1, .999), foreach=True) for n in (self.generator, self.discriminator)]
+        self.optimizers = [
+            torch.optim.Adam(n.parameters(), s.lr, (s.beta1, .999), foreach=True)
+            for n in (self.generator, self.discriminator)]
         self.dice = torch.Generator().manual_seed(s.seed)
         self.fixed = torch.randn(64, s.latent, 1, 1, generator=self.dice)
 
-    def _parts(self): return dict(generator=self.generator, discriminator=self.discriminator, g_optimizer=self.optimizers[0], d_optimizer=self.optimizers[1])
+    def _parts(self):
+        return dict(
+            generator=self.generator, discriminator=self.discriminator, g_optimizer=self.optimizers[0],
+            d_optimizer=self.optimizers[1])
 
     def state(self): # Whatever `torch.load(weights_only=True)` takes
-        return {k: p.state_dict() for k,p in self._parts().items()} | dict(dice=self.dice.get_state(), fixed=self.fixed, history=self.history, seconds=self.seconds, settings=asdict(self.settings), size=self.size, channels=self.channels, precision=self.precision)
+        return (
+            {k: p.state_dict() for k,p in self._parts().items()}
+            | dict(
+                dice=self.dice.get_state(), fixed=self.fixed, history=self.history, seconds=self.seconds,
+                settings=asdict(self.settings), size=self.size, channels=self.channels,
+                precision=self.precision))
 
     def set_state(self, state): # From `state`
         for k,p in self._parts().items(): p.load_state_dict(state[k])
@@ -72,25 +87,38 @@ class Gan:
         return self
 
 # %% ../../../nbs/recipes/gan/05_training.ipynb #54ea8e40
-def _autocast(gan): return torch.autocast(gan.device.type, torch.bfloat16, enabled=gan.precision == 'bf16')
+def _autocast(gan):
+    return torch.autocast(gan.device.type, torch.bfloat16, enabled=gan.precision == 'bf16')
 
 def step(
     gan:Gan, # Both networks learn
     real:torch.Tensor, # (b, c, s, s) uint8
 ) -> torch.Tensor: # (3,): the discriminator's loss, the generator's loss, the share that the discriminator told right
-    "One round: the discriminator's lesson, then the generator's, by the loss that does not fade (Goodfellow et al. 2014)."
+    (
+        "One round: the discriminator's lesson, then the generator's, by the loss that does not fade "
+        "(Goodfellow et al. 2014).")
     s, (g_step, d_step) = gan.settings, gan.optimizers
     points = torch.randn(len(real), s.latent, 1, 1, generator=gan.dice).to(gan.device)
     gan.discriminator.requires_grad_(True)
     with _autocast(gan):
         fake = gan.generator(points)
-        yes, no = gan.discriminator(as_input(real, gan.device)).float(), gan.discriminator(fake.detach()).float()
-    d_loss = F.binary_cross_entropy_with_logits(yes, torch.full_like(yes, 1-s.smooth)) + F.softplus(no).mean()
-    d_step.zero_grad(), d_loss.backward(), d_step.step()
+        yes = gan.discriminator(as_input(real, gan.device)).float()
+        no = gan.discriminator(fake.detach()).float()
+    d_loss = (
+        F.binary_cross_entropy_with_logits(yes, torch.full_like(yes, 1-s.smooth))
+        + F.softplus(no).mean())
+    d_step.zero_grad()
+    d_loss.backward()
+    d_step.step()
     gan.discriminator.requires_grad_(False)
     with _autocast(gan): g_loss = F.softplus(-gan.discriminator(fake).float()).mean()
-    g_step.zero_grad(), g_loss.backward(), g_step.step()
-    return torch.stack([d_loss.detach(), g_loss.detach(), ((yes > 0).float().mean()+(no < 0).float().mean())/2])
+    g_step.zero_grad()
+    g_loss.backward()
+    g_step.step()
+    return torch.stack(
+        [
+            d_loss.detach(), g_loss.detach(),
+            ((yes > 0).float().mean()+(no < 0).float().mean())/2])
 
 # %% ../../../nbs/recipes/gan/05_training.ipynb #e10255dc
 @torch.no_grad()
@@ -100,7 +128,11 @@ def generate(
 ) -> torch.Tensor: # (n, c, s, s) uint8
     "Images from points."
     net = gan.generator.eval()
-    try: return torch.cat([((net(part.to(gan.device))+1)*127.5).round().clamp(0, 255).byte().cpu().contiguous() for part in points.split(500)])
+    try:
+        return torch.cat(
+            [
+                ((net(part.to(gan.device))+1)*127.5).round().clamp(0, 255).byte().cpu().contiguous()
+                for part in points.split(500)])
     finally: net.train()
 
 # %% ../../../nbs/recipes/gan/05_training.ipynb #20c4348e
@@ -119,19 +151,34 @@ def open_gan(
 ) -> Gan: # As it was
     "A GAN from its checkpoint; `FileNotFoundError` where there is none."
     file = Path(folder)/'checkpoint.pth'
-    if not file.is_file(): raise FileNotFoundError(f'no GAN in {folder}: train one with `birdsort gan --data FOLDER --out {folder}`, or with --label LABEL for one of the project')
+    if not file.is_file():
+        raise FileNotFoundError(
+            (
+                f'no GAN in {folder}: train one with `birdsort gan --data FOLDER --out {folder}`, or with '
+                '--label LABEL for one of the project'))
     s = torch.load(file, map_location='cpu', weights_only=True)
-    return Gan(s['size'], s['channels'], GanSettings(**s['settings'] | dict(precision=s['precision'])), device).set_state(s)
+    return Gan(
+        s['size'], s['channels'], GanSettings(**s['settings'] | dict(precision=s['precision'])),
+        device).set_state(
+        s)
 
 # %% ../../../nbs/recipes/gan/05_training.ipynb #d7568ebf
 def _epoch(gan, x, stop, on_batch, quiet): # -> mean of what `step` gives, rounds played
-    bs, told, n = min(gan.settings.batch_size, len(x)), torch.zeros(3, device=gan.device), 0
-    batches = [ids for ids in torch.randperm(len(x), generator=gan.dice).split(bs) if len(ids) == bs]
+    bs = min(gan.settings.batch_size, len(x))
+    told = torch.zeros(3, device=gan.device)
+    n = 0
+    batches = [
+        ids
+        for ids in torch.randperm(len(x), generator=gan.dice).split(bs)
+        if len(ids) == bs]
     with tqdm(batches, desc=f'epoch {len(gan.history)+1}', unit='batch', disable=quiet, leave=False) as bar:
         for ids in bar:
             told, n = told + step(gan, x[ids]), n+1
             if on_batch: on_batch(len(gan.history)+1, n)
-            if n % 20 == 0: bar.set_postfix(dict(zip(('d_loss', 'g_loss', 'd_accuracy'), (f'{v:.2f}' for v in (told/n).tolist()))), refresh=False)
+            if n % 20 == 0:
+                bar.set_postfix(
+                    dict(zip(('d_loss', 'g_loss', 'd_accuracy'), (f'{v:.2f}' for v in (told/n).tolist()))),
+                    refresh=False)
             if time.perf_counter() > stop: break
     return (told/n).tolist(), n
 
@@ -147,15 +194,25 @@ def fit(
     on_batch=None, # (epoch, batch) -> nothing, called after each batch
     quiet:bool=False, # No progress bar
 ) -> Gan: # The same one
-    "Train, from wherever it is, until the epochs or the minutes are used up; `ValueError` where the losses are no numbers any more."
-    real = mean_distance(images.train[torch.randperm(len(images.train), generator=torch.Generator().manual_seed(0))[:64]])
+    (
+        "Train, from wherever it is, until the epochs or the minutes are used up; `ValueError` where the "
+        "losses are no numbers any more.")
+    real = mean_distance(
+        images.train[torch.randperm(len(images.train), generator=torch.Generator().manual_seed(0))[:64]])
     stop = time.perf_counter() + minutes*60 - gan.seconds if minutes else math.inf
     while len(gan.history) < epochs and time.perf_counter() < stop:
         start, epoch = time.perf_counter(), len(gan.history)+1
         (d, g, accuracy), n = _epoch(gan, images.train, stop, on_batch, quiet)
-        if not math.isfinite(d+g): raise ValueError(f'epoch {epoch}: the losses are no numbers any more; the checkpoint of epoch {epoch-1} is kept: try a lower --lr, --spectral, or --precision fp32')
+        if not math.isfinite(d+g):
+            raise ValueError(
+                (
+                    f'epoch {epoch}: the losses are no numbers any more; the checkpoint of epoch {epoch-1} '
+                    'is kept: try a lower --lr, --spectral, or --precision fp32'))
         made = generate(gan, gan.fixed)
-        row = dict(epoch=epoch, d_loss=round(d, 4), g_loss=round(g, 4), d_accuracy=round(accuracy, 4), spread=round(mean_distance(made)/max(real, 1e-6), 3), frechet=judge(gan, epoch) if judge else None, batches=n)
+        row = dict(
+            epoch=epoch, d_loss=round(d, 4), g_loss=round(g, 4), d_accuracy=round(accuracy, 4),
+            spread=round(mean_distance(made)/max(real, 1e-6), 3),
+            frechet=judge(gan, epoch) if judge else None, batches=n)
         gan.seconds += time.perf_counter()-start
         gan.history.append(row | dict(seconds=round(gan.seconds, 1)))
         save_gan(gan, folder, sign)
