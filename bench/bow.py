@@ -1,11 +1,13 @@
-"""The visual bag of words on label folders: accuracy and seconds of five published configurations and of the best, in one run.
+"""The visual bag of words on label folders: accuracy and seconds of five published configurations and of the best,
+in one run.
 
     python bench/bow.py --data scene15 train test
     python bench/bow.py --data FOLDER TRAIN TEST --only best --json
 
-DATA holds two folders of label folders. Each configuration learns from the first and is judged by the second, then the other way round
-(`--one-way` leaves that out). Each begins with an empty cache, and its seconds are all of it: decoding, descriptors, words, classifier, and the
-answers to both splits. Published for the fifteen scenes, where the larger part, 2,985, was learned from: 0.47, 0.54, 0.50, 0.37, 0.36, in 6 to 30 minutes."""
+DATA holds two folders of label folders. Each configuration learns from the first and is judged by the second,
+then the other way round (`--one-way` leaves that out). Each begins with an empty cache, and its seconds are all
+of it: decoding, descriptors, words, classifier, and the answers to both splits. Published for the fifteen
+scenes, where the larger part, 2,985, was learned from: 0.47, 0.54, 0.50, 0.37, 0.36, in 6 to 30 minutes."""
 
 import argparse
 import json
@@ -33,7 +35,7 @@ def images(folder, per_label):
     pairs = [(f, l) for l, fs in list_images(folder).items() for f in fs[: per_label or None]]
     if not pairs:
         raise SystemExit(f'{folder} holds no label folders with images')
-    return map(list, zip(*pairs))
+    return map(list, zip(*pairs, strict=False))
 
 
 def row(name, options, train, test, args):
@@ -84,7 +86,8 @@ def main():
         return print(json.dumps(dict(rows=rows, best=best)))
     for r in rows:
         print(
-            f"{r['name']:<24}{r['images'][0]:>6} -> {r['images'][1]:<6} train {r['train']:.3f}  validation {r['validation']:.3f}  {r['seconds']:>6.1f} s"
+            f"{r['name']:<24}{r['images'][0]:>6} -> {r['images'][1]:<6} train {r['train']:.3f}  "
+            f"validation {r['validation']:.3f}  {r['seconds']:>6.1f} s"
             + (f"  (published {r['published']:.2f})" if r['published'] else '')
         )
 

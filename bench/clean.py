@@ -1,4 +1,5 @@
-"What does cleaning find, and how fast? `birdsort.clean.find_issues` beside imagededup's PHash and CleanVision, on the same folder with the same faults planted, in one run."
+"""What does cleaning find, and how fast? `birdsort.clean.find_issues` beside imagededup's PHash and CleanVision,
+on the same folder with the same faults planted, in one run."""
 
 import argparse
 import json
@@ -32,7 +33,8 @@ COPIES = dict(
 
 
 def plant(data, out, share=0.1, wrong=40, drawn=20, seed=0):
-    "Copy a folder of label folders and plant faults -> {exact: [(file, copy)], near: [(file, copy, how)], wrong: [file]}, as paths within `out`."
+    """Copy a folder of label folders and plant faults -> {exact: [(file, copy)], near: [(file, copy, how)], wrong:
+    [file]}, as paths within `out`."""
     from birdsort.aviary.pencil import draw_bird
 
     r = random.Random(seed)
@@ -118,7 +120,8 @@ def share(answers):
 
 
 def first_tenth(rows, counts, wrong):
-    "Share of the planted images that stand in the first tenth of their label, by the highest score of any opinion on labels."
+    """Share of the planted images that stand in the first tenth of their label, by the highest score of any
+    opinion on labels."""
     score = {}
     for label, name, kind, s, _ in rows:
         if kind in ('odd one out', 'probably mislabelled'):
@@ -143,7 +146,8 @@ start = time.perf_counter()
 find_issues(project, quiet=True)
 again = time.perf_counter()-start
 kept = clean(project, apply=True, sheets=False, quiet=True)['kept'] # What a person then looks at
-print(json.dumps(dict(seconds=seconds, again=again, rows=rows, note=table.attrs['note'], kept=kept, after=find_issues(project, quiet=True).values.tolist())))
+after = find_issues(project, quiet=True).values.tolist()
+print(json.dumps(dict(seconds=seconds, again=again, rows=rows, note=table.attrs['note'], kept=kept, after=after)))
 '''
 IMAGEDEDUP = '''
 import json, sys, time
@@ -167,7 +171,9 @@ if __name__ == '__main__':
     lab = Imagelab(data_path=sys.argv[1], verbose=False)
     lab.find_issues({'exact_duplicates': {}, 'near_duplicates': {}}, verbose=False)
     seconds = time.perf_counter()-start
-    pairs = lambda kind: [[os.path.relpath(x, sys.argv[1]) for x in p] for s in lab.info[kind]['sets'] for p in combinations(sorted(s), 2)]
+    def pairs(kind):
+        found = [p for s in lab.info[kind]['sets'] for p in combinations(sorted(s), 2)]
+        return [[os.path.relpath(x, sys.argv[1]) for x in p] for p in found]
     print(json.dumps(dict(seconds=seconds, exact=pairs('exact_duplicates'), near=pairs('near_duplicates'))))
 '''
 SEARCH = '''
@@ -184,7 +190,9 @@ for _ in range(3):
     start = time.perf_counter()
     found = near_duplicates(looks)
     times.append(time.perf_counter()-start)
-print(json.dumps(dict(seconds=sorted(times)[1], pairs=[(files[p.a].name, files[p.b].name) for p in found], rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)))
+pairs = [(files[p.a].name, files[p.b].name) for p in found]
+rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+print(json.dumps(dict(seconds=sorted(times)[1], pairs=pairs, rss_mb=rss_mb)))
 '''
 SEARCH_IMAGEDEDUP = '''
 import json, sys, time, numpy as np
@@ -195,7 +203,8 @@ if __name__ == '__main__':
     start = time.perf_counter()
     method.find_duplicates(encoding_map=codes)
     seconds = time.perf_counter()-start
-    cnn, vectors = CNN.__new__(CNN), np.random.default_rng(0).normal(size=(n, 576)).astype(np.float32) # Its weights cannot be had everywhere; its search does not mind
+    cnn = CNN.__new__(CNN) # Its weights cannot be had everywhere; its search does not need them
+    vectors = np.random.default_rng(0).normal(size=(n, 576)).astype(np.float32)
     cnn.verbose, cnn.logger = False, __import__('logging').getLogger('cnn')
     start = time.perf_counter()
     cnn.find_duplicates(encoding_map={str(i): v for i,v in enumerate(vectors)}, min_similarity_threshold=.9)
@@ -342,11 +351,14 @@ def say(r):
     keys, lines = ('exact_recall', 'exact_precision', 'near_recall', 'near_precision', 'planted_in_first_tenth'), []
     if 'seconds' in r:
         lines += [
-            f"{'':<12} {'exact recall':>14} {'precision':>10} {'near recall':>12} {'precision':>10} {'first tenth':>12} {'seconds':>8}"
+            f"{'':<12} {'exact recall':>14} {'precision':>10} {'near recall':>12} {'precision':>10} "
+            f"{'first tenth':>12} {'seconds':>8}"
         ]
         for name, q in (('birdsort', r), *r['peers'].items()):
             lines.append(
-                f"{name:<12} {number(q['exact_recall']):>14} {number(q['exact_precision']):>10} {number(q['near_recall']):>12} {number(q['near_precision']):>10} {number(q.get('planted_in_first_tenth')):>12} {r['seconds'][name]:8.1f}"
+                f"{name:<12} {number(q['exact_recall']):>14} {number(q['exact_precision']):>10} "
+                f"{number(q['near_recall']):>12} {number(q['near_precision']):>10} "
+                f"{number(q.get('planted_in_first_tenth')):>12} {r['seconds'][name]:8.1f}"
             )
         lines += [
             f"near-duplicates that were not planted: {r['not_planted']}",
@@ -357,7 +369,8 @@ def say(r):
         lines += [
             '',
             'search alone: ' + ', '.join(f'{k} {v:.2f} s' for k, v in r['search_seconds'].items()),
-            f"{r['search_ratio']:.1f} times as fast as imagededup, exponent {r['exponent']:.2f}, {r['rss_mb']:.0f} MB, recall {r['search_recall']:.3f}, precision {r['search_precision']:.3f}",
+            f"{r['search_ratio']:.1f} times as fast as imagededup, exponent {r['exponent']:.2f}, {r['rss_mb']:.0f} MB, "
+            f"recall {r['search_recall']:.3f}, precision {r['search_precision']:.3f}",
         ]
     return '\n'.join(lines)
 

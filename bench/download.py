@@ -1,4 +1,5 @@
-"How fast are images downloaded? `birdsort.scrape` beside `jmd_imagescraper.core.download_urls`, same addresses, a local server that takes 100 ms to answer; and how much memory 300 and 3,000 take."
+"""How fast are images downloaded? `birdsort.scrape` beside `jmd_imagescraper.core.download_urls`, same addresses,
+a local server that takes 100 ms to answer; and how much memory 300 and 3,000 take."""
 
 import argparse
 import asyncio
@@ -25,11 +26,13 @@ from birdsort.scrape import scrape
 links = open(sys.argv[1]).read().split()
 project = lesson_project(0, sys.argv[2], images_per_label=len(links), labels={'heron': ['grey heron'], 'owl': ['owl']})
 start = time.perf_counter()
-got = range(scrape(project, label='heron', source=[f'urls={sys.argv[1]}'], allow=['127.0.0.1'], quiet=True)['labels']['heron']['kept'])
+found = scrape(project, label='heron', source=[f'urls={sys.argv[1]}'], allow=['127.0.0.1'], quiet=True)
+got = range(found['labels']['heron']['kept'])
 '''
 REPORT = '''
 import json, resource
-print(json.dumps(dict(seconds=time.perf_counter()-start, kept=len(got), rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)))
+rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+print(json.dumps(dict(seconds=time.perf_counter()-start, kept=len(got), rss_mb=rss_mb)))
 '''
 
 
@@ -132,7 +135,8 @@ def main():
     for name, s in seconds.items():
         print(f'{name:<18} {s:6.2f} s')
     print(
-        f"\nbirdsort is {result['ratio']:.1f} times as fast; memory at its highest: {result['rss_mb_300']:.0f} MB for {args.n} images, {result['rss_mb_3000']:.0f} MB for {args.many}"
+        f"\nbirdsort is {result['ratio']:.1f} times as fast; memory at its highest: "
+        f"{result['rss_mb_300']:.0f} MB for {args.n} images, {result['rss_mb_3000']:.0f} MB for {args.many}"
     )
 
 

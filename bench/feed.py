@@ -1,9 +1,10 @@
 """How much of the device's speed is left once real images are fed to it?
 
-    python bench/feed.py --data FOLDER --arch resnext50_32x4d --random
+python bench/feed.py --data FOLDER --arch resnext50_32x4d --random
 
-Images per second of birdsort's training of the whole network (cache, augmentation, callbacks, recorder), and of a bare loop over one random
-batch that already lies on the device: the same network, optimizer, batch size and precision. In turns, so that both see the same weather."""
+Images per second of birdsort's training of the whole network (cache, augmentation, callbacks, recorder), and of
+a bare loop over one random batch that already lies on the device: the same network, optimizer, batch size and
+precision. In turns, so that both see the same weather."""
 
 import argparse
 import json
@@ -24,7 +25,8 @@ def sync(device):
 
 
 def fed(learn, epochs, folder):
-    "Images/s of the training part of epochs, with everything that birdsort's `train` hangs on; and the share of that time without a batch."
+    """Images/s of the training part of epochs, with everything that birdsort's `train` hangs on; and the share of
+    that time without a batch."""
     from fastai.callback.core import Callback
 
     from birdsort.training.callbacks import History, StopOnNaN, save_best, stage_callbacks
@@ -106,7 +108,7 @@ def measure(args):
                     bare(learn, args.times * len(learn.dls.train), args.size, precision),
                 )
             )
-    images, waiting, loop = (statistics.median(c) for c in zip(*rows))
+    images, waiting, loop = (statistics.median(c) for c in zip(*rows, strict=False))
     return dict(
         device=str(learn.dls.device),
         precision=precision,

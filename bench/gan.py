@@ -1,9 +1,10 @@
 """A DCGAN on images of one's own, and what a small classifier, trained on the real ones, says of what it paints.
 
-    python bench/gan.py --data FOLDER [FOLDER ...] [--minutes 15] [--epochs 15] [--out FOLDER]
+python bench/gan.py --data FOLDER [FOLDER ...] [--minutes 15] [--epochs 15] [--out FOLDER]
 
-Each folder holds idx files with MNIST's names, images, or label folders. The seconds are those of the whole: reading, the classifier,
-the training, the verdict. The last column is the distance of held-out real images, which is the floor."""
+Each folder holds idx files with MNIST's names, images, or label folders. The seconds are those of the whole:
+reading, the classifier, the training, the verdict. The last column is the distance of held-out real images,
+which is the floor."""
 
 import argparse
 import json

@@ -1,10 +1,11 @@
-"""The report and cross-validation on label folders: seconds beside those of the training, and what they say beside each other.
+"""The report and cross-validation on label folders: seconds beside those of the training, and what they say beside
+each other.
 
-    python bench/judge.py --data FOLDER --arch local-dir:FOLDER
+python bench/judge.py --data FOLDER --arch local-dir:FOLDER
 
-One training by birdsort, then its report (every image of every side, as it is and mirrored), then `--folds 5`. The peer of the folds is
-scikit-learn's usual way on features: logistic regression on those of the pretrained body, `cross_val_score` over the same kind of folds;
-no variations, no copies kept together."""
+One training by birdsort, then its report (every image of every side, as it is and mirrored), then `--folds 5`.
+The peer of the folds is scikit-learn's usual way on features: logistic regression on those of the pretrained
+body, `cross_val_score` over the same kind of folds; no variations, no copies kept together."""
 
 import argparse
 import json
@@ -86,12 +87,14 @@ def main():
         return print(json.dumps(out))
     low, high = out['interval']
     print(
-        f"training {out['training']:.0f} s, report {out['report']:.0f} s ({out['report'] / out['training']:.2f} of it), {out['megabytes']:.2f} MB\n"
+        f"training {out['training']:.0f} s, report {out['report']:.0f} s "
+        f"({out['report'] / out['training']:.2f} of it), {out['megabytes']:.2f} MB\n"
         f"single split {out['accuracy']:.3f} ({low:.3f} to {high:.3f})"
     )
     for name in ('folds', 'logistic_regression'):
         print(
-            f"{name.replace('_', ' ')}: {out[name]['mean']:.3f} ± {out[name]['sd']:.3f}, {out[name]['seconds']:.0f} s ({out[name]['seconds'] / out['training']:.2f} of the training)"
+            f"{name.replace('_', ' ')}: {out[name]['mean']:.3f} ± {out[name]['sd']:.3f}, "
+            f"{out[name]['seconds']:.0f} s ({out[name]['seconds'] / out['training']:.2f} of the training)"
         )
 
 

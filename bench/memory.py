@@ -1,10 +1,12 @@
-"""Does training on many images take more memory than training on few? Every image is made, each count is a process of its own.
+"""Does training on many images take more memory than training on few? Every image is made, each count is a process
+of its own.
 
-    python bench/memory.py
+python bench/memory.py
 
-The network is timm's `test_resnet` with random weights taken for pretrained, so that both stages are as they always are: images decoded
-into a cache on disk, a frozen body that looks at them once, and then the whole network. All of the cache together would not fit into the
-gigabyte that is allowed: 20,000 images are two of them."""
+The network is timm's `test_resnet` with random weights taken for pretrained, so that both stages are as they
+always are: images decoded into a cache on disk, a frozen body that looks at them once, and then the whole
+network. All of the cache together would not fit into the gigabyte that is allowed: 20,000 images are two of
+them."""
 
 import argparse
 import json

@@ -1,10 +1,11 @@
 """How fast does an exported model answer: for a folder, for one image, and for a command that has just been typed?
 
-    python bench/predict.py
+python bench/predict.py
 
-500 photos of about one megapixel are made, and one network (mobilenetv2_100, random weights) is exported. In turns, in one process: plain
-fastai's `get_preds` over `learner.pkl` (the faster of no worker and its usual number), a loop of `learn.predict`, ONNX Runtime alone over
-arrays that are decoded already, and birdsort. The command is a process of its own each time."""
+500 photos of about one megapixel are made, and one network (mobilenetv2_100, random weights) is exported. In
+turns, in one process: plain fastai's `get_preds` over `learner.pkl` (the faster of no worker and its usual
+number), a loop of `learn.predict`, ONNX Runtime alone over arrays that are decoded already, and birdsort. The
+command is a process of its own each time."""
 
 import argparse
 import json
@@ -93,7 +94,7 @@ def folders(project, learn, files, folder, rounds):
     took = {k: statistics.median(v) for k, v in took.items()}
     took['ONNX Runtime, bare'] *= len(files) / (len(files) // len(arrays) * len(arrays))
     theirs, ours = said['get_preds, no worker'].argmax(1).tolist(), said['birdsort']
-    return took, sum(learn.dls.vocab[i] == r['label'] for i, r in zip(theirs, ours)) / len(files)
+    return took, sum(learn.dls.vocab[i] == r['label'] for i, r in zip(theirs, ours, strict=False)) / len(files)
 
 
 def singles(project, learn, files):
@@ -161,7 +162,8 @@ def main():
         f'{args.photos} photos: '
         + ', '.join(f'{k} {v:.1f} s' for k, v in took.items())
         + f", {out['folder_ratio']:.2f} times as fast as get_preds; {agree:.1%} the same label\n"
-        f"one photo, warm: learn.predict {1e3 * one['learn.predict']:.0f} ms, birdsort {1e3 * one['birdsort']:.0f} ms, {out['single_ratio']:.1f} times\n"
+        f"one photo, warm: learn.predict {1e3 * one['learn.predict']:.0f} ms, "
+        f"birdsort {1e3 * one['birdsort']:.0f} ms, {out['single_ratio']:.1f} times\n"
         f"birdsort predict, cold: {start:.2f} s{', with PyTorch' if torch_loaded else ', without PyTorch'}"
     )
 

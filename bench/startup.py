@@ -1,4 +1,5 @@
-"How long does a word take? `birdsort --help` and `birdsort status` beside an import of fastai.vision.all, whole processes, in turn."
+"""How long does a word take? `birdsort --help` and `birdsort status` beside an import of fastai.vision.all, whole
+processes, in turn."""
 
 import argparse
 import json

@@ -1,12 +1,14 @@
-"""The published schedule on label folders: fastai as it comes, and birdsort's `train`, on the same split and seed, one after the other.
+"""The published schedule on label folders: fastai as it comes, and birdsort's `train`, on the same split and seed,
+one after the other.
 
     python bench/train.py --data FOLDER --arch local-dir:FOLDER
     python bench/train.py --data FOLDER --arch resnext50_32x4d --random --per-label 20
 
-fastai: the study's cells, `vision_learner`, `fit_one_cycle`, `fine_tune`, fp32, each fit with its own EarlyStopping, SaveModel and
-ReduceLROnPlateau as they come. Each training is a process of its own. `--random` stands in for weights that cannot be fetched: random ones
-are written down and taken for pretrained, to see the speed alone; both splits then run all epochs, since such losses would stop them anywhere.
-`--keep FILE` notes each training when it is done, and a bench that was stopped goes on from there."""
+fastai: the study's cells, `vision_learner`, `fit_one_cycle`, `fine_tune`, fp32, each fit with its own
+EarlyStopping, SaveModel and ReduceLROnPlateau as they come. Each training is a process of its own. `--random`
+stands in for weights that cannot be fetched: random ones are written down and taken for pretrained, to see the
+speed alone; both splits then run all epochs, since such losses would stop them anywhere. `--keep FILE` notes
+each training when it is done, and a bench that was stopped goes on from there."""
 
 import argparse
 import json
@@ -221,7 +223,8 @@ def report(args, rows):
     print(f"{'':<10}{'stage one, s':>14}{'all, s':>10}{'validation':>12}{'test':>8}")
     for who in args.who:
         print(
-            f"{who:<10}{mean(who, 'frozen'):>14.0f}{mean(who, 'total'):>10.0f}{mean(who, 'validation'):>12.3f}{mean(who, 'test'):>8.3f}"
+            f"{who:<10}{mean(who, 'frozen'):>14.0f}{mean(who, 'total'):>10.0f}"
+            f"{mean(who, 'validation'):>12.3f}{mean(who, 'test'):>8.3f}"
         )
     print(
         f"stage one {result['frozen_ratio']:.1f} times faster, all {result['total_ratio']:.1f} times, over {len(rows)} seeds"

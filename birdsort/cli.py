@@ -28,10 +28,12 @@ from .core.settings import SHORTCUTS_OFF, change, unknown
 def new(
     path:str, # The project's folder
     names:list=(), # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
-    images_per_label:int=None, # Images wanted per label
-    arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
-    source:tuple=None, # Where to look, as NAME or NAME=ADDRESS, several with commas; "aviary" draws birds and serves them, offline
-    licence:tuple=None, # Licences to keep, such as cc0,cc-by, of sources that know them
+    images_per_label:int|None=None, # Images wanted per label
+    arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER
+    # Where to look, as NAME or NAME=ADDRESS, several with commas; "aviary" draws birds and serves them,
+    # offline
+    source:tuple|None=None,
+    licence:tuple|None=None, # Licences to keep, such as cc0,cc-by, of sources that know them
 ) -> dict: # {project, labels, notebooks}
     "Make a project: settings and notebooks to step through."
     from birdsort.core.scaffold import new_project
@@ -49,15 +51,17 @@ def new(
         notebooks=sorted(f.name for f in (project.path/'notebooks').glob('*.ipynb')))
 
 def scrape(
-    project:str=None, # The project's folder
-    label:str=None, # Only this label
-    images_per_label:int=None, # Images wanted per label
-    source:tuple=None, # Where to look: google, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE, folder=FOLDER, aviary; NAME=ADDRESS for another address; several with commas
-    licence:tuple=None, # Licences to keep, such as cc0,cc-by, of sources that know them
+    project:str|None=None, # The project's folder
+    label:str|None=None, # Only this label
+    images_per_label:int|None=None, # Images wanted per label
+    # Where to look: google, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE, folder=FOLDER,
+    # aviary; NAME=ADDRESS for another address; several with commas
+    source:tuple|None=None,
+    licence:tuple|None=None, # Licences to keep, such as cc0,cc-by, of sources that know them
     headed:bool=False, # Show the browser's window
     timeout:float=10., # Seconds to wait for a server's next word
     allow:tuple=(), # Hosts of your own network that may be asked for images, as HOST or HOST:PORT
-) -> dict: # {labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, short: {label: n missing}, problems: {label: [why]}, …}
+) -> dict: # A `birdsort.scrape.ScrapeResult`
     "Collect images for every label; exit code 2 where some labels fell short."
     from birdsort.scrape import scrape
     return scrape(
@@ -65,11 +69,15 @@ def scrape(
 
 # %% ../nbs/95_cli.ipynb #703b0910
 def clean(
-    project:str=None, # The project's folder
-    apply:bool=False, # Carry out what is certain: broken files, and copies inside a label, of which the best stays; the same file under two labels goes from both
-    decisions:str=None, # A CSV file with the columns label, name, decision (keep, remove or a label) to carry out, such as reports/issues.csv
+    project:str|None=None, # The project's folder
+    # Carry out what is certain: broken files, and copies inside a label, of which the best stays; the same
+    # file under two labels goes from both
+    apply:bool=False,
+    # A CSV file with the columns label, name, decision (keep, remove or a label) to carry out, such as
+    # reports/issues.csv
+    decisions:str|None=None,
     undo:bool=False, # Take the last step back
-) -> dict: # {kept: {label: n}, issues: {label: {kind: n}}, certain, removed: {label: {reason: n}}, did, undone, note, worst, reports}
+) -> dict: # A `birdsort.clean.CleanResult`
     (
         "Show what is wrong with the images, in words and as contact sheets; carry out what is certain or "
         "decided; nothing is deleted.")
@@ -79,10 +87,13 @@ def clean(
     return clean(find_project(project), apply, decisions, undo)
 
 def split(
-    project:str=None, # The project's folder
+    project:str|None=None, # The project's folder
     force:bool=False, # Replace a split that was made from other images or settings
-    check:bool=False, # Deal nothing; look for copies of one image on two splits, name them, and end with exit code 1 if there are any
-    folds:int=0, # Deal into so many equal parts instead (stratified k-fold): one is test, the next val, the others train
+    # Deal nothing; look for copies of one image on two splits, name them, and end with exit code 1 if there
+    # are any
+    check:bool=False,
+    # Deal into so many equal parts instead (stratified k-fold): one is test, the next val, the others train
+    folds:int=0,
     fold:int=1, # Which part is test, from 1
 ) -> dict: # {train: {label: n}, val: …, test: …}; with --check {leaks: [{a, b, score}]}
     "Deal the images to train, val and test, copies of one image to one side."
@@ -97,12 +108,13 @@ def split(
     return split(p, force, folds, fold)
 
 def train(
-    project:str=None, # The project's folder
-    force:bool=False, # Train anew even if these images and settings were trained before, or were stopped in the middle
+    project:str|None=None, # The project's folder
+    # Train anew even if these images and settings were trained before, or were stopped in the middle
+    force:bool=False,
     resume:bool=False, # Only go on with a training that was stopped, which train does by itself where there is one
     plain:bool=False, # No shortcuts: everything as fastai does it
     **settings, # Settings for this run; those that shall stay belong into birdsort.toml
-) -> dict: # {run, stages: [{name, epochs, seconds, valid_loss, accuracy}], seconds, precision, lr, waiting}
+) -> dict: # A `birdsort.train.TrainResult`
     "One-cycle, then fine-tune; keeps the best model; goes on where it was stopped."
     from birdsort.core.project import absolute
     from birdsort.train import train
@@ -113,11 +125,13 @@ def train(
 
 # %% ../nbs/95_cli.ipynb #3cafb10c
 def evaluate(
-    project:str=None, # The project's folder
-    run:str=None, # A run's name in models/; the last by default
+    project:str|None=None, # The project's folder
+    run:str|None=None, # A run's name in models/; the last by default
     folds:int=0, # Cross-validation instead: deal all images into so many parts, train and judge as often
     seeds:int=0, # The split that is there instead, trained and judged so often, each time from other random numbers
-    precision:float=None, # Wanted share of right ones among the answers that are trusted, 0.95 at first; the threshold for it is chosen on the validation split
+    # Wanted share of right ones among the answers that are trusted, 0.95 at first; the threshold for it is
+    # chosen on the validation split
+    precision:float|None=None,
 ) -> dict: # {n, loss, accuracy, f1_macro, intervals, per_label, …}; with folds or seeds {rows, accuracy: {mean, sd}, …}
     "Judge a run by the test split, or a recipe by training it several times."
     from birdsort.evaluate import evaluate
@@ -127,16 +141,18 @@ def evaluate(
     return cross_validate(find_project(project), folds, seeds)
 
 def compare(
-    runs:list, # Names in models/, two or more; NAME/stage_one for the weights after stage one, NAME/random for a network that has learned nothing
-    project:str=None, # The project's folder
+    # Names in models/, two or more; NAME/stage_one for the weights after stage one, NAME/random for a network
+    # that has learned nothing
+    runs:list,
+    project:str|None=None, # The project's folder
 ) -> dict: # {n, rows: [{run, accuracy, low, high, loss}], pairs: [{a, b, only_a, only_b, p, words}]}
     "Is one run better than another, on the validation split, or only luckier?"
     from birdsort.compare import compare
     return compare(find_project(project), runs)
 
 def report(
-    project:str=None, # The project's folder
-    run:str=None, # A run's name in models/; the last by default
+    project:str|None=None, # The project's folder
+    run:str|None=None, # A run's name in models/; the last by default
     open:bool=False, # Show it in the browser
 ) -> dict: # {report: path, markdown: path, run, seconds}
     "Write reports/report.html, one page that tells everything, and the same as Markdown."
@@ -149,10 +165,10 @@ def report(
     return done
 
 def export(
-    project:str=None, # The project's folder
-    run:str=None, # A run's name in models/; the last by default
-    formats:tuple=None, # Which of pickle, safetensors, onnx, int8, with commas; all by default
-    to:pair=None, # Push the folder to the Hugging Face hub, as hub USER/NAME
+    project:str|None=None, # The project's folder
+    run:str|None=None, # A run's name in models/; the last by default
+    formats:tuple|None=None, # Which of pickle, safetensors, onnx, int8, with commas; all by default
+    to:pair|None=None, # Push the folder to the Hugging Face hub, as hub USER/NAME
     private:bool=False, # Where the hub has no such repository yet, make one that only you can see
 ) -> dict: # {folder, learner, run, labels, megabytes: {file: n}, left_out: {format: why}, apart, seconds, pushed}
     "Write export/: learner.pkl, model.safetensors, model.onnx, config.json and a model card."
@@ -168,11 +184,12 @@ def export(
 # %% ../nbs/95_cli.ipynb #727b6deb
 def predict(
     paths:list, # Images, folders, patterns, addresses, or - for standard input
-    project:str=None, # The project's folder
-    model:str=None, # Another export folder, or a file in it; the project's own by default
-    threshold:str='0', # Images less sure than this are labelled "none of these": a probability, or auto for the model's own
+    project:str|None=None, # The project's folder
+    model:str|None=None, # Another export folder, or a file in it; the project's own by default
+    # Images less sure than this are labelled "none of these": a probability, or auto for the model's own
+    threshold:str='0',
     csv:bool=False, # Print the result as CSV
-    sort_into:str=None, # Copy the images into a folder per label in this folder; nothing is moved or overwritten
+    sort_into:str|None=None, # Copy the images into a folder per label in this folder; nothing is moved or overwritten
     engine:str='auto', # onnx, int8, torch or pickle; auto takes the fastest that is safe
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     allow:tuple=(), # Hosts of your own network that may be asked for images, as HOST or HOST:PORT
@@ -191,11 +208,12 @@ def predict(
         | (dict(csv=True) if csv else {}))
 
 def serve(
-    project:str=None, # The project's folder
-    model:str=None, # Another export folder, or a file in it; the project's own by default
+    project:str|None=None, # The project's folder
+    model:str|None=None, # Another export folder, or a file in it; the project's own by default
     host:str='127.0.0.1', # 0.0.0.0 lets the whole network in
-    port:int=None, # 7860 by default, or the next one that is free
-    threshold:str='auto', # Predictions less sure than this are "none of these": a probability, or auto for the model's own
+    port:int|None=None, # 7860 by default, or the next one that is free
+    # Predictions less sure than this are "none of these": a probability, or auto for the model's own
+    threshold:str='auto',
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     open:bool=False, # Show it in the browser
 ) -> dict: # Once it is stopped
@@ -207,7 +225,7 @@ def serve(
 
 # %% ../nbs/95_cli.ipynb #8ceffe0b
 def status(
-    project:str=None, # The project's folder
+    project:str|None=None, # The project's folder
 ) -> dict: # {project, labels: {label: {asked, found, kept, waiting, removed, rejected, sources}}, done: [stage], next: verb}
     "Show how far a project has come."
     from birdsort.core.inventory import count_states, images_signature, sync, write_attribution
@@ -235,7 +253,7 @@ def status(
         next=next((s for s,d in have.items() if not d), 'predict'))
 
 def run(
-    project:str=None, # The project's folder
+    project:str|None=None, # The project's folder
 ) -> dict: # Stage -> its result, and seconds
     "Do every stage in order, going on where it stopped."
     from birdsort.pipeline import run
@@ -243,8 +261,8 @@ def run(
 
 def demo(
     out:str='data/demo', # The demo's folder; an unfinished demo is continued
-    gallery:str=None, # A folder of label folders with images; drawn birds without it
-    arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
+    gallery:str|None=None, # A folder of label folders with images; drawn birds without it
+    arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER
 ) -> dict: # Stage -> its result, and seconds
     "The whole way on birds that birdsort draws and serves itself, offline."
     from birdsort.pipeline import demo
@@ -293,7 +311,7 @@ def _stopped(e): # By Ctrl-C; torch, stopped in the middle of a file, then fails
     return isinstance(e, KeyboardInterrupt) or e.__context__ is not None and _stopped(e.__context__)
 
 def main(
-    argv:list=None, # Arguments; None takes those of the process
+    argv:list|None=None, # Arguments; None takes those of the process
 ) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv

@@ -43,7 +43,9 @@ def holm(
 # %% ../nbs/61_compare.ipynb #30712e4d
 def compare(
     project:Project, # Whose runs
-    runs:list, # Names, two or more; NAME/stage_one for the weights after stage one, NAME/random for what a network says that has learned nothing
+    # Names, two or more; NAME/stage_one for the weights after stage one, NAME/random for what a network says
+    # that has learned nothing
+    runs:list,
     quiet:bool=False, # No progress bar
 ) -> dict: # {n, rows: [{run, accuracy, low, high, loss}], pairs: [{a, b, only_a, only_b, p, words}]}
     (
@@ -57,7 +59,7 @@ def compare(
     if other := next((n for n,a in found.items() if set(a.files) != set(first.files)), None):
         raise ValueError(
             f'{names[0]} and {other} were chosen by different validation images: compare runs of one split')
-    right = {n: dict(zip(a.files, a.correct)) for n,a in found.items()}
+    right = {n: dict(zip(a.files, a.correct, strict=False)) for n,a in found.items()}
     rows = [
         dict(
             run=n, accuracy=float(a.correct.mean()),
@@ -72,7 +74,7 @@ def compare(
         for a,b in combinations(names, 2)}
     pairs = [
         _pair(a, b, *t[:2], p)
-        for ((a, b), t),p in zip(tests.items(), holm([t[2] for t in tests.values()]))]
+        for ((a, b), t),p in zip(tests.items(), holm([t[2] for t in tests.values()]), strict=False)]
     return dict(n=len(first.files), rows=rows, pairs=pairs)
 
 # %% ../nbs/61_compare.ipynb #05bcf721

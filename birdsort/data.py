@@ -93,8 +93,8 @@ def _getters(splits):
 def dataloaders(
     project:Project, # Its split, or the images that its settings name, are read
     stats:tuple=IMAGENET, # (mean, std) per channel that the network expects
-    settings:Settings=None, # Of an earlier run; None takes the project's
-    splits:Splits=None, # What is shown; None asks `load_splits`
+    settings:Settings|None=None, # Of an earlier run; None takes the project's
+    splits:Splits|None=None, # What is shown; None asks `load_splits`
 ) -> DataLoaders: # Batches (b, 3, size, size) float32, normalised, and labels (b,) int64
     "fastai's `DataLoaders` over train and val; errors as of `load_splits`."
     s = settings or project.settings
@@ -128,7 +128,7 @@ def show_augmentation(
         replace(s, train=replace(s.train, augmentation=name), batch_size=max(n, 2)), one).train.one_batch()[0]
     fig = Figure(figsize=(n, 1.3), layout='constrained')
     fig.suptitle(name, fontsize=9)
-    for ax,im in zip(fig.subplots(1, n), x.cpu()):
+    for ax,im in zip(fig.subplots(1, n), x.cpu(), strict=False):
         ax.imshow(im.permute(1, 2, 0).clamp(0, 1).numpy())
         ax.axis('off')
     return fig

@@ -100,8 +100,8 @@ DRAWN = dict(
     epochs=(14, 8))
 
 def demo_settings(
-    gallery:str=None, # A folder of label folders; None draws birds
-    arch:str=None, # A torchvision or timm name, or local-dir:FOLDER
+    gallery:str|None=None, # A folder of label folders; None draws birds
+    arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER
 ) -> dict: # Settings of the demo's project
     "What a demo is made of; `FileNotFoundError`, `ValueError` for a gallery that is none."
     if not gallery:
@@ -120,8 +120,8 @@ def demo_settings(
 
 def demo(
     path:Path='data/demo', # The demo's project folder; an unfinished one is continued
-    gallery:str=None, # A folder of label folders with images to serve; None draws birds
-    arch:str=None, # A torchvision or timm name, or local-dir:FOLDER; None takes a small network for drawn birds
+    gallery:str|None=None, # A folder of label folders with images to serve; None draws birds
+    arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER; None takes a small network for drawn birds
     quiet:bool=False, # No progress bars
     tell=lambda stage, result: None, # As in `run`
 ) -> dict: # As `run`

@@ -53,7 +53,9 @@ def _least(threshold, config): # What the user gave -> a probability
 class Predictor:
     "A model that is loaded once and answers often; in Jupyter it shows itself as a place to drop images."
     def __init__(self,
-        model=None, # A `Project`, its folder, an export folder, or a file in it; None takes the project around the current folder
+        # A `Project`, its folder, an export folder, or a file in it; None takes the project around the
+        # current folder
+        model=None,
         engine:str='auto', # onnx, int8, torch or pickle; auto takes ONNX Runtime, else PyTorch
         threshold=0, # Predictions less sure than this become `NONE`: a probability, or "auto" for the model's own
         trust_pickle:bool=False, # Open `learner.pkl`, which runs the code in it
@@ -166,8 +168,8 @@ def predict(
     engine:str='auto', # onnx, int8, torch or pickle; auto takes the fastest
     trust_pickle:bool=False, # Open `learner.pkl`, which runs the code in it
     allow:tuple=(), # Hosts of one's own network that may be asked for images
-    leave:Path=None, # A folder to leave out
-) -> list: # [{file, label, probability, best: {label: probability}}], or {file, label: None, probability: None, best: {}, error} for what is no image
+    leave:Path|None=None, # A folder to leave out
+) -> list[dict]: # {file, label, probability, best: {label: probability}}; with `error` and None for what is no image
     "Label images with an exported model."
     some = expand(paths, leave)
     if engine == 'auto' and model is None: engine = fastest(project, len(some))
@@ -175,12 +177,12 @@ def predict(
     if quiet or len(some) < 2:
         return [
             dict(file=name) | row
-            for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow))]
+            for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow), strict=False)]
     from tqdm.auto import tqdm
     with tqdm(total=len(some), unit='image', leave=False) as bar:
         return [
             dict(file=name) | row
-            for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow, bar.update))]
+            for (name, _),row in zip(some, predictor.rows([s for _,s in some], allow, bar.update), strict=False)]
 
 # %% ../nbs/80_predict.ipynb #6fb871c9
 def sort_into(

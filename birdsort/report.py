@@ -20,6 +20,7 @@ import pandas as pd
 from torch import nn
 
 from . import __version__
+from .core.assets import asset
 from .core.inventory import count_states
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .evaluate import evaluate, predict_all_splits
@@ -40,10 +41,7 @@ class Gallery(NamedTuple):
     file:Path
     says:str
 
-_STYLE = """:root {color-scheme: light} body {overflow-wrap: anywhere; font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #222; background: #fff}
-h1 {line-height: 1.2} h2 {margin-top: 2.5rem; border-bottom: 1px solid #ddd} img {max-width: 100%; height: auto} .wide {overflow-x: auto} table {border-collapse: collapse; font-size: 14px; margin-bottom: 1rem}
-th, td {overflow-wrap: normal; padding: .2rem .6rem; border-bottom: 1px solid #eee; text-align: right} th:first-child {text-align: left} div.g {display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: .8rem}
-figure {margin: 0 0 1.5rem} .p {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr))} .g figure {margin: 0} .g figure {border: 1px solid #ddd; border-radius: 6px; padding: .4rem} .g img {width: 49%; height: 120px; object-fit: contain} figcaption {font-size: 13px} small {color: #666; overflow-wrap: anywhere}"""
+_STYLE = asset('report.css')
 
 def _img(data, kind, says):
     return f'<img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" alt="{html.escape(says)}">'
@@ -52,17 +50,8 @@ def _jpeg(image):
     image.convert('RGB').save(out := io.BytesIO(), 'JPEG', quality=75)
     return out.getvalue()
 
-_SORT = """for (const head of document.querySelectorAll('thead th')) {
-  head.tabIndex = 0; head.style.cursor = 'pointer'; head.title = 'sort by this'
-  const sort = () => {
-    const at = head.cellIndex, body = head.closest('table').tBodies[0], up = head.ariaSort !== 'ascending', text = row => row.cells[at].textContent.trim()
-    const by = (a, b) => (a === '') - (b === '') || (up ? 1 : -1) * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b)
-    for (const other of head.parentNode.cells) other.ariaSort = 'none'
-    head.ariaSort = up ? 'ascending' : 'descending'
-    body.append(...[...body.rows].sort((a, b) => by(text(a), text(b))))
-  }
-  head.onclick = sort; head.onkeydown = e => { if (e.key === 'Enter') sort() }
-}"""
+_SORT = asset('report.js')
+_KIND = {'.jpg': 'jpeg', '.png': 'png'}
 
 def _html(block):
     def esc(t):
@@ -74,11 +63,13 @@ def _html(block):
     if isinstance(block, Plots):
         return (
             '<figure><div '
-            f'class="p">{"".join(_img(f.read_bytes(), "jpeg" if f.suffix == ".jpg" else "png", block.says) for f in block.files)}</div><figcaption>{esc(block.says)}</figcaption></figure>')
+            f'class="p">{"".join(_img(f.read_bytes(), _KIND[f.suffix], block.says) for f in block.files)}</div>'
+            f'<figcaption>{esc(block.says)}</figcaption></figure>')
     figures = ''.join(
         (
             f'<figure>{_img(_jpeg(im), "jpeg", t)} '
-            f'{_img(_jpeg(hot), "jpeg", "what spoke for the answer")}<figcaption>{esc(t)}<br><small>{esc(name)}</small></figcaption></figure>')
+            f'{_img(_jpeg(hot), "jpeg", "Grad-CAM of the prediction")}'
+            f'<figcaption>{esc(t)}<br><small>{esc(name)}</small></figcaption></figure>')
         for im,hot,t,name in block.images)
     return f'<p>{esc(block.says)}</p><div class="g">{figures}</div>'
 
@@ -122,9 +113,11 @@ def _markdown(block, folder):
             ['', *block.rows.columns], ['---']*(1+block.rows.shape[1]),
             *(
                 [i, *r]
-                for i,r in zip(block.rows.index, block.rows.values.tolist()))]
+                for i,r in zip(block.rows.index, block.rows.values.tolist(), strict=False))]
         return '\n'.join('| ' + ' | '.join(map(_cell, r)) + ' |' for r in rows)
-    return '\n\n'.join(f'![{f.stem}]({quote(f.relative_to(folder).as_posix())})' for f in (block.files if isinstance(block, Plots) else [block.file])) + f'\n\n{_plain(block.says)}'
+    files = block.files if isinstance(block, Plots) else [block.file]
+    images = [f'![{f.stem}]({quote(f.relative_to(folder).as_posix())})' for f in files]
+    return '\n\n'.join([*images, _plain(block.says)])
 
 def to_markdown(
     title:str, # Of the page
@@ -141,7 +134,8 @@ def _origin(project, s):
         yield Text(f'From {s.train.data}, as they were.')
         return
     rows, by, removed = count_states(project), Counter(), {}
-    for (label, state, reason, source, licence),n in project.catalogue.counts('label', 'state', 'reason', 'source', 'licence').items():
+    counts = project.catalogue.counts('label', 'state', 'reason', 'source', 'licence')
+    for (label, state, reason, source, licence), n in counts.items():
         if state == 'kept' and label in rows:
             by[source or 'folder', licence or 'not known'] += n
         if state in ('removed', 'rejected'):
@@ -231,7 +225,7 @@ def _quality(result, reports):
         [reports/f'confusion_{k}.png' for k in ('best', 'stage_one')[:1+staged]],
         (
             "Rows are what it is, columns what "
-            f"{'the network says; beside it the same after stage one, to see what fine-tuning has bought' if staged else 'is said'}."))
+            f"{'is predicted; beside it the same after stage one, to see the effect of fine-tuning' if staged else 'is predicted'}."))
     yield Plots(
         [reports/'per_label.png'],
         'Precision and recall per label, with 95 % intervals; in brackets the number of test images.')
@@ -299,20 +293,20 @@ def _failures(run, model, reports):
             else ''))
     yield Heading('Where it fails')
     if not any(which := [getattr(look, k) for k in says]): yield Text('Nowhere on these images.')
-    for (name, text),ids in zip(says.items(), which):
+    for (name, text),ids in zip(says.items(), which, strict=False):
         if ids:
             yield Gallery(
                 [
                     (
                         *p, describe_pair(test, i), '/'.join(test.files[i].parts[-2:]))
-                    for i,p in zip(ids, seen(learn, test, ids, 200))],
+                    for i,p in zip(ids, seen(learn, test, ids, 200), strict=False)],
                 reports/f'{name}.jpg', text)
 
 # %% ../nbs/62_report.ipynb #dd5b300f
 def report(
     project:Project, # Gets `reports/report.html` and `reports/report.md`
-    run:str=None, # A run's name; None takes the last
-    model:nn.Module=None, # The network, where it was one of one's own
+    run:str|None=None, # A run's name; None takes the last
+    model:nn.Module|None=None, # The network, where it was one of one's own
     quiet:bool=False, # No progress bar
 ) -> dict: # {report: path, markdown: path, run, seconds}
     "Tell the story of a run on one page; judges the run first where that was not done."

@@ -221,15 +221,15 @@ async def answer(
 ): # Yields {slot: HTML}
     "Cards for photos, one after the other; the photos are deleted."
     asked = list(_asked(queue, samples, said))[:len(slots)]
-    yield {s: '' for s in slots}
+    yield dict.fromkeys(slots, '')
     try:
         more = []
-        for s,a in zip(slots, asked):
+        for s,a in zip(slots, asked, strict=False):
             row, text = await queue.work(_look, queue, *a)
             if not row.get('error'): more.append((s, *a, row))
             yield {s: text}
         for s,*a in more: yield {s: (await queue.work(_look, queue, *a))[1]}
-        yield {s: '' for s in slots[len(asked):]}
+        yield dict.fromkeys(slots[len(asked):], '')
     finally:
         for _,where,_ in asked:
             if isinstance(where, Path): where.unlink(missing_ok=True)
@@ -302,7 +302,7 @@ def make_app(
 # %% ../nbs/82_serve.ipynb #06d28dcf
 def listen(
     host:str, # A name or number of this machine
-    port:int=None, # None takes 7860 or the next that is free
+    port:int|None=None, # None takes 7860 or the next that is free
 ) -> socket.socket: # `ValueError` where that cannot be had
     "A socket that is listening."
     if port and not 0 < port < 65536: raise ValueError(f'port {port}: must be 1 to 65535')
@@ -340,7 +340,7 @@ def samples(
 def serve(
     project, # A project, or the folder of a project or of an export
     host:str='127.0.0.1', # Who may come: this machine alone, or with 0.0.0.0 everybody in the network
-    port:int=None, # None takes 7860 or the next that is free
+    port:int|None=None, # None takes 7860 or the next that is free
     threshold='auto', # Photos less sure than this are "none of these": a probability, or auto for what evaluate chose
     trust_pickle:bool=False, # Load a learner.pkl, which can run anything it holds
     open:bool=False, # Show the page in the browser

@@ -34,7 +34,9 @@ def plan_split(
         f'{l!r} has {counts[l]} and misses {need-counts[l]}'
         for l,p in plan.items()
         if min(p) < 1]
-    if small: raise ValueError(f"too few images for a {'/'.join(f'{r:g}' for r in ratio)} split, which needs {need} different ones of each label: {', '.join(small)}; "
+    if small: raise ValueError(
+        f"too few images for a {'/'.join(f'{r:g}' for r in ratio)} split, which needs {need} different ones "
+        f"of each label: {', '.join(small)}; "
                                "scrape more, put your own into images/<label>/, or choose another ratio")
     return plan
 
@@ -106,7 +108,7 @@ def group_files(
     return dict(
         zip(
             files,
-            group_pairs(len(files), [(place[c.a], place[c.b]) for c in copies]).tolist()))
+            group_pairs(len(files), [(place[c.a], place[c.b]) for c in copies]).tolist(), strict=False))
 
 # %% ../nbs/30_split.ipynb #2c811d23
 NOTE = '.split.json' # In `split/`: the signature and the counts
@@ -138,7 +140,9 @@ def current_split(
 def split(
     project:Project, # Gets `split/{train,val,test}/<label>/`, copies of its images
     force:bool=False, # Replace a split that was made from other images or settings
-    folds:int=0, # Deal into so many equal parts instead (stratified k-fold): one is test, the next val, the others train; 0 deals by the ratio
+    # Deal into so many equal parts instead (stratified k-fold): one is test, the next val, the others train;
+    # 0 deals by the ratio
+    folds:int=0,
     fold:int=1, # Which part is test, from 1
     quiet:bool=False, # No progress bar
 ) -> dict: # {"train": {label: n}, "val": {label: n}, "test": {label: n}}

@@ -48,13 +48,14 @@ SERVER.set_forkserver_preload(
 def alone(func, args, cwd, environ, said):
     os.chdir(cwd)
     os.environ.clear(), os.environ.update(environ)
-    for fd, file in zip((1, 2), said):
+    for fd, file in zip((1, 2), said, strict=False):
         os.dup2(os.open(file, os.O_WRONLY), fd)
     sys.exit(func(*args))
 
 
 def forked(func, *args, cwd=None, timeout=300):
-    "Call a function of a test module in a process of its own -> the finished process; its exit code is what the function returns."
+    """Call a function of a test module in a process of its own -> the finished process; its exit code is what the
+    function returns."""
     with tempfile.TemporaryDirectory() as folder:
         for f in (said := [Path(folder) / 'out', Path(folder) / 'err']):
             f.touch()
@@ -73,7 +74,8 @@ def verb(argv):
 
 
 def started(argv, said):
-    "A verb in a process and a session of its own, as from a terminal, that writes into two files -> the process, under way."
+    """A verb in a process and a session of its own, as from a terminal, that writes into two files -> the process,
+    under way."""
     for f in said:
         f.write_text('')
     process = SERVER.Process(

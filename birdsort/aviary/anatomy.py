@@ -222,7 +222,9 @@ def _plume(pen, bird, r, rng):
             (r*.5, .015), bird.accent)
 
 _BEHIND = { # Marks that lie behind the head
-    'crest': lambda p,b,r,rng: _fan(p, b.accent, (-r*.1, r*.55), np.linspace(60, 165, 6)+rng.uniform(-18, 18), r*rng.uniform(1.7, 2.3), r*.36, -.35),
+    'crest': lambda p,b,r,rng: _fan(
+        p, b.accent, (-r*.1, r*.55), np.linspace(60, 165, 6)+rng.uniform(-18, 18),
+        r*rng.uniform(1.7, 2.3), r*.36, -.35),
     'mane': lambda p,b,r,rng: _fan(p, b.head, (-r*.3, 0), np.linspace(105, 250, 8)+rng.uniform(-9, 9), r*1.35, r*.42, .15),
 }
 _UPON = { # Marks that are painted on it
@@ -230,9 +232,12 @@ _UPON = { # Marks that are painted on it
     'cheek': lambda p,b,r,rng: p.disc(-r*.05, -r*.3, r*.32, mix(b.accent, b.head, .45)),
     'patch': lambda p,b,r,rng: p.disc(r*.42, -r*.02, r*.46, b.accent, r*.52),
     'cere': lambda p,b,r,rng: p.disc(r*.88, 0, r*.3, b.leg),
-    'face': lambda p,b,r,rng: p.blob([(r*.1, r*.75), (r*.95, r*.5), (r*1.5, r*.1), (r*1.05, -r*.5), (r*.3, -r*.75), (-r*.15, 0)], b.accent),
+    'face': lambda p,b,r,rng: p.blob(
+        [(r*.1, r*.75), (r*.95, r*.5), (r*1.5, r*.1), (r*1.05, -r*.5), (r*.3, -r*.75), (-r*.15, 0)], b.accent),
     'eyeline': lambda p,b,r,rng: p.disc(r*.38, r*.18, r*.34, b.accent, r*.22),
-    'spots': lambda p,b,r,rng: [p.disc(r*x, -r*.72, r*.12, c) for x,c in ((.55, b.accent), (.2, b.accent), (-.15, b.accent), (-.3, b.tail_colour))],
+    'spots': lambda p,b,r,rng: [
+        p.disc(r*x, -r*.72, r*.12, c)
+        for x,c in ((.55, b.accent), (.2, b.accent), (-.15, b.accent), (-.3, b.tail_colour))],
 }
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #39d1c9a6

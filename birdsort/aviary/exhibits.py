@@ -32,7 +32,7 @@ def query_key(
     return ' '.join(str(query).replace('_', ' ').split()).casefold()
 
 def fill_shelves(
-    gallery:Path=None, # Folder of label folders with images; None draws
+    gallery:Path|None=None, # Folder of label folders with images; None draws
     per_query:int=120, # Drawings on each shelf; a gallery is always shown whole
     seed:int=0, # Another seed draws other birds
 ) -> dict: # Query key -> list of sources: a path, or (species, seed) of a drawing
@@ -70,7 +70,7 @@ class Photo:
     chance:float # In [0, 1): how strong the fault is
 
 def check_faults(
-    faults:dict=None, # Kind -> share of the good images, in [0, 1]
+    faults:dict|None=None, # Kind -> share of the good images, in [0, 1]
 ) -> dict: # The same, never None
     "`ValueError` for a kind that does not exist or a share that makes no sense."
     faults = dict(faults or {})
@@ -121,7 +121,7 @@ def _photo(key, i, kind, source, rng):
 def plan_photos(
     query:str, # As typed
     shelves:dict, # From `fill_shelves`
-    faults:dict=None, # Kind -> share of the good images, in [0, 1]
+    faults:dict|None=None, # Kind -> share of the good images, in [0, 1]
     seed:int=0, # Another seed plants the faults elsewhere
 ) -> list: # `Photo`s in the order of the page; empty for an unknown query
     "What the site answers to `query`: every good image once, with the faults among them."
@@ -135,7 +135,7 @@ def plan_photos(
         for kind in FAULTS
         for _ in range(round(faults.get(kind, 0)*len(good)))]
     places = np.sort(rng.random(len(good))).tolist() + rng.random(len(bad)).tolist()
-    mixed = sorted(zip(places, [('good', g) for g in good]+bad), key=lambda pair: pair[0])
+    mixed = sorted(zip(places, [('good', g) for g in good]+bad, strict=False), key=lambda pair: pair[0])
     return [
         _photo(key, i, kind, source, rng)
         for i,(_,(kind,source)) in enumerate(mixed)]

@@ -35,7 +35,7 @@ def _land(rng, w, h): # -> (an image of sky, ground and road; the vanishing poin
                 (0, h),
                 *zip(
                     np.linspace(0, w, 9),
-                    horizon-h*rng.uniform(-.02, .13-.04*k, 9)),
+                    horizon-h*rng.uniform(-.02, .13-.04*k, 9), strict=False),
                 (w, h)],
             mix(earth, '#a8b8c8', .6-.2*k))
     d.rectangle((0, horizon, w, h), mix(earth, '#404040', rng.uniform(0, .3)))

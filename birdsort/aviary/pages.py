@@ -15,8 +15,10 @@ from html import escape
 from types import SimpleNamespace
 from urllib.parse import quote, quote_plus, urlsplit
 
+from ..core.assets import asset
+
 # %% ../../nbs/aviary/06_pages.ipynb #6f892c42
-_KEYS = 'before cookies reject accept more none person visit close end'.split()
+_KEYS = ['before', 'cookies', 'reject', 'accept', 'more', 'none', 'person', 'visit', 'close', 'end']
 _WORDS = {
     'en': (
         'Before you continue', 'We use cookies to remember this answer.', 'Reject all', 'Accept all',
@@ -68,21 +70,13 @@ class Names(dict):
 
 def rename(
     html:str, # A page, its style and its scripts, with marks such as `<<tile>>`
-    names:dict=None, # `Names`; None leaves the plain names
+    names:dict|None=None, # `Names`; None leaves the plain names
 ) -> str: # The same without marks
     "Put one name in place of each mark, everywhere the same."
     return re.sub('<<([a-z]+)>>', lambda mark: mark[1] if names is None else names[mark[1]], html)
 
 # %% ../../nbs/aviary/06_pages.ipynb #ec0a8f2f
-_CSS = '''body{font:15px/1.5 system-ui,sans-serif;margin:0;color:#24303a;background:#fbfaf7}
-header{display:flex;align-items:center;gap:18px;padding:12px 24px;border-bottom:1px solid #e4e0d8;background:#fff;position:sticky;top:0;z-index:2}
-header img{display:block}header input{font:inherit;padding:5px 14px;border:1px solid #cfc9bd;border-radius:16px;width:280px}
-.<<chips>>{display:flex;gap:10px;padding:12px 24px 0;overflow:hidden}
-.<<chips>> a{display:flex;align-items:center;gap:10px;padding-right:14px;border:1px solid #e4e0d8;border-radius:10px;background:#fff;
-color:#24303a;text-decoration:none;font-size:13px;white-space:nowrap;overflow:hidden}.<<chips>> img{object-fit:cover}
-main{padding:16px 24px}.<<card>>{max-width:430px;margin:9vh auto;background:#fff;border:1px solid #e4e0d8;border-radius:10px;padding:26px}
-button,input[type=button]{font:inherit;padding:8px 20px;margin:6px 6px 6px 0;border:1px solid #2c6e49;border-radius:18px;background:#fff;color:#2c6e49;cursor:pointer}
-#L2AGLb{background:#2c6e49;color:#fff}.<<overlay>>{position:fixed;inset:0;z-index:9;background:#20282ea0}'''
+_CSS = asset('aviary_page.css')
 
 def frame(
     title:str, # What the browser's tab shows
@@ -96,9 +90,7 @@ def frame(
 
 # %% ../../nbs/aviary/06_pages.ipynb #d8d66116
 _LOGO = 'data:image/svg+xml,' + quote(
-    '<svg xmlns="http://www.w3.org/2000/svg" width="112" height="32" viewBox="0 0 112 32">'
-    '<path d="M3 21c5 1 6-9 12-10 3-4 8-3 9 0l4 2-4 1c0 8-7 13-14 11z" fill="#2c6e49"/><circle cx="20" cy="12" r="1.1" fill="#fff"/>'
-    '<text x="34" y="22" font-family="system-ui,sans-serif" font-size="20" font-weight="700" fill="#2c6e49">aviary</text></svg>')
+    asset('aviary_logo.svg'))
 
 def header(
     query:str, # What was asked for
@@ -111,7 +103,8 @@ def header(
             f'src="{escape(src)}">{escape(q)}</a>')
         for q,src in chips)
     return (
-        f'<header><a href="/"><img alt="aviary" width="112" height="32" src="{_LOGO}"></a><form action="/search"><input name="q" aria-label="Search" '
+        f'<header><a href="/"><img alt="aviary" width="112" height="32" src="{_LOGO}"></a>'
+        '<form action="/search"><input name="q" aria-label="Search" '
         f'value="{escape(query)}"><input type="hidden" name="udm" value="2"></form></header>'
         + (f'<nav class="<<chips>>">{links}</nav>' if links else ''))
 
@@ -137,7 +130,8 @@ def consent_overlay(
     language:str='en', # One of `LANGUAGES`
 ) -> str: # HTML with marks, to stand in a page
     "Cover a page until a button is pressed; there is no form, and nothing below reacts."
-    return f'''<div class="<<overlay>>" role="dialog" aria-modal="true"><div class="<<card>>">{_choice(language)}</div></div><script>
+    card = f'<div class="<<card>>">{_choice(language)}</div>'
+    return f'''<div class="<<overlay>>" role="dialog" aria-modal="true">{card}</div><script>
 for (const b of document.querySelectorAll('.<<overlay>> button')) b.onclick = () => {{
   document.cookie = 'SOCS=yes; path=/; SameSite=Lax'
   document.querySelector('.<<overlay>>').remove()
@@ -156,7 +150,8 @@ def captcha_page(
 ) -> str: # HTML with marks
     "A puzzle in place of the results, in a frame of its own."
     return frame(query, f'''{header(query)}<div class="<<card>>"><p>{phrases(language).person}</p>
-<iframe title="reCAPTCHA" src="/recaptcha/api2/anchor?k=aviary" width="304" height="78" style="border:0"></iframe></div>''', language=language)
+<iframe title="reCAPTCHA" src="/recaptcha/api2/anchor?k=aviary" width="304" height="78" style="border:0"></iframe>
+</div>''', language=language)
 
 def empty_page(
     query:str, # What was asked for
@@ -176,7 +171,8 @@ def origin_page(
     address:str, # The photo's address
 ) -> str: # HTML with marks
     "The page that a photo comes from."
-    return frame(title, f'''<div class="<<card>>"><h2>{escape(title)}</h2><p><img src="{escape(address)}" style="max-width:100%"></p>
+    return frame(title, f'''<div class="<<card>>"><h2>{escape(title)}</h2>
+<p><img src="{escape(address)}" style="max-width:100%"></p>
 <p>From a walk with a sketchbook.</p></div>''')
 
 # %% ../../nbs/aviary/06_pages.ipynb #c1167fd9
@@ -188,12 +184,18 @@ def _tile_2019(photo, image, place, site):
         f'<div class="<<meta>>" hidden>{escape(meta)}</div></div>')
 
 def _tile_2022(photo, image, place, site):
-    return (f'<div class="<<tile>>" data-ri="{place}" data-id="{escape(photo.id)}"><a class="<<link>>" role="button" tabindex="0"><div class="<<inner>>">{image}</div></a>'
-        f'<a class="<<source>>" target="_blank" href="{escape(photo.page)}"><div>{escape(photo.title)}</div><span>{escape(site)}</span></a></div>')
+    title = f'<div>{escape(photo.title)}</div><span>{escape(site)}</span>'
+    return (
+        f'<div class="<<tile>>" data-ri="{place}" data-id="{escape(photo.id)}">'
+        f'<a class="<<link>>" role="button" tabindex="0"><div class="<<inner>>">{image}</div></a>'
+        f'<a class="<<source>>" target="_blank" href="{escape(photo.page)}">{title}</a></div>')
 
 def _tile_2025(photo, image, place, site):
-    return (f'<div class="<<tile>>" data-attrid="images universal" data-ri="{place}" data-docid="{escape(photo.id)}" data-lpage="{escape(photo.page)}">'
-        f'<h3><a class="<<link>>" role="button" tabindex="0">{image}</a></h3><p>{escape(photo.title)}</p><p>{escape(site)}</p></div>')
+    return (
+        f'<div class="<<tile>>" data-attrid="images universal" data-ri="{place}" '
+        f'data-docid="{escape(photo.id)}" data-lpage="{escape(photo.page)}">'
+        f'<h3><a class="<<link>>" role="button" tabindex="0">{image}</a></h3>'
+        f'<p>{escape(photo.title)}</p><p>{escape(site)}</p></div>')
 
 def tile(
     photo, # A record with id, page, title, width and height
@@ -230,87 +232,20 @@ REVEALS = ('link', 'panel', 'script')
 _TOUCHES = {
     2019: ('mouseover', 'mousedown', 'click'), 2022: ('mousedown',),
     2025: ('mouseover', 'mousedown', 'click')}
-_POINT = r'''
-const $ = name => document.querySelector('.' + name)
-function point(event) {
-  const a = event.target.closest?.('[data-ri] a:first-of-type')
-  if (!a || $('<<overlay>>')) return
-  const tile = a.closest('[data-ri]'), [, , photo, from] = rows[tile.dataset.ri], e = encodeURIComponent
-  if (page.reveal == 'link' && page.touches.includes(event.type))
-    a.href = `/imgres?imgurl=${e(photo[0])}&imgrefurl=${e(from)}&h=${photo[1]}&w=${photo[2]}&udm=2`
-  if (event.type != 'click') return
-  event.preventDefault()
-  if (page.reveal != 'script') show(tile)
-}
-for (const type of ['mouseover', 'mousedown', 'click']) document.addEventListener(type, point)
-'''
+_POINT = asset('aviary_point.js')
 
 # %% ../../nbs/aviary/06_pages.ipynb #04a57821
-_PANEL = r'''
-function fill(slide, tile, wait) {
-  const large = slide.querySelector('img'), small = tile?.querySelector('img')
-  large.removeAttribute('src')
-  if (!tile) return
-  const [, , photo, from] = rows[tile.dataset.ri]
-  large.src = small.src
-  large.alt = slide.querySelector('h3').textContent = small.alt
-  slide.querySelector('a').href = from
-  setTimeout(() => { if (large.src == small.src) large.src = photo[0] }, wait)
-}
-function show(tile) {
-  const all = [...document.querySelectorAll('[data-ri]')], panel = $('<<panel>>'), slides = [...panel.querySelectorAll('.<<slide>>')]
-  slides.forEach((slide, i) => { const away = slides.length == 1 ? 0 : i - 1; fill(slide, all[all.indexOf(tile) + away], away ? 0 : 150) })
-  panel.style.display = 'block'
-  if (page.layout == 2019) all.filter(t => t.offsetTop == tile.offsetTop).pop().after(panel)
-  else document.body.classList.add('<<beside>>')
-}
-$('<<close>>').onclick = () => { $('<<panel>>').style.display = 'none'; document.body.classList.remove('<<beside>>') }
-'''
+_PANEL = asset('aviary_panel.js')
 
 # %% ../../nbs/aviary/06_pages.ipynb #2a9c8b09
-_LOAD = r'''
-let gate = page.gate, busy = false
-async function load() {
-  if (busy || page.next === null || $('<<overlay>>')) return
-  if (page.next >= gate) { $('<<more>>').style.display = 'block'; return }
-  busy = true
-  try {
-    const more = await (await fetch(`/more?q=${encodeURIComponent(page.query)}&start=${page.next}`)).json()
-    const script = document.createElement('script')
-    script.textContent = more.data
-    document.body.append(script)
-    if (page.reveal != 'script') script.remove()
-    $('<<grid>>').insertAdjacentHTML('beforeend', more.tiles)
-    page.next = more.next
-  } finally { busy = false }
-  look()
-}
-function look() {
-  if (page.next === null) $('<<end>>').style.display = 'block'
-  if (innerHeight + scrollY > document.documentElement.scrollHeight - 300) load()
-}
-$('<<more>>').onclick = () => { gate += page.gate; $('<<more>>').style.display = 'none'; load() }
-addEventListener('scroll', look); addEventListener('resize', look); look()
-'''
+_LOAD = asset('aviary_load.js')
 
 # %% ../../nbs/aviary/06_pages.ipynb #ef3487be
-_COMMON = '''.<<grid>>{display:flex;flex-wrap:wrap;gap:14px}.<<tile>>{width:168px}.<<link>>{display:block;height:130px;cursor:pointer}
-.<<thumb>>{width:100%;height:100%;object-fit:cover;object-position:50% 25%}
-.<<more>>{display:none;margin:22px auto!important}.<<end>>{display:none;text-align:center;color:#6a7680;padding:22px}
-.<<panel>>{position:fixed;right:0;top:0;bottom:0;z-index:3;width:420px;background:#fff;border-left:1px solid #e4e0d8;padding:20px;display:none;box-sizing:border-box;overflow:hidden}
-.<<panel>> h3{margin:12px 0;font-weight:600}.<<panel>> img{width:100%;height:330px;object-fit:contain;background:#0001}.<<panel>> a{color:#2c6e49}
-.<<beside>> main{margin-right:420px}'''
+_COMMON = asset('aviary_grid.css')
 _STYLE = {
-    2019: '''body{background:#fff}.<<grid>>{gap:5px}.<<tile>>{width:150px}.<<link>>{height:116px}.<<chips>> a{border:0;border-radius:2px;background:#e3efe7}
-input[type=button]{border-color:#dadce0;border-radius:3px;background:#f8f9fa;color:#24303a}.<<close>>{position:absolute;right:14px;top:10px}
-.<<panel>>{position:relative;width:100%;height:340px;background:#20282e;color:#eee;border:0;margin:8px 0}.<<panel>> a{color:#a8d5ba}
-.<<panel>> img{position:absolute;left:0;top:20px;width:56%;height:300px}.<<panel>> h3,.<<panel>> p{margin:44px 0 0 58%}''',
-    2022: '''.<<grid>>{gap:18px 14px}.<<thumb>>{border-radius:3px}.<<inner>>{height:100%}.<<source>>{display:block;margin-top:5px;color:#24303a;text-decoration:none}
-.<<source>> div,.<<source>> span{display:block;font-size:13px;line-height:1.45;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
-.<<source>> span{font-size:11px;color:#6a7680}.<<slide>>:first-of-type{display:none}.<<slide>>:last-of-type{position:absolute;left:110%;width:100%}
-input[type=button]{border-radius:4px;background:#2c6e49;color:#fff}.<<panel>>{background:#20282e;color:#eee}.<<panel>> a{color:#a8d5ba}''',
-    2025: '''.<<tile>> h3{margin:0;font-weight:400}.<<thumb>>{border-radius:12px}.<<chips>> a,.<<chips>> img{border-radius:20px}
-.<<tile>> p{margin:3px 0 0;font-size:12px;color:#6a7680;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.<<panel>> img{border-radius:12px}'''}
+    2019: asset('aviary_2019.css'),
+    2022: asset('aviary_2022.css'),
+    2025: asset('aviary_2025.css')}
 
 # %% ../../nbs/aviary/06_pages.ipynb #9bc34ca4
 def _panel(layout, say):
@@ -338,7 +273,7 @@ def result_page(
     query:str, # What was asked for
     tiles:str, # HTML of the first tiles
     data:str, # Their `tile_data`
-    more:int=None, # Where the next tiles start; None if these are all
+    more:int|None=None, # Where the next tiles start; None if these are all
     layout:int=2025, # One of `LAYOUTS`
     reveal:str='link', # One of `REVEALS`
     language:str='en', # One of `LANGUAGES`

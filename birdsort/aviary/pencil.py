@@ -51,7 +51,7 @@ def _hills(d, rng, w, h):
         y = h*(.5+.15*k)+rng.uniform(-.08, .08, 7)*h
         x = np.linspace(0, w, 7)
         d.polygon(
-            [(0, h), *zip(x, y), (w, h)],
+            [(0, h), *zip(x, y, strict=False), (w, h)],
             mix(_pick(rng, _GREENS+_EARTHS), '#a8b8c8', .6-.25*k))
 
 # %% ../../nbs/aviary/04_pencil.ipynb #a6ade418
@@ -104,7 +104,7 @@ def _perch(d, rng, size, x, y, u):
     kind = _pick(rng, ('branch', 'ground', 'rock', 'post', 'wire'))
     if kind=='branch': _branch(d, rng, size, x, y, u)
     if kind=='ground':
-        rim = zip(np.linspace(0, w, 9), y+rng.uniform(-.05, .06, 9)*u)
+        rim = zip(np.linspace(0, w, 9), y+rng.uniform(-.05, .06, 9)*u, strict=False)
         d.polygon(
             [(0, h), (0, y-u*.04), *rim, (w, h)],
             mix(c, _pick(rng, _GREENS), rng.uniform(0, 1)))
@@ -256,9 +256,9 @@ def draw_bird(
 # %% ../../nbs/aviary/04_pencil.ipynb #43ccb177
 def contact_sheet(
     images:list, # Images, in reading order
-    columns:int=None, # Thumbnails in a row; about square if None
+    columns:int|None=None, # Thumbnails in a row; about square if None
     side:int=96, # Width and height of a thumbnail in pixels
-    captions:list=None, # One line of text for each image
+    captions:list|None=None, # One line of text for each image
 ) -> Image.Image: # RGB, the sheet
     "A grid of thumbnails, each letterboxed into a square."
     images = list(images)

@@ -96,7 +96,7 @@ def mix(
         for c in (a, b))
     return tuple(
         int(x+(y-x)*t)
-        for x,y in zip(a, b))
+        for x,y in zip(a, b, strict=False))
 
 def individual(
     look:Plumage, # The species
@@ -112,7 +112,7 @@ def individual(
         return tuple(
             int(255*x)
             for x in colorsys.hsv_to_rgb((h+hue)%1, min(1, s*rng.uniform(.8, 1.2)), v))
-    names = 'body belly wing flight head beak leg tail_colour eye accent'.split()
+    names = ['body', 'belly', 'wing', 'flight', 'head', 'beak', 'leg', 'tail_colour', 'eye', 'accent']
     return replace(
         look, plump=look.plump*rng.uniform(.92, 1.1),
         **{n: own(getattr(look, n)) for n in names})

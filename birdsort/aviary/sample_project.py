@@ -44,7 +44,7 @@ def draw_images(
 # %% ../../nbs/aviary/09_sample_project.ipynb #d8fcd9e7
 def lesson_project(
     drawn:int=12, # Images per label; 0 draws none
-    path:Path=None, # The project's folder; None makes one that is gone when Python ends
+    path:Path|None=None, # The project's folder; None makes one that is gone when Python ends
     **settings, # What differs from the lesson's settings
 ) -> Project: # A project with drawn birds
     "A new project of three labels, small enough to be trained in seconds."

@@ -36,7 +36,7 @@ def _smooth(
     p = np.asarray(points, float)
     return sum(
         k*np.roll(p, s, 0)
-        for k,s in zip(_CATMULL, (1, 0, -1, -2))).swapaxes(
+        for k,s in zip(_CATMULL, (1, 0, -1, -2), strict=False)).swapaxes(
         0, 1).reshape(
         -1, 2)
 
@@ -57,7 +57,7 @@ def _ribbon(line, widths):
 class Pen:
     "Collects polygons `(points, colour)` in the bird's own units: x ahead, y up."
     def __init__(self,
-        shapes:list=None, # Where the polygons go; shared by the pens made by `move`
+        shapes:list|None=None, # Where the polygons go; shared by the pens made by `move`
         matrix=((1, 0), (0, 1)), # (2, 2) from this pen's units to the bird's
         origin=(0, 0), # (2,) this pen's origin in the bird's units
     ):

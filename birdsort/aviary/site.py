@@ -105,7 +105,7 @@ def _tiles(photos, start=0, layout=2025, site='', endless=False):
     batch = [photos[i%len(photos)] for i in places]
     html = ''.join(
         tile(p, _thumbnail(p, i), i, layout)
-        for i,p in zip(places, batch))
+        for i,p in zip(places, batch, strict=False))
     return html, tile_data(batch, site), end if endless or end<len(photos) else None
 
 # %% ../../nbs/aviary/08_site.ipynb #3bc52ecc
@@ -260,12 +260,14 @@ class Aviary(_Open):
     endless = False # True starts again from the first photo after the last
 
     def __init__(self,
-        gallery:Path=None, # Folder of label folders with images; None draws birds
+        gallery:Path|None=None, # Folder of label folders with images; None draws birds
         per_query:int=120, # Good images for each query, where birds are drawn
-        faults:dict=None, # Kind of fault -> share of the good images, in [0, 1]
+        faults:dict|None=None, # Kind of fault -> share of the good images, in [0, 1]
         seed:int=0, # Another seed draws other birds and plants other faults
         consent:bool=True, # Ask for consent first? True or 'page', 'overlay', or False
-        port:int=0, # Port to take if it is free, and the next one for the photos, so that addresses stay the same; 0 takes any
+        # Port to take if it is free, and the next one for the photos, so that addresses stay the same; 0
+        # takes any
+        port:int=0,
         layout:int=2025, # Year of the page: one of `LAYOUTS`
         reveal:str='link', # The way to a photo's address: one of `REVEALS`
         language:str='en', # What the page is written in: one of `LANGUAGES`

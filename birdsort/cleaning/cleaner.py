@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
+from ..core.assets import asset
 from ..core.images import thumbnail
 from ..core.inventory import sync
 from ..core.moves import Move, move_images
@@ -18,63 +19,10 @@ from ..core.project import Project
 from .review import SHOWN, View
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #73e61e39
-_DRAW = """
-function render({model, el}) {
-  const grid = document.createElement('div');
-  grid.className = 'birdsort-grid'; grid.tabIndex = 0; grid.dataset.lmSuppressShortcuts = 'true';
-  grid.setAttribute('role', 'listbox'); grid.setAttribute('aria-multiselectable', 'true'); grid.setAttribute('aria-label', 'images');
-  el.appendChild(grid);
-  const columns = () => getComputedStyle(grid).gridTemplateColumns.split(' ').length;
-  function images() {
-    grid.replaceChildren(...model.get('images').map(p => {
-      const tile = document.createElement('div'), img = document.createElement('img'), badge = document.createElement('b'), says = document.createElement('span');
-      tile.dataset.id = p.id; tile.setAttribute('role', 'option'); tile.title = p.title; img.src = p.src; img.alt = p.title; img.draggable = false; says.textContent = p.says;
-      if (p.group) tile.dataset.group = p.group % 2;
-      tile.append(img, badge, says);
-      return tile;
-    }));
-    marks();
-  }
-  function marks() {
-    const all = model.get('marks');
-    [...grid.children].forEach((tile, i) => {
-      const m = all[i] || {};
-      tile.dataset.mark = m.mark || ''; tile.querySelector('b').textContent = m.text || '';
-      tile.setAttribute('aria-selected', m.mark ? 'true' : 'false');
-      tile.classList.toggle('here', i === model.get('cursor'));
-    });
-  }
-  grid.addEventListener('mousedown', e => { if (e.shiftKey) e.preventDefault(); });
-  grid.addEventListener('click', e => {
-    const tile = e.target.closest('[data-id]');
-    if (tile) { grid.focus({preventScroll: true}); model.send({click: +tile.dataset.id, shift: e.shiftKey}); }
-  });
-  grid.addEventListener('keydown', e => {
-    if (e.ctrlKey || e.metaKey || e.altKey || !(e.key.length === 1 || /^(Arrow|Page|Delete)/.test(e.key))) return;
-    e.preventDefault(); e.stopPropagation(); model.send({key: e.key, columns: columns()});
-  });
-  model.on('change:images', images); model.on('change:marks', marks);
-  model.on('change:cursor', () => { marks(); grid.querySelector('.here')?.scrollIntoView({block: 'nearest'}); });
-  images();
-}
-export default {render};
-"""
+_DRAW = asset('cleaner.js')
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #edc14326
-_LOOK = """
-.birdsort-grid {display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 8px; padding: 4px; outline-offset: -1px; user-select: none}
-.birdsort-grid [data-id] {position: relative; cursor: pointer; border: 2px solid var(--jp-border-color2, #ccc); border-radius: 6px; padding: 3px; background: var(--jp-layout-color1, white); color: var(--jp-ui-font-color1, #222)}
-.birdsort-grid img {display: block; width: 100%; height: 118px; object-fit: contain}
-.birdsort-grid span {display: block; font: 11px/1.25 system-ui, sans-serif; height: 2.5em; overflow: hidden; margin-top: 2px}
-.birdsort-grid b {position: absolute; top: 6px; left: 6px; padding: 0 6px; border-radius: 4px; color: white; font: 600 12px/18px system-ui, sans-serif; max-width: 90%; overflow: hidden; white-space: nowrap}
-.birdsort-grid [data-group="1"] {border-bottom: 5px solid #2f7d8c !important} .birdsort-grid [data-group="0"] {border-bottom: 5px solid #d9a13b !important}
-.birdsort-grid [data-mark="remove"] {border-color: #c0392b} .birdsort-grid [data-mark="remove"] b {background: #c0392b} .birdsort-grid [data-mark="remove"] img {opacity: .3; filter: grayscale(1)}
-.birdsort-grid [data-mark="proposed"] {border: 2px dashed #c0392b} .birdsort-grid [data-mark="proposed"] b {background: white; color: #c0392b; border: 1px dashed #c0392b} .birdsort-grid [data-mark="proposed"] img {opacity: .6}
-.birdsort-grid [data-mark="move"] {border-color: #2563a8} .birdsort-grid [data-mark="move"] b {background: #2563a8}
-.birdsort-grid [data-mark="keep"], .birdsort-grid [data-mark="restore"] {border-color: #2e7d4f} .birdsort-grid [data-mark="keep"] b, .birdsort-grid [data-mark="restore"] b {background: #2e7d4f}
-.birdsort-grid [data-mark="best"] b {background: #2e7d4f}
-.birdsort-grid:focus .here {box-shadow: 0 0 0 3px #f0b429}
-"""
+_LOOK = asset('cleaner.css')
 
 @lru_cache
 def _grid_class(): # Made when first wanted: importing it takes half a second
@@ -100,7 +48,7 @@ def tile_images(
             id=t.id, src='data:image/jpeg;base64,'+base64.b64encode(j).decode(),
             title=f"{t.label}/{t.name}{': ' if t.reasons else ''}{t.reasons}",
             says=': '.join(filter(None, [t.label if t.group else '', t.reasons])), group=t.group)
-        for t,j in zip(tiles, thumbs)]
+        for t,j in zip(tiles, thumbs, strict=False)]
 
 def tile_marks(
     tiles:list, # `Tile`s
@@ -169,7 +117,10 @@ def _wire(self):
     self.shown.observe(then_draw(lambda c: v.show(shown=c.new)), 'value')
     self.brush.observe(lambda c: setattr(v, 'brush', c.new), 'value')
     self.target.observe(lambda c: setattr(v, 'target', c.new), 'value')
-    for button,f in ((self.back, lambda _: v.key('p')), (self.next, lambda _: v.key('n')), (self.accept, lambda _: v.accept()), (self.undo, lambda _: v.take_back()), (self.apply, lambda _: v.carry_out())):
+    actions = (
+        (self.back, lambda _: v.key('p')), (self.next, lambda _: v.key('n')), (self.accept, lambda _: v.accept()),
+        (self.undo, lambda _: v.take_back()), (self.apply, lambda _: v.carry_out()))
+    for button, f in actions:
         button.on_click(then_draw(f))
     self.grid.on_msg(lambda _, content, buffers: self.hear(content))
 

@@ -36,7 +36,7 @@ class Decisions:
             for r in self.catalogue.execute('select * from choice order by id')}
         return {p: c for p,c in last.items() if c.action}
 
-    def choose(self, images:list, action:str, label:str=None):
+    def choose(self, images:list, action:str, label:str|None=None):
         # Ids; one of `ACTIONS`, None forgets the choice; for "move" the label
         "Decide about some images, as one step; `ValueError` for an action or a label that there is not."
         if action not in (*ACTIONS, None): raise ValueError(unknown('action', action, ACTIONS))
@@ -75,7 +75,7 @@ def _moving(project, choices): # Those that would move a file
 def proposals(
     project:Project, # Whose images
     issues, # As `find_issues`
-    chosen:dict=None, # More choices to respect: id -> `Choice`
+    chosen:dict|None=None, # More choices to respect: id -> `Choice`
 ) -> dict: # Image's id -> kind of the issue
     (
         "Images that need no eyes to be removed, and about which nobody has decided otherwise; a copy stays "
@@ -95,8 +95,8 @@ def proposals(
 # %% ../../nbs/cleaning/06_decisions.ipynb #15098117
 def apply(
     project:Project, # Whose images
-    chosen:dict=None, # Image's id -> `Choice`; None takes all there are
-    also:dict=None, # More images to remove: id -> reason, as `proposals`
+    chosen:dict|None=None, # Image's id -> `Choice`; None takes all there are
+    also:dict|None=None, # More images to remove: id -> reason, as `proposals`
     name:str='choices', # What the step is called
 ) -> dict: # {removed: n, moved: n, restored: n}
     "Carry out what was decided, as one step of the journal."

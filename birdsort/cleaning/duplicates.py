@@ -59,7 +59,7 @@ def candidate_pairs(
 ) -> np.ndarray: # (n, 3) int64: two images, as places in `looks`, and whether the second is mirrored
     "Pairs of images that may be near-duplicates, by the words that their corners share."
     votes = [np.zeros(0, np.int64)]
-    for plain, turned in zip(_entries(looks, False), _entries(looks, True)) if any(len(l.points[0]) for l in looks) else ():
+    for plain, turned in zip(_entries(looks, False), _entries(looks, True), strict=False) if any(len(l.points[0]) for l in looks) else ():
         word, owner, others = _rare(np.concatenate([plain, turned]))
         for step in range(1, 4): # A word's owners stand side by side; each votes for the next three
             a, b = owner[:-step], owner[step:]
@@ -207,7 +207,7 @@ def near_duplicates(
             pool.map(
                 lambda p: confirm_pair(once[p[0]], once[p[1]], p[2]), possible))
     best = {}
-    for a,b,s in [*((a, b, s) for (a,b,_),s in zip(possible, scores) if s >= SAME), *plain_pairs(once)]:
+    for a,b,s in [*((a, b, s) for (a,b,_),s in zip(possible, scores, strict=False) if s >= SAME), *plain_pairs(once)]:
         best[places[a], places[b]] = max(best.get((places[a], places[b]), 0), min(s, 1.))
     return [
         Pair(*k, s)

@@ -25,7 +25,7 @@ def make_backbone(
     name:str, # torchvision or timm name, or local-dir:FOLDER
     pretrained:bool=True, # With its weights, else with random ones
     head:bool=False, # With its last layer, the words of which are those it was trained on
-) -> tuple: # (an `nn.Module`: (b, 3, size, size) float32, normalised -> (b, n) vectors; the size that it was trained on, pixels)
+) -> tuple[nn.Module, int]: # The network, (b, 3, size, size) float32 -> (b, n); its training size, pixels
     (
         "A network without its last layer, unless that is wanted, ready to look; `NoWeights` where its "
         "weights cannot be had.")
@@ -66,7 +66,8 @@ def batches(
     "Images as a network wants them, in order, decoded ahead by threads; `ValueError` for one that cannot be decoded."
     mean, std = (torch.tensor(s).view(3, 1, 1) for s in stats)
     def read(f):
-        return (torch.from_numpy(np.asarray(decode(f, size).resize((size, size), Image.BILINEAR)).copy()).permute(2, 0, 1)/255 - mean)/std
+        pixels = np.asarray(decode(f, size).resize((size, size), Image.BILINEAR)).copy()
+        return (torch.from_numpy(pixels).permute(2, 0, 1)/255 - mean)/std
     with ThreadPoolExecutor() as pool:
         ahead = [pool.submit(read, f) for f in files[:2*n]]
         for i in range(0, len(files), n):

@@ -205,7 +205,8 @@ def scan_files(
         if was and was[:2] == _stat(f) and (found := _recall(memory, was[2])):
             seen[f] = ScannedFile(f, was[2], was[0], *found)
     new = [f for f in files if f not in seen]
-    with ThreadPoolExecutor() as pool, tqdm(total=len(new), desc='looking', unit='image', disable=quiet or not new, leave=False) as bar:
+    progress = tqdm(total=len(new), desc='scanning', unit='image', disable=quiet or not new, leave=False)
+    with ThreadPoolExecutor() as pool, progress as bar:
         for i in range(0, len(new), 100):
             news = []
             for s in pool.map(lambda f: _read(f, memory), new[i:i+100]):

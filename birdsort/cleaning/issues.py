@@ -183,7 +183,7 @@ def _write_sizes(project, seen, age):
 def find_issues(
     project:Project, # Its `images/` are read
     quiet:bool=False, # No progress bars
-): # A pandas DataFrame: label, name, kind, score in [0, 1], evidence; worst first, and `.attrs["note"]` where something could not be asked
+): # DataFrame: label, name, kind, score in [0, 1], evidence; worst first; `.attrs["note"]` says what was left out
     "Everything that may be wrong with a project's images, one row per opinion."
     import pandas as pd
     s = project.settings

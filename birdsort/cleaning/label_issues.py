@@ -37,7 +37,7 @@ def simple_vectors(
 def out_of_fold(
     vectors:np.ndarray, # (n, d) float32, rows of length 1
     labels:np.ndarray, # (n,) the label of each
-    groups:np.ndarray=None, # (n,) near-duplicates share a number and stay together; None takes each for itself
+    groups:np.ndarray|None=None, # (n,) near-duplicates share a number and stay together; None takes each for itself
     folds:int=5, # Parts; labels with fewer groups are dealt as well as they can be
 ) -> tuple: # ((n, k) float64 probabilities; (k,) the labels, sorted)
     "What a logistic regression that has not seen an image says of it."
@@ -52,7 +52,8 @@ def out_of_fold(
             (len(np.unique(groups[y == k])) for k in range(len(names))), default=0))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # A label with fewer images than folds is no reason to shout
-        for train, rest in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(vectors, y, groups) if folds > 1 else ():
+        kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=0) if folds > 1 else None
+        for train, rest in kfold.split(vectors, y, groups) if kfold else ():
             if len(there := np.unique(y[train])) < 2: continue
             model = LogisticRegression(C=10, tol=1e-3, max_iter=500).fit(vectors[train], y[train])
             probabilities[np.ix_(rest, there)] = model.predict_proba(vectors[rest])
@@ -80,7 +81,7 @@ def mislabelled(
 def outliers(
     vectors:np.ndarray, # (n, d) float32, rows of length 1
     labels:np.ndarray, # (n,) the label of each
-    groups:np.ndarray=None, # (n,) near-duplicates, who do not vouch for each other; None takes each for itself
+    groups:np.ndarray|None=None, # (n,) near-duplicates, who do not vouch for each other; None takes each for itself
     neighbours:int=10, # How many of its label are looked at
 ) -> np.ndarray: # (n,) float in [0, 1]
     (

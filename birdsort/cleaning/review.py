@@ -88,7 +88,7 @@ class View:
         self.tiles = self.pages[self.page]
         self.cursor = min(max(self.cursor, 0), max(len(self.tiles)-1, 0))
 
-    def show(self, label:str=None, shown:str=None, page:int=0): # A label; one of `SHOWN`; which page, from 0
+    def show(self, label:str|None=None, shown:str|None=None, page:int=0): # A label; one of `SHOWN`; which page, from 0
         "Turn to another label, kind or page; `ValueError` for one that there is not."
         if label not in (None, *self.labels): raise ValueError(unknown('label', label, self.labels))
         if shown not in (None, *SHOWN): raise ValueError(unknown('kind', shown, SHOWN))
@@ -156,7 +156,7 @@ def _fill(self, parts): # -> pages of tiles
 View._tile, View._order, View._fill = _tile, _order, _fill
 
 # %% ../../nbs/cleaning/07_review.ipynb #bee51f15
-def paint(self, ids:list, action:str=None, label:str=None):
+def paint(self, ids:list, action:str|None=None, label:str|None=None):
     # Images; what with, None takes the brush; for "move" where to
     "Put the brush's mark on images, or wipe it off where all of them have it."
     by_click, action = action is None, action or ('restore' if self.shown == 'removed' else self.brush)

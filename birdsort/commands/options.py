@@ -11,6 +11,8 @@ import inspect
 import json
 import re
 from dataclasses import asdict
+from types import UnionType
+from typing import get_args
 
 from ..core.settings import Settings, Training
 
@@ -56,7 +58,8 @@ def _value(default): # The type of an option, by the setting's default
 def _add_settings(p): # What `birdsort.toml` says of training, as options
     from fastcore.docments import docments
     group = p.add_argument_group('settings, for this run', 'birdsort.toml holds them for all runs')
-    for of,names in ((Settings(), ('architecture', 'pretrained', 'image_size', 'batch_size', 'epochs', 'seed')), (Training(), asdict(Training()))):
+    general = 'architecture', 'pretrained', 'image_size', 'batch_size', 'epochs', 'seed'
+    for of, names in ((Settings(), general), (Training(), asdict(Training()))):
         notes = docments(type(of))
         for name in names:
             default = getattr(of, name)
@@ -71,6 +74,11 @@ def _add_settings(p): # What `birdsort.toml` says of training, as options
             group.add_argument(
                 *flags, dest=name, default=argparse.SUPPRESS, help=notes[name].replace('%', '%%'), **how)
 
+def _without_none(annotation):
+    "The type of an option that may be left out: `str|None` is read as str."
+    kinds = [t for t in get_args(annotation) if t is not type(None)]
+    return kinds[0] if isinstance(annotation, UnionType) and len(kinds) == 1 else annotation
+
 def add_verb(
     verbs, # What `add_subparsers` gave
     func, # A verb: its signature becomes options, its docstring and comments the help
@@ -80,6 +88,7 @@ def add_verb(
     p = verbs.add_parser(func.__name__, help=func.__doc__, description=func.__doc__)
     notes = docments(func)
     for name,par in inspect.signature(func).parameters.items():
+        par = par.replace(annotation=_without_none(par.annotation))
         if par.kind is par.VAR_KEYWORD:
             _add_settings(p)
             continue

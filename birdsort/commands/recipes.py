@@ -13,18 +13,18 @@ from ..core.settings import change, unknown
 
 # %% ../../nbs/commands/03_recipes.ipynb #1dc57ede
 def bow(
-    project:str=None, # The project's folder
+    project:str|None=None, # The project's folder
     extractor:str='sift', # sift, kaze, orb, or freak, which takes its key points from FAST
     step:int=8, # From patch to patch on a grid, pixels; 0 takes key points
     words:int=600, # In the vocabulary
     classifier:str='intersection', # linear, rbf, intersection, chi2 or forest
     C:float=3., # How much a mistake costs a support vector machine, above 0
-    pyramid:tuple=None, # Cells a side in which words are counted, level by level, 1,2,4 by default; 1 forgets places
+    pyramid:tuple|None=None, # Cells a side in which words are counted, level by level, 1,2,4 by default; 1 forgets places
     no_root:bool=False, # SIFT as it is, instead of RootSIFT
     pca:int=64, # Directions of the descriptors that are kept; 0 keeps them as they are
     assign:str='brute', # How the nearest word is found: brute, or flann
     soft:int=1, # Nearest words that share a patch; 1 is hard
-    grid:tuple=None, # Try all of these values, the best by the validation split stays, as NAME=VALUE,VALUE
+    grid:tuple|None=None, # Try all of these values, the best by the validation split stays, as NAME=VALUE,VALUE
     force:bool=False, # Train even where the same was trained before
 ) -> dict: # {run, train, validation, loss, seconds, options, words: an image of them, tried: a row per combination}
     "Train a visual bag of words, the cheap baseline; evaluate, compare and report take its run like a network's."
@@ -46,14 +46,16 @@ def _whole(name, words): # ("1", "2") -> (1, 2)
 
 # %% ../../nbs/commands/03_recipes.ipynb #b0897835
 def sweep(
-    project:str=None, # The project's folder
-    archs:tuple=(), # Architectures, with commas: names, patterns such as mobilenetv3*, local-dir:FOLDER, study for thirteen families; NAME/random begins from random weights; the project's own by default
-    grid:tuple=None, # Settings to try, all with all, as NAME=VALUE,VALUE; name it again for another setting
-    ray:str=None, # Train on a Ray cluster: its address, or local for one on this machine
+    project:str|None=None, # The project's folder
+    # Architectures, with commas: names, patterns such as mobilenetv3*, local-dir:FOLDER, study for thirteen
+    # families; NAME/random begins from random weights; the project's own by default
+    archs:tuple=(),
+    grid:tuple|None=None, # Settings to try, all with all, as NAME=VALUE,VALUE; name it again for another setting
+    ray:str|None=None, # Train on a Ray cluster: its address, or local for one on this machine
     asha:bool=False, # On a cluster, stop early what falls behind
     sample:int=500, # Images of the train split that are asked about for the accuracy there
     **settings, # Settings for all runs; those that shall stay belong into birdsort.toml
-) -> dict: # {rows: [{arch, …grid, run, train_accuracy, validation_accuracy, gap, loss, parameters, seconds, epochs, early_stop, memory, error}], best: {arch, validation_accuracy, run}, seconds, tables: {csv, xlsx, html}}
+) -> dict: # A `birdsort.recipes.sweep.SweepResult`
     "Train many architectures and settings, and put them into one table; goes on where it was stopped."
     from birdsort.recipes.sweep import read_grid, sweep
     p, settings = find_project(project), absolute(settings)
@@ -65,11 +67,12 @@ def sweep(
 # %% ../../nbs/commands/03_recipes.ipynb #ae1181be
 def gan(
     action:list=(), # train (where nothing is said), sample, interpolate or augment
-    data:str=None, # What to paint: a folder with idx files, images or label folders, or an idx file
-    label:str=None, # Or a label of the project
-    project:str=None, # The project's folder
-    out:str=None, # Where the GAN, the samples or the walk shall be
-    gan:str=None, # A trained GAN's folder, for the other actions; found by --data or --label, or the only one there is
+    data:str|None=None, # What to paint: a folder with idx files, images or label folders, or an idx file
+    label:str|None=None, # Or a label of the project
+    project:str|None=None, # The project's folder
+    out:str|None=None, # Where the GAN, the samples or the walk shall be
+    # A trained GAN's folder, for the other actions; found by --data or --label, or the only one there is
+    gan:str|None=None,
     n:int=100, # sample, augment: how many; augment -n 0 takes them out again
     size:int=0, # Side of the images, pixels; their own by default
     epochs:int=15, # At most; more than before goes on
@@ -84,7 +87,7 @@ def gan(
     seed:int=42, # Of everything that is random
     steps:int=10, # interpolate: images from one to the other
     force:bool=False, # Replace a GAN of other images or settings
-) -> dict: # train: {folder, epochs, classes, sure, frechet_first, frechet_last, frechet_real, classifier_accuracy, seconds, warnings, grid, film, history}; sample: {files}; interpolate: {image}; augment: {label, added, removed, names}
+) -> dict: # A `GanResult` for train; {files} for sample, {image} for interpolate, {label, added, removed, names} for augment
     (
         "Train a network that paints (DCGAN), sample from it, walk between two images, or add its images to "
         "a label's train split.")

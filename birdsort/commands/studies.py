@@ -13,11 +13,11 @@ from ..core.project import absolute
 # %% ../../nbs/commands/04_studies.ipynb #283befe9
 def study(
     name:list=(), # birds, edited_scenes, faces, sports or scenes; left out, they are listed
-    data:str=None, # The images; without it a few are drawn
-    arch:tuple=None, # Other architectures than the study's, with commas
+    data:str|None=None, # The images; without it a few are drawn
+    arch:tuple|None=None, # Other architectures than the study's, with commas
     full:bool=False, # As large and as long as published; else a minute's worth
-    project:str=None, # The study's folder; data/study_NAME by default, with --full data/study_NAME_full
-) -> dict: # {study, notebook, table: [{name, published, reproduced, improved, intervals}], seconds}; {studies: {name: what it asks}} without a name
+    project:str|None=None, # The study's folder; data/study_NAME by default, with --full data/study_NAME_full
+) -> dict: # A `birdsort.study.StudyResult`; {studies: {name: question}} without a name
     (
         "Run a published experiment from its notebook, and put its numbers beside the published ones; goes "
         "on where it was stopped.")

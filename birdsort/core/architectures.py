@@ -71,7 +71,9 @@ PRESETS = {
         'efficientnet_b0')}
 
 def architectures(
-    names:list, # Names, patterns such as mobilenet*, or a preset's name; several in one text with commas; NAME/random for random weights
+    # Names, patterns such as mobilenet*, or a preset's name; several in one text with commas; NAME/random for
+    # random weights
+    names:list,
 ) -> list: # (architecture, pretrained) each, in the order given
     (
         "What is meant by names and patterns; `ValueError` for an unknown one, and for two of one name, "

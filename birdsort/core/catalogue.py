@@ -23,7 +23,8 @@ create table if not exists image (id integer primary key, label text not null, s
 create index if not exists image_file on image (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);
 create table if not exists step (id integer primary key, name text, made text, undoes integer);
-create table if not exists move (id integer primary key, step integer, image integer, source text, target text, was text, becomes text, done integer default 0);
+create table if not exists move (id integer primary key, step integer, image integer, source text, target text,
+  was text, becomes text, done integer default 0);
 create table if not exists choice (id integer primary key, step integer, image integer, action text, label text);"""
 
 SCHEMA_VERSION = 1 # Written into the file as `pragma user_version`

@@ -79,7 +79,7 @@ def _tally(counts): # {(state, reason): n} -> {found, kept, waiting, removed, re
 
 def count_states(
     project:Project, # Its catalogue is counted
-    asked:int=None, # Images wanted per label; None takes the setting
+    asked:int|None=None, # Images wanted per label; None takes the setting
 ) -> dict: # Label -> {asked, found, kept, waiting, removed, rejected: {reason: n}, sources: {source: the same without asked}}
     "Asked, found, kept and rejected, per label and source."
     counts = project.catalogue.counts('label', 'source', 'state', 'reason')

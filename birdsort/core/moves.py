@@ -107,7 +107,8 @@ def _rewrite(cat, m, there): # The row of an image that has moved
                     "delete from image where label = ? and address = ? and state = 'rejected' and reason "
                     "like 'moved to %'"),
                 (becomes['label'], becomes['address']))
-            if db.execute('select 1 from image where label = ? and address = ? and id != ?', (becomes['label'], becomes['address'], m['image'])).fetchone():
+            same = 'select 1 from image where label = ? and address = ? and id != ?'
+            if db.execute(same, (becomes['label'], becomes['address'], m['image'])).fetchone():
                 becomes['address'] = None
         db.execute(
             f"update image set {', '.join(f'{k} = :{k}' for k in becomes)} where id = :id",
@@ -142,7 +143,9 @@ def undo(
     cat = project.catalogue
     with hold(project):
         carry_out(project)
-        if not (last := cat.execute('select * from step where undoes is null and id not in (select undoes from step where undoes is not null) order by id desc limit 1')):
+        undone = 'select undoes from step where undoes is not null'
+        query = f'select * from step where undoes is null and id not in ({undone}) order by id desc limit 1'
+        if not (last := cat.execute(query)):
             return None
         done = [
             dict(m)

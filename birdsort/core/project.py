@@ -85,7 +85,7 @@ def find_project(
 # %% ../../nbs/core/02_project.ipynb #846dc816
 def write_whole(
     path:Path, # Where the file is to be
-    data:bytes, # Its content; a str is written as UTF-8
+    data:bytes|str, # Its content; a str is written as UTF-8
 ) -> Path: # The path
     "Write a file so that it is there whole or not at all."
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def record_stage(project:Project, stage:str, sign:str, result:dict) -> dict:
 def stage_result(
     project:Project, # Where to look
     stage:str, # The stage's name
-    sign:str=None, # The signature it must have; None takes any
+    sign:str|None=None, # The signature it must have; None takes any
 ) -> dict: # The result of that stage, or None
     "What a stage gave when it was last done, if its inputs are still the same."
     found = project.catalogue.execute('select signature, result from stage where name = ?', (stage,))

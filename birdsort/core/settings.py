@@ -21,7 +21,7 @@ def unknown(
     kind:str, # What the word was meant to be: "label", "key", …
     word:str, # The word that does not fit
     allowed, # The words that do
-    rule:str=None, # What is allowed, in words, where the list is too long to print
+    rule:str|None=None, # What is allowed, in words, where the list is too long to print
 ) -> str: # One line that names the word, near words and what is allowed
     "A sentence about a word that is not among the allowed ones."
     allowed = list(dict.fromkeys(map(str, allowed)))
@@ -215,7 +215,7 @@ _CHECKS = dict(
             _numbers(v, 2)
             and all(
                 type(e) is int and low <= e <= 1000
-                for e,low in zip(v, (1, 0))))
+                for e,low in zip(v, (1, 0), strict=False)))
         else 'must be two whole numbers to 1000, the first at least 1'))
 
 # %% ../../nbs/core/00_settings.ipynb #a0e9e2a0
@@ -261,7 +261,7 @@ def to_toml(
     "Settings as TOML; JSON's strings, numbers and lists are TOML's too."
     from fastcore.docments import docments
     def lines(of, without=()):
-        notes = docments(type(of))
+        notes = {k: ' '.join(str(v).split()) for k, v in docments(type(of)).items()}
         got = [
             f"{k} = {json.dumps(v, ensure_ascii=False)}"
             for k,v in asdict(of).items()

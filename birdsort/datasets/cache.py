@@ -158,7 +158,9 @@ def batch_of(
 # %% ../../nbs/datasets/03_cache.ipynb #6e20e00d
 def _pixels(project, dl, pairs):
     side = dl.do_item(0)[0].shape
-    return RowFile(project.path/'.cache'/f'images-{stable_hash([[str(f), (s := f.stat()).st_size, s.st_mtime_ns] for f,_ in pairs], list(side))}', side, torch.uint8)
+    stats = [(f, f.stat()) for f, _ in pairs]
+    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(side))
+    return RowFile(project.path/'.cache'/f'images-{key}', side, torch.uint8)
 
 def _decode(rows, dl, n, quiet):
     with ThreadPoolExecutor() as pool:
@@ -176,13 +178,13 @@ def cache_dataloaders(
     quiet:bool=False, # No progress bar
 ) -> DataLoaders: # The same batches, faster; `dls` itself where the disk has no room
     "Decode every image once."
-    files = [_pixels(project, dl, pairs) for dl,pairs in zip(dls.loaders, dls.splits)]
-    if not all(has_disk_space(rows, len(pairs)) for rows,pairs in zip(files, dls.splits)): return dls
+    files = [_pixels(project, dl, pairs) for dl,pairs in zip(dls.loaders, dls.splits, strict=False)]
+    if not all(has_disk_space(rows, len(pairs)) for rows,pairs in zip(files, dls.splits, strict=False)): return dls
     number = {l: i for i,l in enumerate(dls.vocab)}
     new = [
         cached_loader(
             dl, _decode(rows, dl, len(pairs), quiet), [number[l] for _,l in pairs])
-        for dl,rows,pairs in zip(dls.loaders, files, dls.splits)]
+        for dl,rows,pairs in zip(dls.loaders, files, dls.splits, strict=False)]
     prune_cache(project.path/'.cache')
     (both := DataLoaders(*new, path=dls.path, device=dls.device)).splits = dls.splits
     return both
@@ -195,5 +197,6 @@ def prune_cache(
     if rank_distrib(): return
     def used(f):
         return f.stat().st_mtime if f.exists() else 0 # Others tidy, too
-    for f in (f for f in sorted((f for f in folder.glob('*') if f.is_file() and f.suffix != '.lock'), key=used)[:-keep] if used(f) < time.time()-3600):
+    files = sorted((f for f in folder.glob('*') if f.is_file() and f.suffix != '.lock'), key=used)
+    for f in (f for f in files[:-keep] if used(f) < time.time()-3600):
         for g in (f, f.with_name(f'{f.name}.lock')): g.unlink(missing_ok=True)

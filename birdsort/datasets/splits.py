@@ -29,7 +29,7 @@ class Splits(NamedTuple):
         return sorted({l for side in self for _,l in side})
 
 def _check(splits, where, then, labels=()): # Every label on every side, every file once, or `ValueError`
-    for name,side in zip(SPLITS, splits):
+    for name,side in zip(SPLITS, splits, strict=False):
         have = {l for _,l in side}
         if name == 'test' and not have and not labels: continue
         if missing := sorted((set(labels) or set(splits.labels)) - have):
@@ -138,7 +138,7 @@ def _from_csv(project, s, file):
         for r in rows]
     bad = [
         f'line {i}: no file {r["file"]!r}' if not p or not p.is_file() else f'line {i}: no label'
-        for i,(r,(p,l)) in enumerate(zip(rows, pairs), 2)
+        for i,(r,(p,l)) in enumerate(zip(rows, pairs, strict=False), 2)
         if not (p and p.is_file() and l)]
     if bad:
         raise ValueError(
@@ -152,13 +152,13 @@ def _from_csv(project, s, file):
         *(
             [
                 p
-                for p,r in zip(pairs, rows)
+                for p,r in zip(pairs, rows, strict=False)
                 if r['split'] == d or d == 'val' and r['split'] in _VAL]
             for d in SPLITS))
 
 def load_splits(
     project:Project, # Its split, unless the settings name other images
-    settings:Settings=None, # Of a run; None takes the project's
+    settings:Settings|None=None, # Of a run; None takes the project's
 ) -> Splits: # Checked
     "Which image goes where; `FileNotFoundError`, `ValueError` where a split, a file or a label is missing."
     s = settings or project.settings
@@ -176,7 +176,7 @@ def load_splits(
 # %% ../../nbs/datasets/01_splits.ipynb #8d0b7a1d
 def splits_signature(
     project:Project, # Its train and val splits
-    settings:Settings=None, # Of a run; None takes the project's
+    settings:Settings|None=None, # Of a run; None takes the project's
     test:bool=False, # The test split too
 ) -> str: # Changes when an image of theirs does
     "A short hash of the images that a run learns from and is chosen by."
@@ -203,7 +203,7 @@ def _stats(table): # Size and time of change of the files that a table names
 
 def generated_images(
     project:Project, # Its train split
-    settings:Settings=None, # Of a run; None takes the project's
+    settings:Settings|None=None, # Of a run; None takes the project's
 ) -> list: # [label, file name, bytes, time of change] of each
     "The images on the train split that a network has drawn."
     return (
@@ -217,7 +217,7 @@ def _as_signed(train): # Under the names that settings had in birdsort 0.1, so t
 
 def train_signature(
     project:Project, # Its split and its settings
-    settings:Settings=None, # Of a run; None takes the project's
+    settings:Settings|None=None, # Of a run; None takes the project's
 ) -> str: # Changes when training would give another model
     "A short hash of everything that training depends on."
     s = settings or project.settings

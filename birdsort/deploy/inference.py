@@ -16,13 +16,30 @@ import numpy as np
 from PIL import Image
 
 # %% ../../nbs/deploy/02_inference.ipynb #b73e533a
+def _are_labels(v):
+    "Two or more different names."
+    return isinstance(v, list) and len(v) > 1 and all(isinstance(l, str) and l for l in v) and len({*v}) == len(v)
+
+def _is_crop(v):
+    if not isinstance(v, dict) or v.get('mode') != 'squish': return False
+    return isinstance(v.get('resize'), int) and 8 <= v['resize'] <= 8192
+
+def _three_numbers(v):
+    return isinstance(v, list) and len(v) == 3 and all(isinstance(x, (int, float)) for x in v)
+
+def _is_normalisation(v):
+    return isinstance(v, dict) and all(_three_numbers(v.get(k)) for k in ('mean', 'std')) and min(v['std']) > 0
+
+def _is_threshold(v):
+    return v is None or (isinstance(v, dict) and isinstance(v.get('confidence'), (int, float)))
+
 _NEEDED = dict( # Key -> (is it right?, what is wanted)
-    labels=(lambda v: isinstance(v, list) and len(v) > 1 and all(isinstance(l, str) and l for l in v) and len({*v}) == len(v), 'a list of two or more different names'),
+    labels=(_are_labels, 'a list of two or more different names'),
     size=(lambda v: isinstance(v, int) and 8 <= v <= 4096, 'pixels, 8 to 4096'),
-    crop=(lambda v: isinstance(v, dict) and v.get('mode') == 'squish' and isinstance(v.get('resize'), int) and 8 <= v['resize'] <= 8192, '{"mode": "squish", "resize": pixels}'),
-    normalisation=(lambda v: isinstance(v, dict) and all(isinstance(v.get(k), list) and len(v[k]) == 3 and all(isinstance(x, (int, float)) for x in v[k]) for k in ('mean', 'std')) and min(v['std']) > 0, 'mean and std, three numbers each'),
+    crop=(_is_crop, '{"mode": "squish", "resize": pixels}'),
+    normalisation=(_is_normalisation, 'mean and std, three numbers each'),
     temperature=(lambda v: isinstance(v, (int, float)) and v > 0, 'a number above 0'),
-    threshold=(lambda v: v is None or isinstance(v, dict) and isinstance(v.get('confidence'), (int, float)), 'null, or {"confidence": a number}'),
+    threshold=(_is_threshold, 'null, or {"confidence": a number}'),
     hashes=(lambda v: isinstance(v, dict) and all(isinstance(h, str) for h in v.values()), 'file names and their SHA-256'))
 
 def read_config(
@@ -185,7 +202,7 @@ def open_model(
     engine:str='auto', # onnx, int8, torch or pickle; auto takes ONNX Runtime, else PyTorch
     trust_pickle:bool=False, # Open `learner.pkl`, which runs the code in it
     threads:int=0, # Of ONNX Runtime; 0 takes one per core
-    config:dict=None, # What to go by; None takes the folder's `config.json`
+    config:dict|None=None, # What to go by; None takes the folder's `config.json`
 ) -> Model: # Ready to answer
     "Open an exported model; `FileNotFoundError`, or `ValueError` where a file is not what it should be."
     folder = Path(folder)

@@ -35,7 +35,8 @@ def _found(name, leave): # Files for what was named
                 and f.name[0] != '.'
                 and not (leave and leave in f.resolve().parents)))
     if p.is_file(): return [p]
-    if glob.has_magic(str(name)) and (some := [f for n in sorted(glob.glob(str(p.expanduser()), recursive=True)) for f in (_found(n, leave) if Path(n).is_dir() else [Path(n)])]):
+    matches = sorted(glob.glob(str(p.expanduser()), recursive=True)) if glob.has_magic(str(name)) else []
+    if some := [f for n in matches for f in (_found(n, leave) if Path(n).is_dir() else [Path(n)])]:
         return some
     raise FileNotFoundError(
         (
@@ -61,7 +62,7 @@ def _each(name, leave): # In a list, one that is gone stops nobody
 
 def expand(
     paths:list, # Files, folders, patterns such as "*.jpg", addresses, or "-"
-    leave:Path=None, # A folder to leave out
+    leave:Path|None=None, # A folder to leave out
     stdin=None, # Where "-" reads bytes; None takes standard input
 ) -> list: # (name, source): a path, an address or bytes, which `read` takes
     "Images for what somebody named; `FileNotFoundError` where there are none."

@@ -8,6 +8,7 @@ __all__ = ['model_card']
 # %% ../../nbs/deploy/04_model_card.ipynb #befa1614
 from collections import Counter
 
+from ..core.assets import asset
 from ..core.project import Project
 from ..core.settings import Settings
 
@@ -58,9 +59,11 @@ def _data(project, settings):
     kept = Counter(
         (r['source'] or 'folder', r['licence'] or 'not known')
         for r in project.catalogue.rows(state='kept'))
+    rows = [dict(source=s, licence=l, images=n) for (s, l), n in sorted(kept.items())]
+    rows = rows or [dict(source='', licence='', images=0)]
     return (
         "The images are not part of this model. What it was trained, chosen and judged "
-        f"by:\n\n{_table([dict(source=s, licence=l, images=n) for (s, l),n in sorted(kept.items())] or [dict(source='', licence='', images=0)])}")
+        f'by:\n\n{_table(rows)}')
 
 def _limits(config, judged):
     few = min((v['n'] for v in judged['per_label'].values()), default=0) if judged else 0
@@ -110,39 +113,9 @@ load_learner('learner.pkl').predict('photo.jpg')
 ```
 '''
 
-_TORCH = '''
-As a PyTorch network, for (b, 3, {side}, {side}) float32, built by {library} and fastai from `config.json`:
+_TORCH = asset('model_card_torch.md')
 
-```python
-from birdsort.deploy.inference import read_checked, read_config
-from birdsort.deploy.weights import from_safetensors
-config = read_config('.')
-network = from_safetensors(read_checked('.', 'model.safetensors', config), config)
-```
-'''
-
-_SCRIPT = '''
-In a browser, with `npm install onnxruntime-web` and `model.onnx` beside the page (what is needed is in the file's metadata, too):
-
-```js
-import * as ort from 'onnxruntime-web'
-const labels = {labels}, mean = {mean}, std = {std}, temperature = {temperature}, n = {side}
-const session = await ort.InferenceSession.create('model.onnx')
-
-async function label(image) {{ // An <img>
-  await image.decode()
-  const c = new OffscreenCanvas(n, n).getContext('2d')
-  c.fillStyle = 'white'
-  c.fillRect(0, 0, n, n) // Behind what is transparent
-  c.drawImage(image, 0, 0, n, n)
-  const rgba = c.getImageData(0, 0, n, n).data, x = new Float32Array(3*n*n)
-  for (let k = 0; k < 3; k++) for (let i = 0; i < n*n; i++) x[k*n*n + i] = (rgba[4*i + k]/255 - mean[k])/std[k]
-  const {{ logits }} = await session.run({{ images: new ort.Tensor('float32', x, [1, 3, n, n]) }})
-  const z = [...logits.data].map(v => Math.exp(v/temperature)), best = Math.max(...z)
-  return {{ label: labels[z.indexOf(best)], probability: best/z.reduce((a, b) => a + b) }}
-}}
-```
-'''
+_SCRIPT = asset('model_card_script.md')
 
 def _use(config):
     import json
@@ -161,8 +134,8 @@ def model_card(
     project:Project, # Whose model; its catalogue knows where the images came from
     settings:Settings, # Of the run
     config:dict, # As `config.json` has it
-    judged:dict=None, # What `evaluate` found, for this run
-    files:dict=None, # Name -> what it is
+    judged:dict|None=None, # What `evaluate` found, for this run
+    files:dict|None=None, # Name -> what it is
 ) -> str: # Markdown with a YAML head
     "The model card, in the form of the Hugging Face hub."
     from huggingface_hub import EvalResult, ModelCardData

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..core.assets import asset
 from ..core.images import thumbnail
 
 # %% ../../nbs/deploy/07_views.ipynb #533d966d
@@ -53,23 +54,14 @@ def uploader(
         below.children = (
             *(
                 row(n, d, a)
-                for (n, d),a in zip(files, ask([d for _,d in files]))),
+                for (n, d),a in zip(files, ask([d for _,d in files]), strict=False)),
             *below.children)[:shown]
         button.value = ()
     button.observe(answered, 'value')
     return w.VBox([button, below])
 
 # %% ../../nbs/deploy/07_views.ipynb #d4121b5d
-STYLE = """.bs-card {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; padding: 1rem; border: 1px solid var(--border-color-primary); border-radius: 12px; background: var(--block-background-fill)}
-.bs-pair {display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; align-items: start} .bs-pair img, .bs-soon {width: 100%; border-radius: 8px; margin: 0} .bs-soon {display: grid; place-items: center; height: 100%; min-height: 6rem; background: #8882; font-size: .8rem; text-align: center}
-.bs-card figure {margin: 0} .bs-card figcaption {font-size: .8rem; opacity: .75; overflow-wrap: anywhere; margin-top: .25rem} .bs-card h3 {margin: 0 0 .5rem; font-size: 1.4rem; line-height: 1.2; overflow-wrap: anywhere} .bs-card p {margin: 0 0 .5rem; overflow-wrap: anywhere}
-.bs-bars {list-style: none; margin: 0; padding: 0; display: grid; gap: .5rem} .bs-bars li {display: grid; grid-template-columns: 1fr auto; gap: 0 .75rem; margin: 0; overflow-wrap: anywhere} .bs-bars b {font-weight: 400; font-variant-numeric: tabular-nums}
-.bs-bars i {grid-column: 1 / -1; height: 8px; border-radius: 4px; background: linear-gradient(var(--color-accent) 0 0) 0 / var(--p) 100% no-repeat #8883} .bs-none i {background-image: linear-gradient(#888 0 0)} .bs-none h3 {font-style: italic}
-.bs-drop {display: grid; gap: .75rem; justify-items: center; padding: 1.5rem 1rem; border: 2px dashed var(--border-color-primary); border-radius: 12px; text-align: center} .bs-drop.over {border-color: var(--color-accent); background: var(--background-fill-secondary)} .bs-drop p {margin: 0; opacity: .75} .bs-tell:empty {display: none}
-.bs-ask {display: flex; flex-wrap: wrap; gap: .75rem; justify-content: center} .bs-ask label {position: relative; overflow: hidden; padding: .7rem 1.2rem; border-radius: 8px; background: var(--button-primary-background-fill); color: var(--button-primary-text-color); font-weight: 600; cursor: pointer} .bs-ask label:focus-within {outline: 3px solid #48f; outline-offset: 2px}
-.bs-ask .bs-camera {background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color)} .bs-ask input {position: absolute; inset: 0; opacity: 0; cursor: pointer; font-size: 0} .bs-samples {display: flex; flex-wrap: wrap; gap: .5rem; justify-content: center; align-items: start; margin-top: .75rem} .bs-samples span {flex-basis: 100%; text-align: center; opacity: .75}
-.bs-samples button {width: 72px; height: 72px; padding: 0; border: 0; border-radius: 8px; overflow: hidden; cursor: pointer} .bs-samples img {display: block; width: 100%; height: 100%; object-fit: cover; margin: 0} .bs-slot:not(:has(.bs-card)) {display: none} :is(.bs-slot, .bs-place) .html-container {padding: 0 !important} footer {display: none !important}
-@media (max-width: 500px) {.gradio-container .main {padding: 1rem !important}} @media (hover: hover) and (pointer: fine) {.bs-camera {display: none}} @media (pointer: coarse) {.bs-hint {display: none}}"""
+STYLE = asset('serve.css')
 
 def _inline(jpeg): return f'data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'
 
@@ -88,8 +80,8 @@ def _bars(best): # {label: probability}
 def card(
     row:dict, # What a `Predictor` said: {label, probability, best, error}
     name:str, # The file's name, as the person knows it
-    photo:bytes=None, # The file; None where it is no image
-    hot:Image.Image=None, # The image under its heat map
+    photo:bytes|None=None, # The file; None where it is no image
+    hot:Image.Image|None=None, # The image under its heat map
     soon:bool=False, # The heat map is being made
 ) -> str: # HTML
     "One photo and what was said of it."
@@ -105,32 +97,13 @@ def card(
         else '<div class="bs-soon">looking for what<br>spoke for it …</div>' if soon else '')
     says = '<p>Not sure enough of any label. The likeliest:</p>' if doubt else ''
     under = ' · red spoke for it, blue did not matter' if hot else ''
-    return (f'<article class="bs-card{" bs-none" * doubt}"><figure><div class="bs-pair"><img src="{_inline(thumbnail(photo, 480))}" alt="{name}">{beside}</div>'
+    image = f'<img src="{_inline(thumbnail(photo, 480))}" alt="{name}">'
+    return (f'<article class="bs-card{" bs-none" * doubt}"><figure><div class="bs-pair">{image}{beside}</div>'
             f'<figcaption>{name}{under}</figcaption></figure><div><h3>{label}</h3>{says}{_bars(row["best"])}</div></article>')
 
 # %% ../../nbs/deploy/07_views.ipynb #7a730781
 MOST = 20 # Photos at once
-SCRIPT = """const most = MOST, zone = () => element.querySelector('.bs-drop'), tell = t => { element.querySelector('.bs-tell').textContent = t; };
-const send = async files => {
-  const photos = [];
-  for (const [i, f] of [...files].slice(0, most).entries()) {
-    tell(`Sending ${i+1} of ${Math.min(files.length, most)} …`);
-    const form = new FormData();
-    form.append('photo', f);
-    const said = await fetch('photo', {method: 'POST', body: form}).then(r => r.json()).catch(() => ({error: 'the server did not answer'}));
-    photos.push({name: f.name, ...said});
-  }
-  tell(files.length > most ? `At most ${most} at once: the others were left out.` : '');
-  if (photos.length) trigger('submit', {photos});
-};
-element.addEventListener('change', e => { const files = [...e.target.files]; e.target.value = ''; send(files); });
-element.addEventListener('click', e => { const b = e.target.closest('[data-sample]'); if (b) trigger('submit', {photos: [{name: b.title, sample: Number(b.dataset.sample)}]}); });
-for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, e => {
-  e.preventDefault();
-  zone().classList.toggle('over', kind === 'dragover');
-  if (kind === 'drop') send(e.dataTransfer.files);
-});
-document.addEventListener('paste', e => { if (e.clipboardData.files.length) send(e.clipboardData.files); });""".replace('MOST', str(MOST))
+SCRIPT = asset('serve.js').replace('MOST', str(MOST))
 
 # %% ../../nbs/deploy/07_views.ipynb #3d409f2e
 _ACCEPT = 'image/jpeg,image/png,image/webp,image/gif,image/bmp,image/avif'
@@ -145,7 +118,8 @@ def drop_zone(
             f'src="{_inline(thumbnail(f, 96))}" alt="{html.escape(n)}"></button>')
         for i,(n,f) in enumerate(samples))
     return (
-        f'<div class="bs-drop"><div class="bs-ask"><label>Choose photos<input type="file" accept="{_ACCEPT}" multiple></label><label class="bs-camera">Take a photo<input type="file" accept="image/*" capture="environment"></label></div>'
+        f'<div class="bs-drop"><div class="bs-ask"><label>Choose photos<input type="file" accept="{_ACCEPT}" multiple></label>'
+        '<label class="bs-camera">Take a photo<input type="file" accept="image/*" capture="environment"></label></div>'
             '<p class="bs-hint">or drop them anywhere on this page</p><p class="bs-tell" role="status"></p></div>'
         + (f'<div class="bs-samples"><span>or try one of these</span>{buttons}</div>' if buttons else ''))
 

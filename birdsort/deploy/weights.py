@@ -22,7 +22,7 @@ from ..training.learner import build_network
 def describe_network(
     learn:Learner, # From `load_run`
     settings:Settings, # Of the run
-    own:str=None, # The class of a network of one's own
+    own:str|None=None, # The class of a network of one's own
 ) -> dict: # labels, library, architecture, arguments, head, dropout, size, crop, normalisation
     "What somebody must know who wants to build a run's network anew."
     library, name, args = ('own', own, {}) if own else origin(settings.architecture)
@@ -63,7 +63,9 @@ def to_safetensors(
 def _known(library, name, args):
     # Only the networks of both libraries, and only how they are built: no weights from elsewhere, which may
     # be pickles
-    if not isinstance(args, dict) or not isinstance(name, str) or any(k.startswith('pretrained') or k in ('checkpoint_path', 'cache_dir', 'features_only') for k in args):
+    fetching = 'checkpoint_path', 'cache_dir', 'features_only'
+    well_formed = isinstance(args, dict) and isinstance(name, str)
+    if not well_formed or any(k.startswith('pretrained') or k in fetching for k in args):
         return False
     return (
         library == 'timm' and ':' not in name and timm.is_model(name)

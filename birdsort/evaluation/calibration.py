@@ -51,7 +51,7 @@ def plot_reliability(
 ) -> Figure: # matplotlib
     "Accuracy by confidence, before and after temperature scaling."
     fig = Figure(figsize=(7, 3.2), layout='constrained')
-    for ax,a,title in zip(fig.subplots(1, 2, sharey=True), (before, after), ('as it is', f'at temperature {temperature:.2f}')):
+    for ax,a,title in zip(fig.subplots(1, 2, sharey=True), (before, after), ('as it is', f'at temperature {temperature:.2f}'), strict=False):
         edges = np.linspace(0, 1, 11)
         which = np.clip(np.digitize(a.confidence, edges)-1, 0, 9)
         full = [i for i in range(10) if (which == i).any()]
@@ -77,7 +77,7 @@ def accuracy_coverage_curve(
     low, high = zip(
         *(
             wilson(k, m)
-            for k,m in zip(right.cumsum()[last], n[last])))
+            for k,m in zip(right.cumsum()[last], n[last], strict=False)), strict=False)
     return pd.DataFrame(
         dict(
             threshold=sure[last], coverage=(n/len(order))[last], accuracy=(right.cumsum()/n)[last],
@@ -86,7 +86,7 @@ def accuracy_coverage_curve(
 def choose_threshold(
     answers:Predictions, # Of the validation split
     precision:float=.95, # Wanted share of right ones among the answers given, 0 to 1
-) -> float: # Predictions less sure than this become "none of these"; above 1, so that all do, where no threshold is precise enough
+) -> float: # Less confident predictions are "none of these"; above 1 where no threshold is precise enough
     (
         "The lowest threshold above which answers are precise, by the lower end of the interval, and that "
         "all but 5 % of the right ones reach (after Geifman & El-Yaniv 2017); `ValueError` for another side.")

@@ -41,7 +41,7 @@ def find_errors(
         for i in np.argsort(truth, kind='stable')
         if wrong[i] and gap[i] >= margin]
     level = [i for i in np.argsort(gap, kind='stable') if gap[i] < margin]
-    pairs = list(zip(predictions.targets[wrong].tolist(), predictions.predicted[wrong].tolist()))
+    pairs = list(zip(predictions.targets[wrong].tolist(), predictions.predicted[wrong].tolist(), strict=False))
     t, s = (
         min(Counter(pairs).items(), key=lambda p: (-p[1], p[0]))[0] if pairs
         else (None, None))
@@ -73,19 +73,19 @@ def seen(
     predictions:Predictions, # Its answers
     which:list, # Indices
     side:int=224, # Longest side of the images, pixels
-) -> list: # (image, the same under a heat map of the label that was said), PIL images; the image twice where the network cannot tell
+) -> list[tuple]: # (image, image with Grad-CAM of the predicted label), PIL; the image twice without one
     "Images, and what spoke for the answer in each."
     files, images = [predictions.files[i] for i in which], []
     if not hasattr(learn, 'model'):
         return [
             learn.look(f, side, int(predictions.predicted[i]))
-            for f,i in zip(files, which)]
+            for f,i in zip(files, which, strict=False)]
     if not which: return []
     dl = learn.dls.test_dl(files, bs=min(16, len(files)))
     try:
         cams = [
             c
-            for (x, *_),at in zip(dl, range(0, len(files), dl.bs))
+            for (x, *_),at in zip(dl, range(0, len(files), dl.bs), strict=False)
             for c in grad_cam(
                 learn.model, x.as_subclass(torch.Tensor),
                 torch.from_numpy(predictions.predicted[which[at:at+len(x)]]))]

@@ -44,7 +44,7 @@ def roc_auc(
 
 def numbers(
     answers:Predictions, # At least one
-) -> dict: # {loss, accuracy, top_3, f1_macro, f1_weighted, kappa, roc_auc, calibration_error}, floats; nan where a number has no meaning
+) -> dict[str, float]: # loss, accuracy, top_3, f1_macro, f1_weighted, kappa, roc_auc, calibration_error; nan if undefined
     "Every number that sums up a table of answers."
     from torchmetrics.functional.classification import multiclass_cohen_kappa
     y = answers.targets
@@ -107,7 +107,7 @@ def score(
     answers:Predictions, # To one side
     times:int=400, # Deals of the bootstrap; 0 leaves out what needs it
     seed:int=0, # Of the deals
-) -> dict: # {n, every number of `numbers`, intervals: {number: [low, high]}, per_label: {label: {n, precision, recall, f1, intervals: {precision, recall}}}}
+) -> dict: # n, all of `numbers`, intervals {metric: [low, high]}, per_label {label: {n, precision, recall, f1, intervals}}
     "Numbers, intervals, and the same per label."
     y = answers.targets
     said = answers.predicted

@@ -58,7 +58,8 @@ def predict_probs(
     def both(x):
         bar.update(len(x))
         return torch.stack([inner(x), inner(x.flip(-1))], 1)
-    with tqdm(total=len(pairs), desc='asking', unit='image', disable=quiet, leave=False) as bar, forwarding(learn.model, both), learn.no_bar(), learn.no_logging():
+    progress = tqdm(total=len(pairs), desc='predicting', unit='image', disable=quiet, leave=False)
+    with progress as bar, forwarding(learn.model, both), learn.no_bar(), learn.no_logging():
         probs = learn.get_preds(dl=dl)[0].float().numpy()
     return Predictions(
         [f for f,_ in pairs], probs[:, 0],
@@ -108,7 +109,7 @@ def cached_predictions(
     run:Run, # From `open_run`
     split:str, # train, val, test, or unknown, which are the images in the project's folder of that name
     weights:str='best', # best, stage_one, or random for none
-    learn:Learner=None, # The run's learner with these weights, where it is loaded already
+    learn:Learner|None=None, # The run's learner with these weights, where it is loaded already
     quiet:bool=False, # No progress bar
 ) -> Predictions: # To all images of the split; None where there are none
     "The predictions of a run for a split, from the run's folder, or asked now and kept there."
@@ -124,7 +125,8 @@ def cached_predictions(
             [f for f,_ in pairs], kept['probs'], kept['targets'], kept['vocab'].tolist(), split,
             kept['mirrored'])
     learn = learn or (_untrained(run) if weights == 'random' else load_run(run, weights))
-    with retain_memory(not torch.cuda.is_available()), naming_broken(Splits(pairs, [], []), project), in_precision(learn, run.note['precision']) if hasattr(learn, 'model') else nullcontext():
+    precision = in_precision(learn, run.note['precision']) if hasattr(learn, 'model') else nullcontext()
+    with retain_memory(not torch.cuda.is_available()), naming_broken(Splits(pairs, [], []), project), precision:
         found = predict_probs(learn, pairs, quiet)
     write_whole(
         file,
@@ -136,10 +138,10 @@ def cached_predictions(
 # %% ../../nbs/evaluation/01_predictions.ipynb #21f4ee05
 def predictions(
     project:Project, # Whose run
-    run:str=None, # Its folder's name; None takes the last
+    run:str|None=None, # Its folder's name; None takes the last
     split:str='val', # train or val
     weights:str='best', # best, stage_one, or random: what the network would say if it had learned nothing
-    learn:Learner=None, # The run's learner with these weights, where it is loaded already
+    learn:Learner|None=None, # The run's learner with these weights, where it is loaded already
     quiet:bool=False, # No progress bar
 ) -> Predictions: # To all images of the split
     (

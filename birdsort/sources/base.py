@@ -100,7 +100,7 @@ class SourceContext:
         headed:bool=False, # Show the browser's window
         licences:tuple=(), # `LICENCES` that are wanted, for sources that can ask for them; empty wants all
         every:float=1., # Seconds between two requests to one catalogue
-        label:str=None, # The only label of the run, where it was named; what has no label of its own is for this one
+        label:str|None=None, # The only label of the run, where it was named; what has no label of its own is for this one
     ):
         self.web, self.licences, self.every, self.label, self._headed = web, licences, every, label, headed
         # (how to close it, it); why there is none; whose turn it is

@@ -95,8 +95,10 @@ def _version(program):
 
 def _no_browser(found, error):
     driver = shutil.which('chromedriver')
-    if not found: return ('no Chromium or Chrome found: install one (Debian, Ubuntu: `sudo apt-get install chromium chromium-driver`; '
+    if not found: return (
+        'no Chromium or Chrome found: install one (Debian, Ubuntu: `sudo apt-get install chromium chromium-driver`; '
                           'elsewhere: google.com/chrome), or point BIRDSORT_BROWSER at it')
     why = (str(getattr(error, 'msg', None) or error).strip().splitlines() or ['no reason given'])[0]
     return (f'the browser did not start: {why} (browser {found}: {_version(found)}; driver {driver or "from Selenium Manager"}'
-            f'{": " + _version(driver) if driver else ""}): their versions must match, `sudo apt-get install chromium chromium-driver` gives a pair')
+            f'{": " + _version(driver) if driver else ""}): their versions must match, '
+            '`sudo apt-get install chromium chromium-driver` gives a pair')

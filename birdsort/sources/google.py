@@ -16,25 +16,16 @@ from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from urllib3.exceptions import HTTPError
 
+from ..core.assets import asset
 from .base import Blocked, Hit, SourceContext
 
 # %% ../../nbs/sources/04_google.ipynb #192414eb
-_TILES = r'''
-const open = h => !h || h === '#' || h.startsWith('javascript:') || h.includes('/imgres?');
-const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribute('href')) ? a : null;
-  const b = i.closest('[role=button], [tabindex], [jsaction]'); return b && b.querySelectorAll('img').length <= 2 ? b : null; };
-const large = i => { const r = i.getBoundingClientRect(); return r.width >= 60 && r.height >= 60; };
-const tiles = [...new Set([...document.images].filter(large).map(target).filter(a => a))];
-const image = a => a.querySelector('img');
-'''
+_TILES = asset('google_tiles.js')
 _POINT = r'''
 const point = (a, kinds) => { for (const k of kinds) for (const e of [image(a), a])
   e.dispatchEvent(new MouseEvent(k, {bubbles: true, cancelable: true, view: window})); };
 '''
-_LINKS = _TILES + _POINT + r'''
-const bare = a => !(a.getAttribute('href') || '').includes('/imgres?');
-for (const a of tiles) if (bare(a)) point(a, ['mouseover', 'mouseenter', 'mousemove', 'mousedown', 'mouseup']);
-return tiles.map(a => [a.getAttribute('href') || '', image(a).alt || '']);'''
+_LINKS = _TILES + _POINT + asset('google_links.js')
 
 # %% ../../nbs/sources/04_google.ipynb #665bce0c
 def parse_imgres(
@@ -70,21 +61,7 @@ def read_links(
 _PANEL = (
     _TILES
     + _POINT
-    + r'''
-const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
-if (!a) return done(null);
-const seen = i => { const r = i.getBoundingClientRect(); return r.right > 0 && r.bottom > 0 && r.left < innerWidth && r.top < innerHeight && getComputedStyle(i).visibility !== 'hidden'; };
-const before = new Set([...document.images].filter(seen).map(i => i.src)), small = size(image(a)), grid = new Set(tiles.map(image));
-const photo = i => /^https?:/.test(i.src) && !/[?&]q=tbn:|gstatic\.com/.test(i.src) && !before.has(i.src) && !grid.has(i) && seen(i) && size(i) > small;
-const page = i => { for (let e = i; e; e = e.parentElement) { const l = e.matches('a[href^=http]') ? e : e.querySelector('a[href^=http]:not([href*="/imgres?"])');
-  if (l && l.host !== location.host) return l.href; if (e.querySelectorAll('img').length > 8) break; } return ''; };
-a.scrollIntoView({block: 'center'}); point(a, ['mouseover', 'mousedown', 'mouseup', 'click']);
-const end = Date.now()+ms;
-(function look() {
-  const found = [...document.images].filter(photo).sort((x, y) => size(y)-size(x))[0];
-  if (found) return done([found.src, page(found), image(a).alt || found.alt || '']);
-  Date.now() > end ? done(null) : setTimeout(look, 40);
-})();''')
+    + asset('google_panel.js'))
 
 def read_panel(
     driver, # On a result page
@@ -140,17 +117,16 @@ _MORE_WORDS = (
 _NONE_WORDS = (
     'did not match any|keine.*(?:gefunden|überein)|stimmt mit keine|ne correspond à aucun|aucun '
     'résultat|ning[uú]n|nessun|non ha prodotto|geen.*(?:resultaten|gevonden)|nenhum|nie znaleziono')
-_PRESS = r'''const [words, where] = arguments, re = new RegExp(words, 'i'), text = b => (b.value || b.innerText || '').trim();
-const b = [...document.querySelectorAll(where)].find(b => re.test(text(b)) && text(b).length < 60 && b.getClientRects().length);
-if (b) b.click(); return !!b;'''
+_PRESS = asset('google_press.js')
 _BUTTONS = 'button, input[type=button], input[type=submit], [role=button], a[role=button], [jsaction] span'
-_CONSENT = r'''const b = document.querySelector('form[action*="consent"] button, form[action*="consent"] input[type=submit]'); if (b) b.click(); return !!b;'''
+_CONSENT = asset('google_consent.js')
 
 def pass_consent(
     driver, # A Selenium driver on any page
 ) -> bool: # Whether somebody asked for consent
     "Decline, where one is asked for consent; accept, where declining is not offered."
-    for ask in ((_CONSENT,), (_PRESS, _REJECT, _BUTTONS), (_PRESS, _ACCEPT, _BUTTONS), ("const b = document.querySelector('button#L2AGLb'); if (b) b.click(); return !!b;",)):
+    known = "const b = document.querySelector('button#L2AGLb'); if (b) b.click(); return !!b;"
+    for ask in ((_CONSENT,), (_PRESS, _REJECT, _BUTTONS), (_PRESS, _ACCEPT, _BUTTONS), (known,)):
         if driver.execute_script(*ask): return True
     return False
 

@@ -258,11 +258,15 @@ class _Loop:
 class Web(_Loop):
     "A web client that is quick in all, gentle with each server, and careful; up inside a `with`."
     def __init__(self,
-        allow:tuple=(), # Hosts on this machine or its network that may be asked all the same, as HOST or HOST:PORT; "*" for all
+        # Hosts on this machine or its network that may be asked all the same, as HOST or HOST:PORT; "*" for
+        # all
+        allow:tuple=(),
         respect_noai:bool=True, # Honour `X-Robots-Tag: noai`
         per_host:int=12, # Requests to one host at a time
         at_once:int=32, # Bodies that may be on their way or in work at a time; bounds memory
-        timeout:float=10, # Seconds to connect, and between two pieces; an answer with all its tries and pauses may take four times as long
+        # Seconds to connect, and between two pieces; an answer with all its tries and pauses may take four
+        # times as long
+        timeout:float=10,
         tries:int=4, # How often an address is asked that fails for now
         pause:float=.5, # Seconds before the second try; doubles with each
         most:int=32_000_000, # Largest body, bytes
@@ -288,11 +292,11 @@ class Web(_Loop):
         if not self.up: raise RuntimeError('the web client is closed')
         return asyncio.run_coroutine_threadsafe(_fetch(self, address, then, **kw), self.loop)
 
-    def get(self, address:str, params:dict=None, **kw) -> Answer:
+    def get(self, address:str, params:dict|None=None, **kw) -> Answer:
         "One address, with the parameters of its query."
         return self.submit(f'{address}?{urlencode(params, doseq=True)}' if params else address, **kw).result()
 
-    def json(self, address:str, params:dict=None, every:float=0):
+    def json(self, address:str, params:dict|None=None, every:float=0):
         "As `get`; at most one request to this host in `every` seconds -> what the JSON holds."
         try:
             return json.loads(self.get(address, params, every=every, accept='application/json').body)

@@ -43,7 +43,7 @@ def urls(
     label:str, # Whose addresses
     n:int, # Not used: a list is read to its end
     kit:SourceContext, # Its `label` takes a single file's addresses that have none
-    address:Path=None, # A CSV, a text file, or a folder of them
+    address:Path|None=None, # A CSV, a text file, or a folder of them
 ): # Yields `Hit`s in the order of the list
     (
         "Addresses from a file, the label by its column or by the file's name; `FileNotFoundError`, "
@@ -85,7 +85,7 @@ def folder(
     label:str, # Whose images
     n:int, # Not used: a folder is read to its end
     kit:SourceContext, # Its `label` takes a folder that is named otherwise
-    address:Path=None, # A folder of label folders
+    address:Path|None=None, # A folder of label folders
 ): # Yields `Hit`s whose address is a path, with size and time behind a #, in the order of their names
     "Images from a folder, the label by its folders' names; `FileNotFoundError` where it does not exist."
     path = Path(address or '.').expanduser().resolve()

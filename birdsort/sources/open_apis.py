@@ -76,7 +76,9 @@ def gbif(
         found = _ask(
             kit, 'gbif', f'{address}/occurrence/search',
             dict(scientificName=query, mediaType='StillImage', limit=limit, offset=offset))
-        for hit in (_of_occurrence(r, m) for r in found.get('results') or [] for m in r.get('media') or [] if m.get('identifier') and m.get('type', 'StillImage') == 'StillImage'):
+        media = [(r, m) for r in found.get('results') or [] for m in r.get('media') or []]
+        stills = [(r, m) for r, m in media if m.get('identifier') and m.get('type', 'StillImage') == 'StillImage']
+        for hit in (_of_occurrence(r, m) for r, m in stills):
             none = False
             yield hit
         if found.get('endOfRecords', True): break

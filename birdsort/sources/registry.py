@@ -30,7 +30,7 @@ def search_source(
     query:str, # Words, or a label
     n:int, # Hits of a wanted licence that are enough
     kit:SourceContext, # What sources work with
-    address:str=None, # Where, if not at the usual place
+    address:str|None=None, # Where, if not at the usual place
 ) -> tuple: # (list of `Hit`s, no address twice; the exception that ended it, or None)
     "Ask a source, and keep what it gave even where it fails."
     hits, good, why = {}, 0, None

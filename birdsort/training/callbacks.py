@@ -104,7 +104,7 @@ class History(Callback):
     def after_batch(self): self.mark = time.monotonic()
     def after_train(self): self.share = self.waited/max(time.monotonic()-self.start, 1e-9)
     def after_epoch(self):
-        v = dict(zip(self.recorder.metric_names[1:-1], self.recorder.log[1:]))
+        v = dict(zip(self.recorder.metric_names[1:-1], self.recorder.log[1:], strict=False))
         self.rows.append(
             dict(
                 stage=self.stage, epoch=len([r for r in self.rows if r['stage'] == self.stage])+1,
@@ -128,7 +128,7 @@ class _Bar(Callback):
         self.bar.set_description(f'epoch {self.epoch+1}/{self.n_epoch}', refresh=False)
         self.bar.update(1)
     def after_epoch(self):
-        values = zip(self.recorder.metric_names[1:-1], self.recorder.log[1:])
+        values = zip(self.recorder.metric_names[1:-1], self.recorder.log[1:], strict=False)
         tqdm.write(
             f"epoch {self.epoch+1:>2}/{self.n_epoch}  " + '  '.join(f'{k} {v:.3f}' for k,v in values),
             file=sys.stderr)
@@ -153,7 +153,8 @@ def progress_reporting(
         with learn.added_cbs(ShowGraphCallback()): yield
         return
     learn.remove_cb(ProgressCallback)
-    with learn.added_cbs([] if quiet else [_Bar()]), learn.no_logging(), redirect_stdout(io.StringIO() if quiet else _AboveBar()):
+    bars, out = ([], io.StringIO()) if quiet else ([_Bar()], _AboveBar())
+    with learn.added_cbs(bars), learn.no_logging(), redirect_stdout(out):
         yield
 
 # %% ../../nbs/training/04_callbacks.ipynb #df48fbb9

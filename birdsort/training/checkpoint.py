@@ -53,7 +53,7 @@ def set_learner_state(
                 '--force')) from e
     learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
     set_rng_state(state['rng'])
-    for dl,order in zip(learn.dls.loaders, state['orders']): # Of several processes, each wraps its loader
+    for dl,order in zip(learn.dls.loaders, state['orders'], strict=False): # Of several processes, each wraps its loader
         getattr(dl, 'dl', dl).rng.setstate(order)
     learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val = state['smooth']
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])

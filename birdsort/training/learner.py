@@ -91,11 +91,13 @@ def _own_head(arch, n_out, pretrained): # -> (the network with n_out outputs, it
 # %% ../../nbs/training/05_learner.ipynb #baf87ed6
 def make_learner(
     project:Project, # Its split, or the images that the settings name
-    path:Path=None, # Where weights are saved
-    settings:Settings=None, # Of an earlier run; None takes the project's
-    pretrained:bool=None, # Begin from pretrained weights; None takes the setting
-    model:nn.Module=None, # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture; it is not frozen
-    splits:Splits=None, # What is shown; None asks `load_splits`
+    path:Path|None=None, # Where weights are saved
+    settings:Settings|None=None, # Of an earlier run; None takes the project's
+    pretrained:bool|None=None, # Begin from pretrained weights; None takes the setting
+    # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture; it is not
+    # frozen
+    model:nn.Module|None=None,
+    splits:Splits|None=None, # What is shown; None asks `load_splits`
 ) -> Learner: # fastai's, frozen when pretrained, with `dls`
     (
         "A fastai learner for a project's images and architecture; `RuntimeError` when weights cannot be "

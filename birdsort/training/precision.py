@@ -52,7 +52,10 @@ def in_precision(
         with torch.autocast(device.type, torch.bfloat16): return inner(x).float()
     learn.model.to(device, memory_format=torch.channels_last)
     try:
-        with forwarding(learn.model, forward) if name == 'bf16' else learn.added_cbs(MixedPrecision(AMPMode.FP16)) if name == 'fp16' else nullcontext():
+        within = nullcontext()
+        if name == 'bf16': within = forwarding(learn.model, forward)
+        if name == 'fp16': within = learn.added_cbs(MixedPrecision(AMPMode.FP16))
+        with within:
             yield
     finally: learn.model.to(memory_format=torch.contiguous_format)
 
@@ -69,7 +72,8 @@ def _can(device): # Which of them this machine has
 def _seconds(model, x, name): # Of one pass forwards and backwards
     def once(x):
         start = time.perf_counter()
-        with torch.autocast(x.device.type, torch.float16 if name == 'fp16' else torch.bfloat16, enabled=name in ('bf16', 'fp16')):
+        dtype = torch.float16 if name == 'fp16' else torch.bfloat16
+        with torch.autocast(x.device.type, dtype, enabled=name in ('bf16', 'fp16')):
             loss = model(x).float().square().mean()
         loss.backward()
         if x.is_cuda: torch.cuda.synchronize()
@@ -95,7 +99,7 @@ def measure_precision(
         with suppress(RuntimeError): # Some networks refuse some of them
             found[name] = _seconds(model, x, name)
     model.to(memory_format=torch.contiguous_format).zero_grad()
-    for p,g in zip(model.parameters(), grads): p.requires_grad_(g)
+    for p,g in zip(model.parameters(), grads, strict=False): p.requires_grad_(g)
     model.train(training)
     return found or dict(fp32=0.)
 

@@ -87,7 +87,7 @@ def check_size(
     model:nn.Module, # (b, 3, size, size) float32 -> anything
     size:int, # Pixels
     name:str='this network', # For the message
-    device:torch.device=None, # Where it shall be tried
+    device:torch.device|None=None, # Where it shall be tried
 ):
     "Show a network a black square; `ValueError` where it does not take the size."
     try:

@@ -98,7 +98,7 @@ def keep_run(
 def open_recipe(
     run:Run, # Of a recipe
     weights:str='best', # All that a recipe has
-): # With `dls.splits`, `dls.vocab`, `ask(pairs, quiet)` -> `Predictions`, and `look(file, side, target)` -> (image, image with what spoke for the label)
+): # With `dls.splits`, `dls.vocab`, `ask(pairs, quiet)` -> `Predictions`, `look(file, side, target)` -> two images
     (
         "What a recipe's run has learned, opened by the recipe's own module; `ValueError` where it has no "
         "such weights, or birdsort no such recipe.")
@@ -113,7 +113,7 @@ def open_recipe(
 def load_run(
     run:Run, # From `open_run`
     weights:str='best', # "best", or "stage_one"
-    model:nn.Module=None, # The network, where it was one of one's own
+    model:nn.Module|None=None, # The network, where it was one of one's own
 ) -> Learner: # With the run's weights, on the images that it was trained on
     (
         "A learner as a run left it; `FileNotFoundError` when nothing was trained, `ValueError` when the "

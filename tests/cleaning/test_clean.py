@@ -1,4 +1,5 @@
-"Cleaning: what is found, that nothing is lost at any kill, that undo brings every byte back, and that copies never stand on two splits."
+"""Cleaning: what is found, that nothing is lost at any kill, that undo brings every byte back, and that copies
+never stand on two splits."""
 
 import csv
 import os
@@ -60,7 +61,7 @@ def state(project):
 
 def test_every_kind_of_copy_is_found_and_nothing_else(birds):
     first = sorted(birds.images.glob('*/*'))
-    planted = {copy_of(f, how).name: f.name for how, f in zip([*CHANGES] * 3, first[::3])}
+    planted = {copy_of(f, how).name: f.name for how, f in zip([*CHANGES] * 3, first[::3], strict=False)}
     across = copy_of(first[1], 'crop', 'garza' if first[1].parent.name != 'garza' else 'buitre')
     table = find_issues(birds, quiet=True)
     near = {(r.name, r.evidence.split('/')[1]) for r in table[table.kind == 'near-duplicate'].itertuples()}
@@ -103,7 +104,8 @@ def dirty(birds):
 
 
 def apply_until(folder, at, when):
-    "Apply what is certain and decided, killed before or after move number `at`; at the end, say how many moves there were."
+    """Apply what is certain and decided, killed before or after move number `at`; at the end, say how many moves
+    there were."""
     import birdsort.core.moves as journal
 
     project, moved, replace = Project(folder), [], os.replace
@@ -278,7 +280,7 @@ def test_a_contact_sheet_is_clicked_and_saved(dirty, tmp_path):
 
 def test_copies_stay_on_one_side(birds):
     first = sorted(birds.images.glob('*/*'))
-    for how, f in zip([*CHANGES] * 5, first[::2]):
+    for how, f in zip([*CHANGES] * 5, first[::2], strict=False):
         copy_of(f, how)
     across = [copy_of(first[i], 'half', 'garza') for i in (1, 3)]
     as_json('split', '--project', birds.path)

@@ -1,4 +1,4 @@
-// node label.mjs MODEL.onnx PICTURE.jpg... -> a JSON list of {file, label, probability}: an exported model without Python.
+// node label.mjs MODEL.onnx IMAGE.jpg... -> a JSON list of {file, label, probability}: an exported model without Python.
 import { readFile } from 'node:fs/promises'
 
 const fail = why => { console.error(`label: ${why}`); process.exit(1) }
@@ -78,5 +78,5 @@ async function label(path, files) {
 }
 
 const [model, ...files] = process.argv.slice(2)
-if (!files.length) fail('which model, and which pictures? node label.mjs MODEL.onnx PICTURE.jpg...')
+if (!files.length) fail('which model, and which images? node label.mjs MODEL.onnx IMAGE.jpg...')
 console.log(JSON.stringify(await label(model, files)))

@@ -227,7 +227,12 @@ def test_files_that_disagree_are_not_exported(birds, monkeypatch):
 
 def test_killed_and_run_again(birds):
     split(birds), train(birds, quiet=True)
-    code = "import os, signal, sys, birdsort.export as e; from birdsort.core.project import Project\ndef die(*a): os.kill(os.getpid(), signal.SIGKILL)\nsetattr(e, sys.argv[2], die); e.export(Project(sys.argv[1]), formats=('pickle', 'safetensors'), quiet=True)"
+    code = """
+import os, signal, sys, birdsort.export as e
+from birdsort.core.project import Project
+def die(*a): os.kill(os.getpid(), signal.SIGKILL)
+setattr(e, sys.argv[2], die)
+e.export(Project(sys.argv[1]), formats=('pickle', 'safetensors'), quiet=True)"""
     for where in ('check_parity', '_explain_files'):
         assert (
             subprocess.run([sys.executable, '-c', code, str(birds.path), where], capture_output=True).returncode == -9

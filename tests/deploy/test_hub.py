@@ -1,4 +1,5 @@
-"Pushing to the hub, in processes of their own, against one on loopback; by both ways that its client has of sending large files."
+"""Pushing to the hub, in processes of their own, against one on loopback; by both ways that its client has of
+sending large files."""
 
 import json
 import os
@@ -72,7 +73,8 @@ def whole(folder):
 
 @contextmanager
 def client(hub, way):
-    "A process of its own -> a function that has it do something, and returns what came of it: a result, or an error's kind and text."
+    """A process of its own -> a function that has it do something, and returns what came of it: a result, or an
+    error's kind and text."""
     with tempfile.TemporaryFile('w+') as said:
         process = subprocess.Popen(
             [sys.executable, '-c', STEPS],

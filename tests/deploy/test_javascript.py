@@ -59,7 +59,7 @@ def alike(ours, theirs, images, least):
     "The same labels in the same order, and no probability further apart than this."
     assert [p['file'] for p in theirs] == [str(f) for f in images]
     assert [p['label'] for p in ours] == [p['label'] for p in theirs]
-    assert max(abs(a['probability'] - b['probability']) for a, b in zip(ours, theirs)) <= least
+    assert max(abs(a['probability'] - b['probability']) for a, b in zip(ours, theirs, strict=False)) <= least
 
 
 @pytest.fixture(scope='module')

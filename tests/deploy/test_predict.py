@@ -141,7 +141,11 @@ def test_sorting_moves_and_overwrites_nothing(project, pile):
 
 
 def test_a_command_does_not_wait_for_torch(project, pile):
-    code = "import sys; from birdsort.cli import main; c = main(sys.argv[1:]); print(c, {'torch', 'fastai', 'pandas', 'matplotlib', 'aiohttp', 'PIL', 'onnxruntime'} & {*sys.modules})"
+    code = """
+import sys
+from birdsort.cli import main
+c = main(sys.argv[1:])
+print(c, {'torch', 'fastai', 'pandas', 'matplotlib', 'aiohttp', 'PIL', 'onnxruntime'} & {*sys.modules})"""
     done = subprocess.run(
         [sys.executable, '-c', code, 'predict', str(pile / 'garza-0.jpg'), '--project', str(project.path)],
         capture_output=True,

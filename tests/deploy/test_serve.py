@@ -127,7 +127,8 @@ class Page:
         self.driver.execute_script(
             """const carried = new DataTransfer();
             for (const [name, data] of arguments[0]) carried.items.add(new File([new Uint8Array(data)], name));
-            document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}))""",
+            const how = {dataTransfer: carried, bubbles: true, cancelable: true}
+            document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', how))""",
             [[n, list(d)] for n, d in files],
         )
 
@@ -183,7 +184,10 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
         time.sleep(1)
         assert page.headings() == [birds[2][0], 'No answer']
         driver.execute_script(
-            "const carried = new DataTransfer(); carried.items.add(new File([new Uint8Array(50_000_000)], 'big.jpg')); document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', {dataTransfer: carried, bubbles: true, cancelable: true}))"
+            "const carried = new DataTransfer();"
+            "carried.items.add(new File([new Uint8Array(50_000_000)], 'big.jpg'));"
+            "const how = {dataTransfer: carried, bubbles: true, cancelable: true};"
+            "document.querySelector('.bs-drop').dispatchEvent(new DragEvent('drop', how))"
         )
         assert 'big.jpg: larger than 20 MB' in page.cards(1)[0]
 
@@ -289,7 +293,10 @@ def test_whoever_comes_too_many_comes_again(server):
         for _ in range(64):  # Half a request each
             slow.append(socket.create_connection((host, int(port))))
             slow[-1].sendall(
-                f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'.encode()
+                (
+                    f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\n'
+                    'Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'
+                ).encode()
             )
         deadline = time.monotonic() + 10
         while requests.get(f'{server[0]}/health', timeout=10).json()['waiting'] < 64:

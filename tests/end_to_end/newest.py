@@ -39,12 +39,22 @@ def test_from_names_to_learner(tmp_path):
     print(f'fastai {fastai.__version__}, fastcore {fastcore.__version__}')
 
 
-MAKE = """import sys; from birdsort.aviary.sample_project import lesson_project; from birdsort.split import split; from birdsort.train import train; from birdsort.export import export
-project = lesson_project(20, sys.argv[1]); split(project); train(project, quiet=True); export(project, formats=('pickle',), quiet=True)"""
+MAKE = """
+import sys
+from birdsort.aviary.sample_project import lesson_project
+from birdsort.export import export
+from birdsort.split import split
+from birdsort.train import train
+project = lesson_project(20, sys.argv[1])
+split(project)
+train(project, quiet=True)
+export(project, formats=('pickle',), quiet=True)"""
 OPEN = """import sys; sys.modules['birdsort'] = None
 import fastai, json; from fastai.learner import load_learner
 learn = load_learner(sys.argv[1])
-with learn.no_bar(), learn.no_logging(): print(json.dumps([fastai.__version__, [(label, probs.tolist()) for label,_,probs in map(learn.predict, sys.argv[2:])]]))"""
+with learn.no_bar(), learn.no_logging():
+    found = [(label, probs.tolist()) for label, _, probs in map(learn.predict, sys.argv[2:])]
+print(json.dumps([fastai.__version__, found]))"""
 
 
 def test_a_pickle_of_the_older_fastai(tmp_path):
@@ -70,4 +80,4 @@ def test_a_pickle_of_the_older_fastai(tmp_path):
         for python in (older, sys.executable)
     )
     assert v1 != v2 and [l for l, _ in first] == [l for l, _ in second]
-    assert all(abs(a - b) < 1e-4 for (_, p), (_, q) in zip(first, second) for a, b in zip(p, q))
+    assert all(abs(a - b) < 1e-4 for (_, p), (_, q) in zip(first, second, strict=False) for a, b in zip(p, q, strict=False))

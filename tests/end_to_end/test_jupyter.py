@@ -52,7 +52,8 @@ class Page:
         self.driver.get(address)
         until(
             lambda: self.driver.execute_script(
-                "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle' && document.querySelector('.jp-Notebook .jp-Cell') !== null"
+                "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+                " && document.querySelector('.jp-Notebook .jp-Cell') !== null"
             )
         )
         self.run_all()

@@ -1,4 +1,5 @@
-"A Hugging Face hub on loopback: repositories with a history, large files beside them by their hash, tokens, and the answers that the real one gives."
+"""A Hugging Face hub on loopback: repositories with a history, large files beside them by their hash, tokens, and
+the answers that the real one gives."""
 
 import base64
 import hashlib
@@ -56,7 +57,8 @@ class Repo:
 
 
 class Hub:
-    "The hub, up inside a `with`; it keeps its memory, and can be opened again. `dies_at`: it dies when so many bytes of one file have come, and `after` others are whole."
+    """The hub, up inside a `with`; it keeps its memory, and can be opened again. `dies_at`: it dies when so many
+    bytes of one file have come, and `after` others are whole."""
 
     def __init__(self, dies_at=None, after=0):
         self.after, self.repos, self.blobs, self.xorbs, self.grants, self.dies_at, self.port, self.lock = (
@@ -297,7 +299,8 @@ class Answer(BaseHTTPRequestHandler):
             if len(self.hub.blobs.get(v['oid'], b'')) != v['size']:
                 raise Refused(
                     400,
-                    f"Your push was rejected because an LFS pointer pointed to a file that does not exist. Offending file: - {v['path']}",
+                    'Your push was rejected because an LFS pointer pointed to a file that does not exist. '
+                    f"Offending file: - {v['path']}",
                 )
             changed[v['path']] = File(v['oid'], v['size'], True)
         gone = [l['value']['path'] for l in lines if l['key'] == 'deletedFile']
@@ -369,7 +372,8 @@ class Answer(BaseHTTPRequestHandler):
             raise Refused(403, 'AccessDenied')
         self.say(200, self.hub.blobs[oid], kind='application/octet-stream', ETag=f'"{oid}"')
 
-    # The store that newer clients speak to instead: a file is cut in chunks, many chunks go in one xorb, and a shard says which chunks make which file
+    # The store that newer clients use instead: a file is cut in chunks, many chunks go in one xorb, and a shard says
+    # which chunks make which file
 
     def xet_token(self, name, revision):
         self.repo(name, write=True)

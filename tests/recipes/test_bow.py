@@ -1,4 +1,5 @@
-"The bag of words: every extractor with every classifier, what scikit-learn promises of a pipeline, wrong input, and what a kill leaves behind."
+"""The bag of words: every extractor with every classifier, what scikit-learn promises of a pipeline, wrong input,
+and what a kill leaves behind."""
 
 import pickle
 import sqlite3

@@ -96,7 +96,7 @@ def test_a_local_ray_gives_the_same_table(project, tmp_path):
     )
     what = ('arch', 'train_accuracy', 'validation_accuracy', 'gap', 'parameters', 'epochs', 'early_stop', 'error')
     assert [{k: r[k] for k in what} for r in by_ray['rows']] == [{k: r[k] for k in what} for r in by_turns['rows']]
-    for a, b in zip(by_ray['rows'], by_turns['rows']):
+    for a, b in zip(by_ray['rows'], by_turns['rows'], strict=False):
         assert abs(a['loss'] - b['loss']) < 0.01  # One may have measured another precision to be faster
     assert by_ray['best']['arch'] == by_turns['best']['arch'] and not (other.path / '.cache' / 'ray').exists()
     poor = as_json(

@@ -1,4 +1,5 @@
-"Google's page in a real headless Chromium: three generations of layout, three ways to the photo, consent, blocks, one browser."
+"""Google's page in a real headless Chromium: three generations of layout, three ways to the photo, consent,
+blocks, one browser."""
 
 import signal
 import subprocess
@@ -91,7 +92,8 @@ def test_a_block_is_no_empty_answer(kit, blocked):
 
 
 def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
-    "The third search is blocked: two labels are full, the third gets what the other source has, and the block is named."
+    """The third search is blocked: two labels are full, the third gets what the other source has, and the block is
+    named."""
     card = lesson_project(2, tmp_path / 'card')
     project = lesson_project(0, tmp_path / 'birds', images_per_label=6)
     with Aviary(per_query=10) as site:

@@ -262,7 +262,8 @@ def as_it_should_be(project, whole_one):
 
 @pytest.mark.timeout(600)
 def test_killed_thirty_times_ends_in_the_same_files(tmp_path, capsys):
-    "SIGKILL at random moments, each time run again to its end or to the next kill; says how many hit a download in flight."
+    """SIGKILL at random moments, each time run again to its end or to the next kill; says how many hit a download
+    in flight."""
     table = (
         {f'{i}.jpg': good(whole(jpeg(i % 45))) for i in range(60)}
         | {f'no-{i}.jpg': good(status(404)) for i in range(6)}

@@ -68,8 +68,8 @@ class Kill(Callback):
 def train_until_killed(folder, epochs, stage, number, unfreeze):
     import birdsort.train as module
 
-    watchers, project = module.watchers, Project(folder)
-    module.watchers = lambda *args: [*watchers(*args), Kill(stage, number)]
+    stage_callbacks, project = module.stage_callbacks, Project(folder)
+    module.stage_callbacks = lambda *args: [*stage_callbacks(*args), Kill(stage, number)]
     train(project, quiet=True, settings=change(project.settings, epochs=epochs, patience=100, unfreeze=unfreeze))
 
 
@@ -182,7 +182,7 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
     as_json(*given[:-1], '--batch-size', 8)
     one = history(project)
     assert len(one) == len(two) == 5
-    for a, b in zip(one, two):
+    for a, b in zip(one, two, strict=False):
         assert [float(x) for x in a[1:3]] == pytest.approx([float(x) for x in b[1:3]], abs=2e-3)
 
 
@@ -271,7 +271,11 @@ def test_data_from_elsewhere(birds, tmp_path):
     assert open_run(birds).note['vocab'] == ['bui', 'cac', 'gar']
     assert as_json('evaluate', '--project', birds.path)['n'] == 9
     as_json('export', '--project', birds.path)
-    code = "import sys; from fastai.learner import load_learner; l = load_learner(sys.argv[1]); print(l.predict(sys.argv[2])[0], 'birdsort' in sys.modules)"
+    code = """
+import sys
+from fastai.learner import load_learner
+learn = load_learner(sys.argv[1])
+print(learn.predict(sys.argv[2])[0], 'birdsort' in sys.modules)"""
     clean = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
     said = subprocess.run(
         [sys.executable, '-I', '-c', code, str(birds.export / 'learner.pkl'), str(next(birds.images.glob('*/*.jpg')))],
@@ -335,7 +339,7 @@ def test_weights_of_another_network_are_named(birds):
         dict(mixup=0.4, label_smoothing=0.1),
         dict(cutmix=1.0, optimizer='ranger'),
         dict(schedule='step', unfreeze='1 group', class_weights=True),
-        dict(views=2, schedule='flat', unfreeze=2, head=()),
+        dict(feature_views=2, schedule='flat', unfreeze=2, head=()),
         dict(unfreeze=0, augmentation='none'),
     ],
     ids=str,

@@ -54,7 +54,9 @@ def dense_sift(
         np.arange((n-width)%step//2, n-width+1, step)
         for n in (h, w))
     near = np.exp(-np.array([1.5, .5, .5, 1.5])**2/8) # Lowe's Gaussian window, by cell
-    found = np.stack([near[i]*near[j]*maps[np.ix_(ys+cell//2+i*cell, xs+cell//2+j*cell)] for i in range(4) for j in range(4)], 2).reshape(-1, 128)
+    y, x = ys+cell//2, xs+cell//2
+    cells = [near[i]*near[j]*maps[np.ix_(y+i*cell, x+j*cell)] for i in range(4) for j in range(4)]
+    found = np.stack(cells, 2).reshape(-1, 128)
     length = np.linalg.norm(found, axis=1, keepdims=True)
     found = np.where(length < contrast, 0, np.minimum(found/np.maximum(length, 1e-9), .2))
     found *= 512/np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
@@ -146,7 +148,7 @@ def describe(
         for f in found
         if f[0] is not None and len(f[0])]
     if not found: return Patches(np.zeros((0, d), dtype), np.zeros((0, 3), 'float32'))
-    what, where = map(np.concatenate, zip(*found))
+    what, where = map(np.concatenate, zip(*found, strict=False))
     return Patches(
         what.astype(dtype),
         where/np.float32([*grey.shape[::-1], max(grey.shape)]))
@@ -188,7 +190,8 @@ class Store:
     def __call__(self, key:str, kind:tuple, make) -> Patches:
         "(dtype, width) of a descriptor; what is not kept yet is made."
         with self.lock: found = self._do('select what, place from patches where key = ?', (key,))
-        if found and len(found[0][0]) % (row := np.dtype(kind[0]).itemsize*kind[1]) == 0 and len(found[0][0])//row == len(found[0][1])//12:
+        row = np.dtype(kind[0]).itemsize*kind[1]
+        if found and len(found[0][0]) % row == 0 and len(found[0][0])//row == len(found[0][1])//12:
             return Patches(
                 np.frombuffer(found[0][0], kind[0]).reshape(-1, kind[1]),
                 np.frombuffer(found[0][1], 'float32').reshape(-1, 3))
@@ -254,7 +257,7 @@ class Descriptors(TransformerMixin, BaseEstimator):
         widths:tuple=(16, 24, 32), # Of patches on the grid, pixels
         side:int=256, # Longest side that is looked at, pixels
         root:bool=True, # RootSIFT
-        cache:Path=None, # Folder of a `Store`; None keeps nothing
+        cache:Path|None=None, # Folder of a `Store`; None keeps nothing
         mirror:bool=False, # Look at the mirror images; these are not kept
         quiet:bool=True, # No progress bar
     ):

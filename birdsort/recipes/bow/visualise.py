@@ -30,7 +30,7 @@ def nearest_patches(
             - 2*(centres@x.T)
             + (x**2).sum(1))
         return d.min(1), where[d.argmin(1)]
-    far, where = map(np.array, zip(*bags.each(one)))
+    far, where = map(np.array, zip(*bags.each(one), strict=False))
     order = np.argsort(far, axis=0, kind='stable')[:most]
     return {
         w: [
@@ -71,7 +71,7 @@ def word_worth(
     pipe:Pipeline, # Fitted
     file, # An image
     target:int, # Number of the label, in the order of `pipe.classes_`
-) -> tuple: # (n, 3) float32 places of its patches, and (n,) float64 worth of each: above 0 it speaks for the label, below 0 against it
+) -> tuple: # (n, 3) float32 positions of its patches; (n,) float64 weights, above 0 for the label, below 0 against it
     "How much each patch speaks for a label, by leaving its word out."
     codes, (what, places) = pipe['words'], pipe['descriptors'].transform([file])[0]
     at, shares, where = codes.read(what, places)

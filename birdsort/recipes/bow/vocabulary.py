@@ -36,7 +36,7 @@ def pyramid_histogram(
 ) -> np.ndarray: # (cells*size,) float32, summing to 1 over all levels; zeros for an image without patches
     "The words of an image, counted cell by cell, row by row, levels weighted."
     out = []
-    for side,weight in zip(pyramid, level_weights(pyramid)):
+    for side,weight in zip(pyramid, level_weights(pyramid), strict=False):
         column, row = (
             np.clip((where[:, i]*side).astype('int64'), 0, side-1)
             for i in (0, 1))

@@ -176,13 +176,13 @@ def _decoded(files, size, quiet): # -> (n, 3, s, s) uint8, the files that could 
             tqdm(
                 pool.map(one, files), total=len(files), desc='decoding', unit='image', disable=quiet,
                 leave=False))
-    fine = [(f, x) for f,x in zip(files, got) if not isinstance(x, str)]
+    fine = [(f, x) for f,x in zip(files, got, strict=False) if not isinstance(x, str)]
     return (
         (
             torch.stack([x for _,x in fine]) if fine
             else torch.empty(0, 3, size, size, dtype=torch.uint8)),
         [f for f,_ in fine],
-        [(str(f), x) for f,x in zip(files, got) if isinstance(x, str)])
+        [(str(f), x) for f,x in zip(files, got, strict=False) if isinstance(x, str)])
 
 def _lean(x):
     return (

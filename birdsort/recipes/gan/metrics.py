@@ -30,13 +30,13 @@ def make_classifier(
     size:int, # Of the images, pixels
     channels:int, # 1 for grey, 3 for colour
     classes:int, # Labels
-) -> nn.Sequential: # (b, channels, size, size) float32 in [-1, 1] -> (b, classes) logits; all but its last layer gives (b, 64) features
+) -> nn.Sequential: # (b, channels, size, size) float32 in [-1, 1] -> (b, classes) logits; without the last layer (b, 64)
     "A small convolutional network."
     base, n = steps_to(size)
     maps = [channels, 16, *[64]*(n-1)]
     layers = [
         l
-        for i,(a,b) in enumerate(zip(maps, maps[1:]))
+        for i,(a,b) in enumerate(zip(maps, maps[1:], strict=False))
         for l in (
             nn.Conv2d(a, b, 3 if i else 5, 2, 1 if i else 2, bias=False), nn.BatchNorm2d(b),
             nn.ReLU(True))]
@@ -107,7 +107,7 @@ def make_feature_extractor(
     images:Images, # Real ones
     seed:int=42, # Of its weights and of the order of batches
     device:torch.device='cpu', # Where it learns
-    kept:dict=None, # Weights from an earlier `judge.net.state_dict()`: nothing is trained
+    kept:dict|None=None, # Weights from an earlier `judge.net.state_dict()`: nothing is trained
     quiet:bool=False, # No progress bar
 ) -> FeatureExtractor: # Trained on the labels, or, where there are none, with random weights
     "Train a small classifier on the real images; features of random weights rank images too, if less finely."
@@ -129,7 +129,7 @@ def make_feature_extractor(
 def quality(
     judge:FeatureExtractor, # Asked
     x:torch.Tensor, # (n, c, s, s) uint8
-) -> dict: # {frechet: to the real ones, classes: how many of the labels are found, sure: share of answers of at least 0.9}; the last two None where it knows no labels
+) -> dict: # {frechet: distance, classes: labels found, sure: share of confidences ≥ 0.9}; the last two None without labels
     "How good images are. A label is found where a tenth of its even share of the answers is for it."
     x, answers = features(judge, x)
     out = dict(frechet=round(frechet(x, judge.real), 3), classes=None, sure=None)

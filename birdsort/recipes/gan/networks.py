@@ -44,7 +44,7 @@ def make_generator(
         block(latent, maps[0], base)
         + [
             l
-            for a,b in zip(maps, maps[1:])
+            for a,b in zip(maps, maps[1:], strict=False)
             for l in block(a, b, 4, 2, 1)])
     return nn.Sequential(*layers, nn.ConvTranspose2d(maps[-1], channels, 4, 2, 1), nn.Tanh()).apply(
         _begin)
@@ -65,7 +65,7 @@ def make_discriminator(
             nn.LeakyReLU(.2, True)]
     layers = (
         [nn.Conv2d(channels, maps[0], 4, 2, 1), nn.LeakyReLU(.2, True)]
-        + [l for a,b in zip(maps, maps[1:]) for l in block(a, b)])
+        + [l for a,b in zip(maps, maps[1:], strict=False) for l in block(a, b)])
     net = nn.Sequential(*layers, nn.Conv2d(maps[-1], 1, base), nn.Flatten(0)).apply(
         _begin)
     for m in net if spectral else (): isinstance(m, nn.Conv2d) and spectral_norm(m)

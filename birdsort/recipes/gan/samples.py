@@ -111,7 +111,7 @@ def signs_of_failure(
             (
                 f'{at(won)}: the discriminator told over 99 % apart, so the generator learned little; try '
                 '--smooth 0.1, --spectral, or a lower --lr'))
-    if len(loss) > 5 and all(a < b for a,b in zip(loss[-6:], loss[-5:])) and loss[-1] > 2*min(loss):
+    if len(loss) > 5 and all(a < b for a,b in zip(loss[-6:], loss[-5:], strict=False)) and loss[-1] > 2*min(loss):
         found.append(
             (
                 f"the generator's loss rose in each of the last five epochs, to {loss[-1]:.1f}: it is being "

@@ -40,7 +40,10 @@ class GanSettings:
     seed:int=42 # Of weights, order and points
 
     def __post_init__(self):
-        for k,low,high in (('latent', 2, 4096), ('width', 4, 1024), ('batch_size', 2, 65536), ('lr', 1e-8, 1), ('beta1', 0, .999), ('smooth', 0, .5), ('seed', 0, 2**32-1)):
+        limits = dict(
+            latent=(2, 4096), width=(4, 1024), batch_size=(2, 65536), lr=(1e-8, 1), beta1=(0, .999), smooth=(0, .5),
+            seed=(0, 2**32-1))
+        for k, (low, high) in limits.items():
             if not low <= getattr(self, k) <= high:
                 raise ValueError(f'{k} = {getattr(self, k)}: must be {low} to {high}')
         if self.precision not in ('auto', *PRECISIONS[:3]):
@@ -54,7 +57,10 @@ class Gan:
         s, self.device, self.history, self.seconds = settings, torch.device(device), [], 0.
         self.settings, self.size, self.channels = s, size, channels
         with own_rng(s.seed):
-            self.precision = s.precision if s.precision != 'auto' else min((took := measure_precision(make_discriminator(size, 3, s.width), size, self.device, 32)).keys() & {*PRECISIONS[:3]}, key=took.get)
+            self.precision = s.precision
+            if s.precision == 'auto':
+                took = measure_precision(make_discriminator(size, 3, s.width), size, self.device, 32)
+                self.precision = min(took.keys() & {*PRECISIONS[:3]}, key=took.get)
             torch.manual_seed(s.seed)
             nets = (
                 make_generator(size, channels, s.width, s.latent),
@@ -177,7 +183,7 @@ def _epoch(gan, x, stop, on_batch, quiet): # -> mean of what `step` gives, round
             if on_batch: on_batch(len(gan.history)+1, n)
             if n % 20 == 0:
                 bar.set_postfix(
-                    dict(zip(('d_loss', 'g_loss', 'd_accuracy'), (f'{v:.2f}' for v in (told/n).tolist()))),
+                    dict(zip(('d_loss', 'g_loss', 'd_accuracy'), (f'{v:.2f}' for v in (told/n).tolist()), strict=False)),
                     refresh=False)
             if time.perf_counter() > stop: break
     return (told/n).tolist(), n
