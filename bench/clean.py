@@ -316,7 +316,7 @@ def main():
 def judge_aviary(ours, truth):
     "Every kind of fault of the aviary: what share was found."
     kinds = {}
-    for l, n, k, _, e in ours['rows']:
+    for l, n, k, *_ in ours['rows']:
         kinds.setdefault(f'{l}/{n}', set()).add(k)
     source = {f: s for rows in truth.values() for f, s in rows}
 
@@ -348,7 +348,7 @@ def say(r):
     def number(v):
         return '     –' if v is None else f'{v:6.3f}'
 
-    keys, lines = ('exact_recall', 'exact_precision', 'near_recall', 'near_precision', 'planted_in_first_tenth'), []
+    lines = []
     if 'seconds' in r:
         lines += [
             f"{'':<12} {'exact recall':>14} {'precision':>10} {'near recall':>12} {'precision':>10} "

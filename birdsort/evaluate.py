@@ -18,13 +18,7 @@ from torch import nn
 
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .datasets.splits import Splits, splits_signature
-from birdsort.evaluation.calibration import (
-    apply_temperature,
-    choose_threshold,
-    fit_temperature,
-    plot_coverage,
-    plot_reliability,
-)
+from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from .evaluation.error_analysis import find_errors, show_errors
 from .evaluation.metrics import numbers, plot_confusion, plot_per_label, score, wilson
 from .evaluation.predictions import average_tta, cached_predictions, unknown_images
@@ -95,6 +89,7 @@ def _jpeg(image):
     return out.getvalue()
 
 def _images(folder, learn, tables, calm, found, temperature, threshold): # name -> bytes
+    from birdsort.evaluation.calibration import plot_coverage, plot_reliability
     test, first = tables['test'], tables.get('test, stage one')
     look = find_errors(test)
     staged = (

@@ -225,7 +225,7 @@ def _quality(result, reports):
         [reports/f'confusion_{k}.png' for k in ('best', 'stage_one')[:1+staged]],
         (
             "Rows are what it is, columns what "
-            f"{'is predicted; beside it the same after stage one, to see the effect of fine-tuning' if staged else 'is predicted'}."))
+            f"is predicted{'; beside it the same after stage one, to see the effect of fine-tuning' if staged else ''}."))
     yield Plots(
         [reports/'per_label.png'],
         'Precision and recall per label, with 95 % intervals; in brackets the number of test images.')

@@ -159,6 +159,8 @@ async def _read(request, queue): # -> [(name, what the reading of it gave)], for
 def _image(error): return Refusal(415 if 'not an image' in error else 422, error)
 
 # %% ../nbs/82_serve.ipynb #1317a186
+def _predict_upload(predictor, upload): return predictor(upload.file.read())
+
 def add_routes(
     app, # FastAPI; gets POST /predict, POST /photo, GET /health
     queue:RequestQueue, # Where the work is done
@@ -169,7 +171,7 @@ def add_routes(
         with queue.place():
             files = await _read(request, queue)
             rows = [
-                dict(file=f.filename) | await queue.work(lambda: queue.predictor(f.file.read()))
+                dict(file=f.filename) | await queue.work(_predict_upload, queue.predictor, f)
                 for f in files]
         if all(r.get('error') for r in rows):
             raise _image('; '.join(f"{r['file']}: {r['error']}" for r in rows))

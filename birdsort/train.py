@@ -30,13 +30,7 @@ from .data import naming_broken
 from .datasets.cache import cache_dataloaders
 from .datasets.splits import load_splits, splits_signature, train_signature
 from .split import NOTE, current_split
-from birdsort.training.callbacks import (
-    History,
-    StopOnNaN,
-    progress_reporting,
-    save_best,
-    stage_callbacks,
-)
+from .training.callbacks import History, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
 from .training.distributed import distributed, is_main_process, process_group
 from .training.frozen_features import accelerated
@@ -91,7 +85,8 @@ def _fit(run, number, fit):
         shutil.copy(run.part/'best.pth', run.part/'stage_one.pth')
 
 def _tensorboard(folder):
-    try: from fastai.callback.tensorboard import TensorBoardCallback
+    try:
+        from fastai.callback.tensorboard import TensorBoardCallback
     except ImportError:
         raise ValueError('tensorboard = true needs TensorBoard: pip install tensorboard') from None
     return TensorBoardCallback(log_dir=folder, trace_model=False, log_preds=False)

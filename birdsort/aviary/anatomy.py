@@ -298,7 +298,6 @@ def flying(
     down = rng.random()<.3
     angle,mirror = (-up, (1, 1)) if down else (up, (1, -1))
     _draw_open_wing(body.move(.15, .1, angle-25, mirror), bird, stretch*.9, .28)
-    foot = (-.45, -.1)
     if bird.leg_length>.5:
         for k in (0, .05):
             body.stroke(

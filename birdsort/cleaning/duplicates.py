@@ -59,7 +59,9 @@ def candidate_pairs(
 ) -> np.ndarray: # (n, 3) int64: two images, as places in `looks`, and whether the second is mirrored
     "Pairs of images that may be near-duplicates, by the words that their corners share."
     votes = [np.zeros(0, np.int64)]
-    for plain, turned in zip(_entries(looks, False), _entries(looks, True), strict=False) if any(len(l.points[0]) for l in looks) else ():
+    entries = ()
+    if any(len(l.points[0]) for l in looks): entries = zip(_entries(looks, False), _entries(looks, True), strict=False)
+    for plain, turned in entries:
         word, owner, others = _rare(np.concatenate([plain, turned]))
         for step in range(1, 4): # A word's owners stand side by side; each votes for the next three
             a, b = owner[:-step], owner[step:]

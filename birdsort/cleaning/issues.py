@@ -6,7 +6,6 @@
 __all__ = ['KINDS', 'Issue', 'certain', 'from_stats', 'exact_duplicates', 'from_groups', 'from_labels', 'find_issues']
 
 # %% ../../nbs/cleaning/05_issues.ipynb #5a25eaf3
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from ..core.inventory import images_signature, sync
 from ..core.project import Project, record_stage, stable_hash, stage_result
 from .duplicates import group_pairs, near_duplicates
-from .image_stats import LIMITS, ScannedFile, scan_files
+from .image_stats import LIMITS, scan_files
 
 # %% ../../nbs/cleaning/05_issues.ipynb #18d3e4c8
 KINDS = (
@@ -47,7 +46,7 @@ def from_stats(
     names = dict(dark='too dark', bright='too bright', blurred='blurred', odd_shape='odd shape')
     issues = []
     for s in seen:
-        def note(kind, score, evidence):
+        def note(kind, score, evidence, s=s):
             issues.append(
                 Issue(s.file.parent.name, s.file.name, kind, round(float(score), 3), evidence))
         if s.error:

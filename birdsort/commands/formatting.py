@@ -28,7 +28,7 @@ def table(
     return '\n'.join(
         '  '.join(
             c.rjust(w) if r else c.ljust(w)
-            for c,w,r in zip(line, width, right)).rstrip()
+            for c,w,r in zip(line, width, right, strict=True)).rstrip()
         for line in cells)
 
 # %% ../../nbs/commands/02_formatting.ipynb #2ec7ac17

@@ -13,8 +13,10 @@ import unicodedata
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 
-try: import tomllib
-except ModuleNotFoundError: import tomli as tomllib # Python 3.10
+try:
+    import tomllib
+except ModuleNotFoundError: # Python 3.10
+    import tomli as tomllib
 
 # %% ../../nbs/core/00_settings.ipynb #3f7ab2c2
 def unknown(

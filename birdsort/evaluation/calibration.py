@@ -51,7 +51,8 @@ def plot_reliability(
 ) -> Figure: # matplotlib
     "Accuracy by confidence, before and after temperature scaling."
     fig = Figure(figsize=(7, 3.2), layout='constrained')
-    for ax,a,title in zip(fig.subplots(1, 2, sharey=True), (before, after), ('as it is', f'at temperature {temperature:.2f}'), strict=False):
+    titles = 'as it is', f'at temperature {temperature:.2f}'
+    for ax, a, title in zip(fig.subplots(1, 2, sharey=True), (before, after), titles, strict=True):
         edges = np.linspace(0, 1, 11)
         which = np.clip(np.digitize(a.confidence, edges)-1, 0, 9)
         full = [i for i in range(10) if (which == i).any()]

@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -115,7 +116,7 @@ def _each(project, s, pairs, parts, seeds, quiet): # -> `Predictions` of one par
             set_seed(seed, reproducible=True)
             return make().model.state_dict()
         for part,seed in zip(parts, seeds, strict=False):
-            yield _fit_part(learn, s, part, pairs, vocab, lambda: new(seed), quiet)
+            yield _fit_part(learn, s, part, pairs, vocab, partial(new, seed), quiet)
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #7ebe84db
 def _parts(project, s, splits, folds, seeds, quiet): # -> (parts, a seed for each)

@@ -79,12 +79,12 @@ class Plan(NamedTuple):
 def plan_sweep(
     settings:Settings, # What all have in common
     archs:list, # Names and patterns, see `architectures`
-    grid:dict={}, # Setting -> values, from `read_grid`
+    grid:dict|None=None, # Setting -> values, from `read_grid`
 ) -> list: # `Plan`s, those of one architecture together
     "Every combination, checked before anything is trained (`ValueError`)."
     return [
         Plan(
-            short_name(name, pretrained), values := dict(zip(grid, some, strict=False)),
+            short_name(name, pretrained), values := dict(zip(grid or (), some, strict=True)),
             change(
                 settings,
                 **(
@@ -92,7 +92,7 @@ def plan_sweep(
                     | values
                     | absolute(dict(architecture=name)))))
         for name,pretrained in architectures(archs)
-        for some in product(*grid.values())]
+        for some in product(*(grid or {}).values())]
 
 # %% ../../nbs/recipes/01_sweep.ipynb #216637bf
 def _kept(project, plan): # The row of a training that is done, or None
@@ -105,7 +105,8 @@ def _kept(project, plan): # The row of a training that is done, or None
 def _memory(): # The most that this process has held, MB; None where the system does not tell
     import torch
     if torch.cuda.is_available(): return round(torch.cuda.max_memory_allocated()/1e6)
-    try: import resource
+    try:
+        import resource
     except ImportError: return None
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1e3 if sys.platform != 'darwin' else 1e6))
 
@@ -288,7 +289,7 @@ class SweepResult(TypedDict):
 def sweep(
     project:Project, # Gets a run in `models/` for each training, and tables in `reports/sweep/`
     archs:list, # Names and patterns, see `architectures`
-    grid:dict={}, # Setting -> values, from `read_grid`
+    grid:dict|None=None, # Setting -> values, from `read_grid`
     settings:Settings|None=None, # What all have in common; None takes the project's
     sample:int=500, # Images of the train split that are asked about
     ray:str|None=None, # Train on a Ray cluster: its address, or "local" for one on this machine
@@ -323,7 +324,9 @@ def sweep(
 
 def _different(project, plans): # Two that would be the same training are no comparison
     signs = [train_signature(project, p.settings) for p in plans]
-    if same := next(((a, b) for i,(a, s) in enumerate(zip(plans, signs, strict=False)) for b,t in zip(plans[:i], signs, strict=False) if s == t), None):
+    signed = list(zip(plans, signs, strict=True))
+    twice = [(a, b) for i, (a, s) in enumerate(signed) for b, t in signed[:i] if s == t]
+    if same := next(iter(twice), None):
         raise ValueError(
             (
                 f'{same[1]} and {same[0]} would be one and the same training: leave one out, or vary a '
@@ -345,7 +348,7 @@ _CONTROL = re.compile(r'\x1b\[[0-9;]*m|[\x00-\x1f]') # Colours and the like, whi
 # %% ../../nbs/recipes/01_sweep.ipynb #215ef83a
 def _by_turns(project, plans, todo, sample, note, bar):
     for i in todo:
-        def tell(history):
+        def tell(history, i=i):
             bar.set_description(
                 (
                     f'{plans[i]}'

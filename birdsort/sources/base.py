@@ -8,7 +8,7 @@ __all__ = ['Hit', 'Blocked', 'name_licence', 'has_licence', 'photo_key', 'interl
 # %% ../../nbs/sources/03_base.ipynb #98c31b5e
 import re
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -115,8 +115,9 @@ class SourceContext:
 
     def drop_browser(self): # Close it, if there is one
         stack, self._driver = self._driver and self._driver[0], None
-        try: stack and stack.close()
-        except (WebDriverException, HTTPError, OSError): pass # It was gone already, or goes while it is asked to
+        # It may be gone already, or go while it is asked to
+        with suppress(WebDriverException, HTTPError, OSError):
+            if stack: stack.close()
 
     @contextmanager
     def driver(self): # A Selenium driver, for one at a time

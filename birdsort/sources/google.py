@@ -10,6 +10,7 @@ __all__ = ['parse_imgres', 'read_links', 'read_panel', 'parse_scripts', 'read_sc
 import json
 import re
 import time
+from contextlib import suppress
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from selenium.common.exceptions import TimeoutException, WebDriverException
@@ -52,8 +53,8 @@ def read_links(
     # Perhaps this page does not believe in a scripted mouse
     if links and not any('/imgres?' in href for href,_ in links):
         for a in driver.execute_script(_TILES + 'return tiles.slice(0, 3);'):
-            try: ActionChains(driver, duration=50).move_to_element(a).perform()
-            except WebDriverException: pass # It is gone or covered
+            with suppress(WebDriverException): # It is gone or covered
+                ActionChains(driver, duration=50).move_to_element(a).perform()
         links = driver.execute_script(_LINKS)
     return [h for h in (parse_imgres(*l) for l in links) if h]
 

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlencode, urljoin
 from urllib.request import getproxies, proxy_bypass
@@ -82,8 +83,8 @@ class _Resolver(ThreadedResolver):
         except ValueError:
             public = not proxy or '.' in url.host and url.host.rpartition('.')[2] not in _INSIDE
         if not public: raise Refused('private address')
-        try: await self.resolve(url.host, url.port) if proxy else None
-        except OSError: pass # Only the proxy knows this name
+        with suppress(OSError): # Only the proxy knows this name
+            if proxy: await self.resolve(url.host, url.port)
 
     async def resolve(self, host, port=0, family=socket.AF_UNSPEC):
         found = await super().resolve(host, port, family)

@@ -6,9 +6,7 @@
 __all__ = ['SOURCES', 'KNOW_LICENCES', 'BY_LABEL', 'search_source']
 
 # %% ../../nbs/sources/08_registry.ipynb #296638bb
-from ..core import settings
 from .base import Hit, SourceContext, has_licence
-from .browser import NoBrowser
 from .duckduckgo import duckduckgo
 from .google import google
 from .local import folder, urls

@@ -107,7 +107,8 @@ def from_epoch(
 ):
     "Within, a fit begins with an epoch; fastai's `start_epoch` lets callbacks count those that it skips."
     def epochs():
-        for learn.epoch in range(first, learn.n_epoch):
+        for epoch in range(first, learn.n_epoch):
+            learn.epoch = epoch
             learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
     learn._do_fit = epochs
     try: yield

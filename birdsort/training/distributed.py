@@ -24,7 +24,8 @@ def process_group():
     if num_distrib() < 2:
         yield
         return
-    try: from accelerate import PartialState
+    try:
+        from accelerate import PartialState
     except ImportError:
         raise ValueError('training in several processes needs Accelerate: pip install accelerate') from None
     # While one process decodes images, the others wait

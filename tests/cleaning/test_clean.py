@@ -214,7 +214,8 @@ def test_the_command_line_finds_decides_and_undoes(dirty):
     assert sheet.count('<img src="data:image/jpeg;base64,') == len(
         list((dirty.images / 'garza').iterdir())
     ) and 'http' not in sheet.replace('http-equiv', '')
-    rows = list(csv.DictReader(open(dirty.reports / 'issues.csv')))
+    with open(dirty.reports / 'issues.csv') as f:
+        rows = list(csv.DictReader(f))
     assert rows[0].keys() == {'label', 'name', 'kind', 'score', 'evidence', 'decision'} and all(
         0 <= float(r['score']) <= 1 for r in rows
     )

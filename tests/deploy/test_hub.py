@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -163,7 +164,7 @@ def test_what_is_pushed_comes_back(way, export):
         }
         assert not hub.repos[NAME].private
         do('env', dict(HF_TOKEN=''))  # Whoever wants it
-        assert {f: open(do('fetch', NAME, f), 'rb').read() for f in files} == whole(export)
+        assert {f: Path(do('fetch', NAME, f)).read_bytes() for f in files} == whole(export)
 
 
 def test_the_second_push_sends_what_is_new(way, export):

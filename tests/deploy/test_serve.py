@@ -320,9 +320,9 @@ def test_whoever_comes_too_many_comes_again(server):
 def raw(address, path, **headers):  # As it is, nothing tidied up on the way
     host, port = address.removeprefix('http://').split(':')
     with socket.create_connection((host, int(port)), timeout=10) as s:
-        s.sendall(
-            f'GET {path} HTTP/1.1\r\n{"".join(f"{k}: {v}" + chr(13) + chr(10) for k, v in (dict(Host=f"{host}:{port}") | headers).items())}Connection: close\r\n\r\n'.encode()
-        )
+        lines = [f'{k}: {v}' for k, v in (dict(Host=f'{host}:{port}') | headers).items()]
+        request = '\r\n'.join([f'GET {path} HTTP/1.1', *lines, 'Connection: close', '', ''])
+        s.sendall(request.encode())
         answer = b''.join(iter(lambda: s.recv(65536), b''))
     return int(answer.split()[1]), answer
 

@@ -80,4 +80,6 @@ def test_a_pickle_of_the_older_fastai(tmp_path):
         for python in (older, sys.executable)
     )
     assert v1 != v2 and [l for l, _ in first] == [l for l, _ in second]
-    assert all(abs(a - b) < 1e-4 for (_, p), (_, q) in zip(first, second, strict=False) for a, b in zip(p, q, strict=False))
+    assert all(
+        abs(a - b) < 1e-4 for (_, p), (_, q) in zip(first, second, strict=False) for a, b in zip(p, q, strict=False)
+    )

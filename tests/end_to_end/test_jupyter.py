@@ -156,7 +156,7 @@ def test_the_cleaner_in_jupyterlab(birds, lab):
             if page.ids()[i] in chosen:
                 page.press('remove')
                 page.click(i)
-                until(lambda: page.marks()[i] == 'remove')
+                until(lambda i=i: page.marks()[i] == 'remove')
         page.press('apply 4')
         until(lambda: len(page.ids()) == 16)
     rows = {r['id']: r for r in birds.catalogue.rows()}

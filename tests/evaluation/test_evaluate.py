@@ -155,7 +155,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
             choose(predictions(project)._replace(split='test'))
 
 
-def test_only_the_judges_name_the_test_side():
+def test_few_modules_name_the_test_split():
     "Of all modules, those that name the test split, or the functions that ask about it, are known."
     asks = {}
     for file in (ROOT / 'birdsort').rglob('*.py'):
@@ -167,18 +167,15 @@ def test_only_the_judges_name_the_test_side():
                 'predict_all_splits',
             ):
                 asks.setdefault(file.stem, set()).add(word)
-    dealers, judges = (
-        dict(split={'test'}, splits={'test'}, downloads={'test'}, card={'test'}),
-        dict(
-            evaluate={'cached_predictions', 'predict_all_splits', 'test'},
-            report={'predict_all_splits', 'test'},
-            folds={'test'},
-            study={'predict_all_splits', 'test'},
-        ),
-    )  # A study tells every side of each trial, and chooses nothing
-    assert asks == dealers | judges | dict(
-        answers={'cached_predictions'}
-    )  # `answers` refuses the test split; the card says which side its numbers are from
+    # They assign images to it, or read it from folders; the model card names the split that its metrics are of
+    assigning = {name: {'test'} for name in ('split', 'splits', 'folders', 'model_card', 'cross_validation')}
+    judging = dict(
+        evaluate={'cached_predictions', 'predict_all_splits', 'test'},
+        report={'predict_all_splits', 'test'},
+        study={'predict_all_splits', 'test'},  # It shows every split of each trial, and chooses nothing
+        predictions={'cached_predictions'},  # `predictions` refuses the test split
+    )
+    assert asks == assigning | judging
 
 
 def test_compare_says_what_luck_explains(judged):

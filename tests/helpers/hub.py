@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from collections import namedtuple
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -92,13 +93,10 @@ class Hub:
             self.up, self.dies_at = False, None
         self.server.shutdown(), self.server.server_close()
         for line in list(self.lines):
-            try:
-                (
-                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)),
-                    line.shutdown(socket.SHUT_RD),
-                )  # Closing now sends a reset
-            except OSError:
-                pass  # Closed already
+            with suppress(OSError):  # Closed already
+                # Closing now sends a reset
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                line.shutdown(socket.SHUT_RD)
 
     def keep(self, data, large=False):
         oid = hashlib.sha256(data).hexdigest() if large else hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()
@@ -416,7 +414,7 @@ class Answer(BaseHTTPRequestHandler):
                     b''.join(self.hub.xorbs[hexed(p[:32])][slice(*struct.unpack('<II', p[40:48]))]) for p in parts
                 )
             except KeyError as e:
-                raise Refused(400, f'no such xorb: {e}')
+                raise Refused(400, f'no such xorb: {e}') from None
             if flags & 1 << 30 and self.hub.keep(data, large=True).oid != hexed(next(rows)[:32]):
                 raise Refused(400, 'sha256 mismatch')
         self.say(200, dict(result=1))

@@ -3,6 +3,7 @@ and what a kill leaves behind."""
 
 import pickle
 import sqlite3
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -148,4 +149,4 @@ def test_evaluate_and_report_judge_it(project):
 
     run = bow(project, **SMALL, quiet=True, force=True)['run']
     assert evaluate(project, run, quiet=True)['run'] == run
-    assert run in open(report(project, run, quiet=True)['report'], encoding='utf-8').read()
+    assert run in Path(report(project, run, quiet=True)['report']).read_text(encoding='utf-8')

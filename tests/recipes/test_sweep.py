@@ -4,6 +4,7 @@ import csv
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
@@ -45,7 +46,7 @@ def test_a_table_with_a_row_for_the_one_that_fails(project):
     with open(made['tables']['csv']) as f:
         assert len(list(csv.DictReader(f))) == 6
     assert load_workbook(made['tables']['xlsx']).active.max_row == 7
-    page = open(made['tables']['html']).read()
+    page = Path(made['tables']['html']).read_text()
     assert page.count('<tr') == 7 and 'data:image/png' in page and "default-src 'none'" in page
     force = as_json('sweep', '--project', project.path, '--archs', f'{ARCHS},alexnet/random', '--grid', 'lr=1e-3,1e-5')
     assert [r for r in force['rows'] if not r['error']] == good

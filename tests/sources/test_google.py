@@ -4,6 +4,7 @@ blocks, one browser."""
 import signal
 import subprocess
 import time
+from functools import partial
 
 import pytest
 
@@ -46,11 +47,17 @@ def test_every_layout_by_its_links(kit, layout, consent, language):
 @pytest.mark.parametrize('reveal', ['panel', 'script'])
 def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
     used = []
+
+    def note(read, name, *args):
+        found = read(*args)
+        used.append((name, len(found)))
+        return found
+
     for way in ('read_panel', 'read_scripts'):
         monkeypatch.setattr(
             page,
             way,
-            lambda *args, f=getattr(page, way), name=way: used.append((name, len(found := f(*args)))) or found,
+            partial(note, getattr(page, way), way),
         )
     with Aviary(per_query=12, layout=layout, reveal=reveal, consent='overlay', language='nl') as site:
         hits, plan = visit(kit, site, n=12)

@@ -118,7 +118,9 @@ def test_a_catalogue_from_its_first_page_to_its_last(tmp_path, name):
         rows[p]['page'].startswith('https://') and rows[p]['title'] for p in rows
     )
     assert server.times[1] - server.times[0] >= 1, 'asked again before the second that the 429 asked for'
-    assert all(b - a >= 0.9 for a, b in zip(server.times, server.times[1:], strict=False)), 'faster than one request a second'
+    assert all(b - a >= 0.9 for a, b in zip(server.times, server.times[1:], strict=False)), (
+        'faster than one request a second'
+    )
 
 
 @pytest.mark.parametrize('name', PATHS)

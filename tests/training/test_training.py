@@ -329,7 +329,7 @@ def test_weights_of_another_network_are_named(birds):
     run = open_run(birds, train(birds, quiet=True)['run'])
     note = run.note
     note['settings']['architecture'] = 'resnet34'
-    (run / 'run.json').write_text(json.dumps(note))
+    (run.folder / 'run.json').write_text(json.dumps(note))
     one_line(birdsort('evaluate', '--project', birds.path), 'another network than resnet34')
 
 

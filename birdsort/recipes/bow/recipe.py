@@ -16,7 +16,6 @@ from typing import TypedDict
 
 import joblib
 import numpy as np
-from PIL import Image
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 
@@ -26,7 +25,7 @@ from ...core.settings import unknown
 from ...datasets.cache import prune_cache
 from ...datasets.splits import Splits, generated_images, load_splits, splits_signature
 from ...evaluation.predictions import Predictions
-from ...training.runs import Run, find_run, keep_run, open_run
+from ...training.runs import Run, find_run, keep_run
 from .descriptors import Descriptors, check_extractor
 from .kernels import make_classifier
 from .visualise import draw_words, nearest_patches, word_worth, words_sheet
@@ -191,7 +190,7 @@ class BowResult(TypedDict):
     loss:float # Cross-entropy on the validation split
     seconds:float # Of all combinations
     options:dict # Those that were chosen
-    words:str # Path of a picture of the vocabulary
+    words:str # Path of an image of the vocabulary
     tried:list[dict] # A row per combination
 
 def bow(

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ...core.images import decode
-from ...core.project import SUFFIXES, Project, list_images
+from ...core.project import SUFFIXES, list_images
 from ...core.settings import unknown
 from ...datasets.splits import load_splits
 from ...split import GENERATED

@@ -6,7 +6,6 @@
 __all__ = ['steps_to', 'make_generator', 'make_discriminator']
 
 # %% ../../../nbs/recipes/gan/02_networks.ipynb #83d63830
-import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 

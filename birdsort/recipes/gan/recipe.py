@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 import shutil
 import time
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from ...core.settings import unknown
 from ...datasets.splits import splits_signature
 from ...split import GENERATED, current_split
 from ...training.resources import retain_memory
-from .datasets import Images, read_images
+from .datasets import read_images
 from .metrics import make_feature_extractor, quality
 from .samples import as_png, image_grid, make_film, plot_losses, signs_of_failure
 from .training import Gan, GanSettings, fit, generate, open_gan
@@ -206,7 +205,7 @@ def _train(images, folder, how, sign, wanted, start, quiet): # -> the result, wi
         open_gan(folder, device) if (folder/'checkpoint.pth').is_file()
         else Gan(images.size, images.train.shape[1], how, device))
     asked = (lambda g, epoch: _measured(g, judge)['frechet']) if judge else None
-    before, g.seconds = g.seconds, g.seconds+time.perf_counter()-start # Reading and the judge count
+    g.seconds += time.perf_counter()-start # Reading and the judge count
     limit = max(.01, wanted['minutes']*.97-.1) if wanted['minutes'] else 0 # The rest is for the verdict
     fit(g, images, folder, wanted['epochs'], limit, asked, sign, quiet=quiet)
     if not g.history:
