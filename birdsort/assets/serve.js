@@ -1,21 +1,50 @@
-const most = MOST, zone = () => element.querySelector('.bs-drop'), tell = t => { element.querySelector('.bs-tell').textContent = t; };
-const send = async files => {
-  const photos = [];
-  for (const [i, f] of [...files].slice(0, most).entries()) {
-    tell(`Sending ${i+1} of ${Math.min(files.length, most)} …`);
-    const form = new FormData();
-    form.append('photo', f);
-    const said = await fetch('photo', {method: 'POST', body: form}).then(r => r.json()).catch(() => ({error: 'the server did not answer'}));
-    photos.push({name: f.name, ...said});
+// The drop zone of the served page. Gradio runs this with `element` (the zone's box) and `trigger` (sends an event).
+const maxPhotos = MAX_PHOTOS;
+
+const showStatus = text => { element.querySelector('.bs-tell').textContent = text; };
+
+const upload = async file => {
+  const form = new FormData();
+  form.append('photo', file);
+  try {
+    const response = await fetch('photo', {method: 'POST', body: form});
+    return await response.json();
+  } catch {
+    return {error: 'the server did not answer'};
   }
-  tell(files.length > most ? `At most ${most} at once: the others were left out.` : '');
+};
+
+// One photo after the other, so that one that is refused does not hold up the rest
+const send = async files => {
+  const chosen = [...files].slice(0, maxPhotos);
+  const photos = [];
+  for (const [i, file] of chosen.entries()) {
+    showStatus(`Sending ${i + 1} of ${chosen.length} …`);
+    photos.push({name: file.name, ...await upload(file)});
+  }
+  showStatus(files.length > maxPhotos ? `At most ${maxPhotos} at once: the others were left out.` : '');
   if (photos.length) trigger('submit', {photos});
 };
-element.addEventListener('change', e => { const files = [...e.target.files]; e.target.value = ''; send(files); });
-element.addEventListener('click', e => { const b = e.target.closest('[data-sample]'); if (b) trigger('submit', {photos: [{name: b.title, sample: Number(b.dataset.sample)}]}); });
-for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, e => {
-  e.preventDefault();
-  zone().classList.toggle('over', kind === 'dragover');
-  if (kind === 'drop') send(e.dataTransfer.files);
+
+element.addEventListener('change', event => {
+  const files = [...event.target.files];
+  event.target.value = ''; // So that the same file can be chosen again
+  send(files);
 });
-document.addEventListener('paste', e => { if (e.clipboardData.files.length) send(e.clipboardData.files); });
+
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-sample]');
+  if (button) trigger('submit', {photos: [{name: button.title, sample: Number(button.dataset.sample)}]});
+});
+
+for (const kind of ['dragover', 'dragleave', 'drop']) {
+  document.addEventListener(kind, event => {
+    event.preventDefault();
+    element.querySelector('.bs-drop').classList.toggle('over', kind === 'dragover');
+    if (kind === 'drop') send(event.dataTransfer.files);
+  });
+}
+
+document.addEventListener('paste', event => {
+  if (event.clipboardData.files.length) send(event.clipboardData.files);
+});

@@ -6,131 +6,135 @@
 __all__ = ['STYLE', 'MOST', 'SCRIPT', 'bars', 'uploader', 'card', 'drop_zone', 'model_card_html']
 
 # %% ../../nbs/deploy/07_views.ipynb #79082236
-import base64
-import html
 import io
 import re
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..core.assets import asset
 from ..core.images import thumbnail
 
+if TYPE_CHECKING:
+    import ipywidgets
+
 # %% ../../nbs/deploy/07_views.ipynb #533d966d
 def bars(
-    answer:dict, # label, probability, best: {label: probability}; or error
+    row:dict, # A prediction: label, probability, best {label: probability}; or error
 ) -> str: # HTML
-    "An answer as bars."
-    if answer.get('error'): return f"<b>{escape(answer['error'])}</b>"
-    rows = ''.join(
-        (
-            f'<tr><td style="padding:0 .6em 0 0">{escape(l)}</td><td style="width:10em"><div '
-            f'style="height:.8em;width:{100*p:.0f}%;min-width:1px;background:#3b7dd8"></div></td><td '
-            f'style="padding:0 0 0 .6em;text-align:right">{100*p:.1f} %</td></tr>')
-        for l,p in answer['best'].items())
-    return (
-        f"<div style='font-size:1.3em;margin:0 0 .3em'>{escape(answer['label'])}</div><table "
-        f"style='border-spacing:0'>{rows}</table>")
+    "A prediction as a table of bars."
+    if row.get('error'): return f"<b>{escape(row['error'])}</b>"
+    template = asset('uploader_bar.html')
+    lines = [template.format(label=escape(label), percent=100*p) for label,p in row['best'].items()]
+    title = f"<div style='font-size:1.3em;margin:0 0 .3em'>{escape(row['label'])}</div>"
+    return f"{title}<table style='border-spacing:0'>{''.join(lines)}</table>"
+
+# %% ../../nbs/deploy/07_views.ipynb #ce6ac0cc
+def _data_url(jpeg:bytes) -> str: return f'data:image/jpeg;base64,{b64encode(jpeg).decode()}'
+
+def _uploader_row(name, data, row): # File name, its bytes, its prediction -> HTML
+    photo = _data_url(thumbnail(data, 220))
+    return asset('uploader_row.html').format(name=escape(name), photo=photo, bars=bars(row))
 
 # %% ../../nbs/deploy/07_views.ipynb #b2670aec
 def uploader(
-    ask, # The bytes of several images -> a list of answers, such as a `Predictor`
+    predict:Callable[[list[bytes]], list[dict]], # Contents of image files -> predictions, such as a `Predictor`
     shown:int=12, # How many images stay on the page, the newest first
-): # An `ipywidgets.VBox`: a button for files, or a phone's camera, and below it what was said
+) -> 'ipywidgets.VBox': # An upload button (on a phone also the camera), and the predictions below
     "A place to drop images."
     import ipywidgets as w
-    button, below = w.FileUpload(accept='image/*', multiple=True, description='Images'), w.VBox()
-    def row(name, data, answer):
-        return w.HTML(
-            (
-                "<div style='display:flex;flex-wrap:wrap;align-items:center;gap:1em;margin:.5em 0'><img "
-                f"style='max-width:220px' alt='{escape(name)}' "
-                f"src='data:image/jpeg;base64,{b64encode(thumbnail(data, 220)).decode()}'><div>{bars(answer)}</div></div>"))
-    def answered(change):
-        if not (files := [(f['name'], bytes(f['content'])) for f in change['new']]): return
-        below.children = (
-            *(
-                row(n, d, a)
-                for (n, d),a in zip(files, ask([d for _,d in files]), strict=False)),
-            *below.children)[:shown]
+    button = w.FileUpload(accept='image/*', multiple=True, description='Images')
+    results = w.VBox()
+    def on_upload(change):
+        files = [(f['name'], bytes(f['content'])) for f in change['new']]
+        if not files: return
+        predicted = predict([data for _,data in files])
+        new = [w.HTML(_uploader_row(name, data, row)) for (name, data),row in zip(files, predicted, strict=False)]
+        results.children = (*new, *results.children)[:shown]
         button.value = ()
-    button.observe(answered, 'value')
-    return w.VBox([button, below])
+    button.observe(on_upload, 'value')
+    return w.VBox([button, results])
 
 # %% ../../nbs/deploy/07_views.ipynb #d4121b5d
 STYLE = asset('serve.css')
 
-def _inline(jpeg): return f'data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'
-
-def _small(image, side=480): # An image in memory -> JPEG
-    (im := image.convert('RGB')).thumbnail((side, side))
-    im.save(out := io.BytesIO(), 'JPEG', quality=80)
+def _to_jpeg(
+    image:Image.Image, # Is not changed
+    max_side:int=480, # Longest side of the result, pixels
+) -> bytes: # A JPEG file
+    small = image.convert('RGB')
+    small.thumbnail((max_side, max_side))
+    small.save(out := io.BytesIO(), 'JPEG', quality=80)
     return out.getvalue()
 
-def _bars(best): # {label: probability}
-    rows = ''.join(
-        f'<li><span>{html.escape(l)}</span><b>{100*p:.1f} %</b><i style="--p: {100*p:.1f}%"></i></li>'
-        for l,p in best.items())
-    return f'<ol class="bs-bars">{rows}</ol>'
+def _bar_list(best:dict[str, float]) -> str: # {label: probability} -> HTML
+    lines = []
+    for label,p in best.items():
+        percent = f'{100*p:.1f}'
+        lines.append(f'<li><span>{escape(label)}</span><b>{percent} %</b><i style="--p: {percent}%"></i></li>')
+    return f'<ol class="bs-bars">{"".join(lines)}</ol>'
 
 # %% ../../nbs/deploy/07_views.ipynb #73ab9856
+def _overlay_part(row, overlay, pending): # What stands beside the photo, as HTML
+    if overlay:
+        top = escape(next(iter(row['best'])))
+        return f'<img src="{_data_url(_to_jpeg(overlay))}" alt="Grad-CAM for {top}">'
+    return '<div class="bs-soon">computing the<br>heat map …</div>' if pending else ''
+
 def card(
-    row:dict, # What a `Predictor` said: {label, probability, best, error}
-    name:str, # The file's name, as the person knows it
-    photo:bytes|None=None, # The file; None where it is no image
-    hot:Image.Image|None=None, # The image under its heat map
-    soon:bool=False, # The heat map is being made
+    row:dict, # A prediction: {label, probability, best}, or {error}
+    name:str, # The file's name, as the user knows it
+    photo:bytes|None=None, # Contents of the file; None where it could not be read
+    overlay:Image.Image|None=None, # The photo with its Grad-CAM overlay
+    pending:bool=False, # The overlay is still being computed
 ) -> str: # HTML
-    "One photo and what was said of it."
-    name = html.escape(name)
+    "One photo and its prediction."
+    name = escape(name)
     if row.get('error'):
-        return (
-            f'<article class="bs-card"><div><h3>No answer</h3><p>{name}: '
-            f'{html.escape(row["error"])}</p></div></article>')
-    label, doubt = html.escape(row['label']), row['label'] not in row['best']
-    beside = (
-        f'<img src="{_inline(_small(hot))}" alt="what spoke for {html.escape(next(iter(row["best"])))}">'
-        if hot
-        else '<div class="bs-soon">looking for what<br>spoke for it …</div>' if soon else '')
-    says = '<p>Not sure enough of any label. The likeliest:</p>' if doubt else ''
-    under = ' · red spoke for it, blue did not matter' if hot else ''
-    image = f'<img src="{_inline(thumbnail(photo, 480))}" alt="{name}">'
-    return (f'<article class="bs-card{" bs-none" * doubt}"><figure><div class="bs-pair">{image}{beside}</div>'
-            f'<figcaption>{name}{under}</figcaption></figure><div><h3>{label}</h3>{says}{_bars(row["best"])}</div></article>')
+        reason = f'<h3>No prediction</h3><p>{name}: {escape(row["error"])}</p>'
+        return f'<article class="bs-card"><div>{reason}</div></article>'
+    unsure = row['label'] not in row['best']
+    return asset('card.html').format(
+        kind=' bs-none' if unsure else '',
+        photo=_data_url(thumbnail(photo, 480)),
+        name=name,
+        overlay=_overlay_part(row, overlay, pending),
+        caption=' · red: evidence for the label, blue: none' if overlay else '',
+        label=escape(row['label']),
+        note='<p>Not sure enough of any label. The most probable:</p>' if unsure else '',
+        bars=_bar_list(row['best']))
 
 # %% ../../nbs/deploy/07_views.ipynb #7a730781
 MOST = 20 # Photos at once
-SCRIPT = asset('serve.js').replace('MOST', str(MOST))
+SCRIPT = asset('serve.js').replace('MAX_PHOTOS', str(MOST))
 
 # %% ../../nbs/deploy/07_views.ipynb #3d409f2e
 _ACCEPT = 'image/jpeg,image/png,image/webp,image/gif,image/bmp,image/avif'
 
+def _sample_button(i, name, file): # The i-th example -> HTML
+    name = escape(name)
+    image = f'<img src="{_data_url(thumbnail(file, 96))}" alt="{name}">'
+    return f'<button type="button" data-sample="{i}" title="example of {name}">{image}</button>'
+
 def drop_zone(
-    samples:list=(), # [(name, file)], to be tried by a click
+    samples:Sequence[tuple[str, bytes]]=(), # (label, contents of an image file): examples to try with one click
 ) -> str: # HTML
     "Where photos are dropped, chosen or taken, with examples below."
-    buttons = ''.join(
-        (
-            f'<button type="button" data-sample="{i}" title="example of {html.escape(n)}"><img '
-            f'src="{_inline(thumbnail(f, 96))}" alt="{html.escape(n)}"></button>')
-        for i,(n,f) in enumerate(samples))
-    return (
-        f'<div class="bs-drop"><div class="bs-ask"><label>Choose photos<input type="file" accept="{_ACCEPT}" multiple></label>'
-        '<label class="bs-camera">Take a photo<input type="file" accept="image/*" capture="environment"></label></div>'
-            '<p class="bs-hint">or drop them anywhere on this page</p><p class="bs-tell" role="status"></p></div>'
-        + (f'<div class="bs-samples"><span>or try one of these</span>{buttons}</div>' if buttons else ''))
+    buttons = ''.join(_sample_button(i, name, file) for i,(name, file) in enumerate(samples))
+    below = f'<div class="bs-samples"><span>or try one of these</span>{buttons}</div>' if buttons else ''
+    return asset('drop_zone.html').format(accept=_ACCEPT, samples=below)
 
 # %% ../../nbs/deploy/07_views.ipynb #2d0a9337
 def model_card_html(
-    folder:Path, # An export, with its README.md
+    folder:Path, # An export folder with its README.md
 ) -> str: # Markdown
     "The model card without its front matter and images; a sentence where there is none."
     file = Path(folder)/'README.md'
     if not file.is_file(): return 'This model came without a card.'
-    text = re.sub(
-        r'\A---\s*\n.*?\n---\s*(\n|\Z)', '', file.read_text(encoding='utf-8-sig', errors='replace'),
-        flags=re.S)
+    text = file.read_text(encoding='utf-8-sig', errors='replace')
+    text = re.sub(r'\A---\s*\n.*?\n---\s*(\n|\Z)', '', text, flags=re.S)
     return re.sub(r'!\[[^\]]*\]\([^)]*\)', '', text).strip()

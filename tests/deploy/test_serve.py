@@ -175,14 +175,14 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
         page = Page(driver, server[0], 375)
         page.drop(('notes.txt', b'no image'), ('a.jpg', data), ('bomb.png', bomb()), (name, data))
         said = page.cards(4)
-        assert page.headings() == ['No answer', label, 'No answer', label]
+        assert page.headings() == ['No prediction', label, 'No prediction', label]
         assert 'not an image' in said[0] and 'too many pixels' in said[2] and name in said[3] and '/' not in said[0]
         page.shot('bad_375')
         for files in (('first.jpg', birds[0][1]),), (('second.jpg', birds[2][1]), ('third.txt', b'no')):
             page.drop(*files)  # The last one wins, whole
-        page.until(lambda: page.headings() == [birds[2][0], 'No answer'] and not page.all('.bs-soon'))
+        page.until(lambda: page.headings() == [birds[2][0], 'No prediction'] and not page.all('.bs-soon'))
         time.sleep(1)
-        assert page.headings() == [birds[2][0], 'No answer']
+        assert page.headings() == [birds[2][0], 'No prediction']
         driver.execute_script(
             "const carried = new DataTransfer();"
             "carried.items.add(new File([new Uint8Array(50_000_000)], 'big.jpg'));"
