@@ -12,11 +12,12 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path, PosixPath, WindowsPath
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from fastai.imports import noop
@@ -37,44 +38,48 @@ from .evaluation.predictions import predictions
 from .training.runs import load_run, open_run
 
 # %% ../nbs/70_export.ipynb #e49aeec2
+def _is_ours(o): return str(getattr(o, '__module__', '')).startswith('birdsort')
+
+def _bare_transforms(dls): # Random transforms matter only in training; image readers of `birdsort.data` are not needed
+    for dl in dls.loaders:
+        for pipeline in (tl.tfms.fs for tl in dl.dataset.tls):
+            if str(pipeline[0]).startswith('_getters'): pipeline[0] = type(pipeline[0])(noop)
+        dl.after_batch.fs = dl.after_batch.fs.filter(lambda t: not _is_ours(type(t)))
+        for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')):
+            t.aff_fs = [f for f in t.aff_fs if not _is_ours(f)]
+
 def bare(
-    learn:Learner, # A learner, perhaps with callbacks of birdsort
-) -> Learner: # The same learner, of fastai and torch alone
-    (
-        "Take off every callback that is not fastai's, the splitter, how images from elsewhere are read, "
-        "and the paths of this machine.")
+    learn:Learner, # A learner, possibly with callbacks of birdsort; is changed
+) -> Learner: # The same learner, made of fastai and torch only
+    "Remove every callback, transform and splitter that is not fastai's, and the paths of this machine."
     for cb in list(learn.cbs):
         if not type(cb).__module__.startswith('fastai.'): learn.remove_cb(cb)
     if learn.splitter.__module__.startswith('birdsort'): learn.splitter = trainable_params
-    for fs in (tl.tfms.fs for dl in learn.dls.loaders for tl in dl.dataset.tls):
-        if str(fs[0]).startswith('_getters'): # Of `birdsort.data`
-            fs[0] = type(fs[0])(noop)
-    def ours(o):
-        return str(getattr(o, '__module__', '')).startswith('birdsort')
-    for dl in learn.dls.loaders: # Ways to vary images, which matter in training only
-        dl.after_batch.fs = dl.after_batch.fs.filter(lambda t: not ours(type(t)))
-        for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')):
-            t.aff_fs = [f for f in t.aff_fs if not ours(f)]
+    _bare_transforms(learn.dls)
     learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
-    if kept := getattr(learn, '__stored_args__', None): # What it was made with, where fastcore keeps that
-        kept['path'] = None
+    arguments = getattr(learn, '__stored_args__', None) # Where fastcore keeps what the learner was made with
+    if arguments: arguments['path'] = None
     return learn
 
+# %% ../nbs/70_export.ipynb #b10b81fd
+def _reduce_path(path): return Path, (path.as_posix(),)
+
 @contextmanager
-def _paths_of_any_system():
-    before = {k: copyreg.dispatch_table.pop(k, None) for k in (PosixPath, WindowsPath)}
-    for kind in before: copyreg.pickle(kind, lambda p: (Path, (p.as_posix(),)))
+def _portable_paths(): # While this lasts, paths are pickled for any operating system
+    before = {kind: copyreg.dispatch_table.pop(kind, None) for kind in (PosixPath, WindowsPath)}
+    for kind in before: copyreg.pickle(kind, _reduce_path)
     try: yield
     finally:
-        for kind,how in before.items():
-            copyreg.dispatch_table.pop(kind) if how is None else copyreg.pickle(kind, how)
+        for kind,reducer in before.items():
+            if reducer is None: copyreg.dispatch_table.pop(kind)
+            else: copyreg.pickle(kind, reducer)
 
 def to_pickle(
     learn:Learner, # From `bare`
     file:Path, # Is written
 ):
-    "fastai's own format, for any operating system."
-    with _paths_of_any_system(): learn.export(file.resolve())
+    "Write a learner in fastai's own format, for any operating system."
+    with _portable_paths(): learn.export(file.resolve())
 
 # %% ../nbs/70_export.ipynb #db17eb99
 FORMATS = {
@@ -83,209 +88,199 @@ FORMATS = {
     'onnx': 'network and weights, for ONNX Runtime in any language',
     'int8': 'the same in 8 bits: smaller, and as good on the validation split'}
 _FILES = {f: ENGINES['torch' if f == 'safetensors' else f] for f in FORMATS}
-_WORDS = {
-    'config.json': 'labels, network, sizes, temperature, threshold, SHA-256 of the files',
-    'labels.txt': 'the labels, in the order of the answers', 'README.md': 'this card',
-    'SHA256SUMS': 'for `sha256sum -c`'}
+_PACKAGES = ('birdsort', 'fastai', 'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime')
 
-def _config(project, run, learn, settings, own, judged, quiet):
-    val = predictions(project, run, learn=learn, quiet=quiet)
-    t, precision = fit_temperature(val), (judged or {}).get('threshold', {}).get('precision', .95)
-    return (
-        dict(
-            birdsort=version('birdsort'), run=run, **describe_network(learn, settings, own),
-            pretrained=settings.pretrained, temperature=t,
-            threshold=dict(
-                precision=precision, confidence=choose_threshold(apply_temperature(val, t), precision)),
-            versions={
-                p: version(p)
-                for p in ('birdsort', 'fastai', 'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime')},
-            hashes={}),
-        val)
-
-def _spread(pairs, n): # So many of them, from everywhere
-    return (
-        [pairs[i*len(pairs)//n][0] for i in range(n)] if len(pairs) > n
-        else [f for f,_ in pairs])
-
-def _batches(files, config, n=16): # Prepared, with every pixel of the images
-    for i in range(0, len(files), n):
-        yield np.stack([prepare(decode(f), config) for f in files[i:i+n]])
-
-def _eight_bits(data, folder, config, learn, val): # -> (bytes or None, why)
-    try: small = to_int8(data, [*_batches(_spread(learn.dls.splits.train, 128), config)])
-    except ValueError as e: return None, str(e)
-    (folder/ENGINES['int8']).write_bytes(small)
-    model = open_model(folder, 'int8', config=config | dict(hashes={ENGINES['int8']: _sha(small)}))
-    said = np.concatenate([model.network(x).argmax(1) for x in _batches(val.files, config)])
-    lost = val.correct.mean() - (said == val.targets).mean()
-    return (
-        (small, None) if lost <= .005+1e-9
-        else (None, f'labels {100*lost:.1f} points fewer of the validation split right'))
+def _config(run, learn, own, evaluated, *, quiet): # -> (config without hashes, validation predictions)
+    val = predictions(run.project, run.name, learn=learn, quiet=quiet)
+    temperature = fit_temperature(val)
+    precision = (evaluated or {}).get('threshold', {}).get('precision', .95)
+    confidence = choose_threshold(apply_temperature(val, temperature), precision)
+    config = dict(
+        birdsort=version('birdsort'),
+        run=run.name,
+        **describe_network(learn, run.settings, own),
+        pretrained=run.settings.pretrained,
+        temperature=temperature,
+        threshold=dict(precision=precision, confidence=confidence),
+        versions={p: version(p) for p in _PACKAGES},
+        hashes={})
+    return config, val
 
 def _sha(data): return hashlib.sha256(data).hexdigest()
 
+# %% ../nbs/70_export.ipynb #ecbbfff9
+def _spread(pairs, n): # At most n files of (file, label) pairs, evenly spaced
+    if len(pairs) <= n: return [file for file,_ in pairs]
+    return [pairs[i*len(pairs)//n][0] for i in range(n)]
+
+def _batches(files, config, n=16): # Prepared images, decoded at full size: (n, 3, side, side)
+    for i in range(0, len(files), n):
+        yield np.stack([prepare(decode(f), config) for f in files[i:i+n]])
+
+def _eight_bits(data, folder, config, learn, val): # ONNX -> (bytes or None, why not)
+    calibration = _spread(learn.dls.splits.train, 128)
+    try: small = to_int8(data, list(_batches(calibration, config)))
+    except ValueError as e: return None, str(e)
+    name = ENGINES['int8']
+    (folder/name).write_bytes(small)
+    model = open_model(folder, 'int8', config=config | dict(hashes={name: _sha(small)}))
+    predicted = np.concatenate([model.network(x).argmax(1) for x in _batches(val.files, config)])
+    lost = val.correct.mean() - (predicted == val.targets).mean()
+    if lost > .005+1e-9: return None, f'labels {100*lost:.1f} points fewer of the validation split right'
+    return small, None
+
 # %% ../nbs/70_export.ipynb #97d59b68
-def _answers_of(model, images):
-    "-> ((n, c) at temperature 1, seconds per image); the first of them alone, since batches differ in size."
+def _timed_probs(model, images): # -> ((n, c) at temperature 1, seconds per image)
     model.config = model.config | dict(temperature=1)
-    xs = [model.prepare(im) for im in images]
-    probs, start = model(xs[:1]), time.perf_counter()
-    return (
-        np.concatenate([probs, model(xs[1:])]),
-        (time.perf_counter()-start)/max(1, len(xs)-1))
+    prepared = [model.prepare(im) for im in images]
+    first, start = model(prepared[:1]), time.perf_counter() # The first alone, to test another batch size
+    probs = np.concatenate([first, model(prepared[1:])])
+    return probs, (time.perf_counter()-start)/max(1, len(prepared)-1)
 
 def check_parity(
     folder:Path, # An export folder
-    config:dict, # As its `config.json`
-    learn:Learner, # What they must agree with
-    files:list, # Images
-) -> tuple: # ({engine: largest difference of a probability}, {engine: seconds per image})
-    "Ask every file of an export about the same images; `RuntimeError` where one of them says something else."
-    images, apart, seconds = [decode(f) for f in files], {}, {}
+    config:dict[str, Any], # As its `config.json`
+    learn:Learner, # The network that they must agree with
+    files:Sequence[Path], # Images
+) -> tuple[dict[str, float], dict[str, float]]: # Largest difference of a probability, and seconds per image, by engine
+    "Compare the predictions of every file of an export; `RuntimeError` where one differs."
+    images = [decode(f) for f in files]
+    apart, seconds = {}, {}
     with learn.no_bar(), learn.no_logging():
-        wanted = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].float().numpy()
-    for engine in ('pickle', 'torch', 'onnx'):
-        if not (folder/ENGINES[engine]).is_file() or engine == 'torch' and config['library'] == 'own': continue
-        probs, seconds[engine] = _answers_of(open_model(folder, engine, trust_pickle=True, config=config), images)
-        apart[engine] = float(np.abs(probs-wanted).max())
-        if not apart[engine] <= 1e-3:
-            raise RuntimeError(
-                (
-                    f'{ENGINES[engine]} gives other probabilities than the network ({apart[engine]:.4f} '
-                    f'apart, for {files[np.abs(probs-wanted).max(1).argmax()].name}), so nothing was '
-                    'exported: leave it out with --formats'))
+        expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].float().numpy()
+    engines = ['pickle', 'onnx'] if config['library'] == 'own' else ['pickle', 'torch', 'onnx']
+    for engine in (e for e in engines if (folder/ENGINES[e]).is_file()):
+        model = open_model(folder, engine, trust_pickle=True, config=config)
+        probs, seconds[engine] = _timed_probs(model, images)
+        difference = np.abs(probs-expected).max(1)
+        apart[engine] = float(difference.max())
+        worst = files[difference.argmax()].name
+        if not apart[engine] <= 1e-3: raise RuntimeError(
+            f'{ENGINES[engine]} gives other probabilities than the network ({apart[engine]:.4f} apart, for {worst}), '
+            'so nothing was exported: leave it out with --formats')
     return apart, seconds
 
 # %% ../nbs/70_export.ipynb #8d924592
-def _write(run, model, formats, folder, judged, quiet): # All files into a folder -> what came of it
-    s, own, left_out = run.settings, type(model).__name__ if model else None, {}
+def _write_networks(learn, config, val, formats, folder, step): # -> {format that was left out: why}
+    if 'safetensors' in formats:
+        step('safetensors')
+        (folder/_FILES['safetensors']).write_bytes(to_safetensors(learn.model))
+    if not {'onnx', 'int8'} & {*formats}: return {}
+    step('onnx')
+    data = to_onnx(Sampled(deepcopy(learn.model), config['size']).eval(), config)
+    if 'onnx' in formats: (folder/_FILES['onnx']).write_bytes(data)
+    if 'int8' not in formats: return {}
+    step('int8')
+    _, why = _eight_bits(data, folder, config, learn, val)
+    if why is None: return {}
+    (folder/_FILES['int8']).unlink(missing_ok=True)
+    return {'int8': why}
+
+def _hashes(folder, left_out): # {file: SHA-256}
+    files = [folder/name for name in _FILES.values() if (folder/name).is_file()]
+    if not files:
+        raise RuntimeError(f"nothing was exported: no int8, since it {left_out['int8']}; "
+                           f"add another of --formats {','.join(FORMATS)}")
+    return {f.name: _sha(f.read_bytes()) for f in files}
+
+# %% ../nbs/70_export.ipynb #82e0adc6
+def _write(run, model, formats, folder, evaluated, *, quiet): # All models into a folder -> (config, part of the result)
+    own = type(model).__name__ if model else None
     with tqdm(total=len(formats)+1, desc='loading', disable=quiet, leave=False) as bar:
         def step(name):
             bar.update()
             bar.set_description(name)
         learn = load_run(run, model=model)
-        (config, val), data = _config(run.project, run.name, learn, s, own, judged, quiet), {}
+        config, val = _config(run, learn, own, evaluated, quiet=quiet)
         learn.dls.cpu()
-        bare(learn).model.cpu() # Everything is compared on the CPU, where it has to work
-        network = Sampled(deepcopy(learn.model), s.image_size).eval()
-        if 'safetensors' in formats:
-            step('safetensors')
-            data.update(safetensors=to_safetensors(learn.model))
-        if {'onnx', 'int8'} & {*formats}:
-            step('onnx')
-            data.update(onnx=to_onnx(network, config))
-        if 'int8' in formats:
-            step('int8')
-            data['int8'], why = _eight_bits(data['onnx'], folder, config, learn, val)
-            if why: left_out['int8'] = why
-        for f,d in data.items():
-            if d and f in formats: (folder/_FILES[f]).write_bytes(d)
+        bare(learn).model.cpu() # Predictions are compared on the CPU, where every format has to work
+        left_out = _write_networks(learn, config, val, formats, folder, step)
         if 'pickle' in formats:
             step('pickle')
             to_pickle(learn, folder/_FILES['pickle'])
         step('checking')
-        for f in {*data} - {k for k,d in data.items() if d and k in formats}:
-            (folder/_FILES[f]).unlink(missing_ok=True)
-        config['hashes'] = {
-            _FILES[f]: _sha((folder/_FILES[f]).read_bytes())
-            for f in FORMATS
-            if (folder/_FILES[f]).is_file()}
-        if not config['hashes']:
-            raise RuntimeError(
-                (
-                    f"nothing was exported: no int8, since {left_out['int8']}; add another of --formats "
-                    f"{','.join(FORMATS)}"))
+        config['hashes'] = _hashes(folder, left_out)
         files = _spread([*learn.dls.splits.val, *learn.dls.splits.train], 32)
         apart, seconds = check_parity(folder, config, learn, files)
     return config, dict(left_out=left_out, apart=apart, seconds=seconds, images=len(files))
 
 # %% ../nbs/70_export.ipynb #332055b1
-def _explain_files(project, settings, config, judged, folder): # Words beside the numbers
-    told = (
-        {
-            _FILES[f]: what
-            for f,what in FORMATS.items()
-            if _FILES[f] in config['hashes']}
-        | _WORDS)
-    def write(name, text): # With the same line ends on every system
-        (folder/name).write_bytes(text.encode())
+_TEXTS = {
+    'config.json': 'labels, network, sizes, temperature, threshold, SHA-256 of the files',
+    'labels.txt': 'the labels, in the order of the probabilities',
+    'README.md': 'this card',
+    'SHA256SUMS': 'for `sha256sum -c`'}
+
+def _explain_files(project, settings, config, evaluated, folder): # Text files -> all names, config.json last
+    models = {_FILES[f]: what for f,what in FORMATS.items() if _FILES[f] in config['hashes']}
+    def write(name, text): (folder/name).write_bytes(text.encode())
     write('config.json', json.dumps(config, indent=1, ensure_ascii=False)+'\n')
     write('labels.txt', '\n'.join(config['labels'])+'\n')
-    write('README.md', model_card(project, settings, config, judged, told))
+    write('README.md', model_card(project, settings, config, evaluated, models | _TEXTS))
     names = sorted(f.name for f in folder.iterdir())
-    write(
-        'SHA256SUMS', ''.join(f'{_sha((folder/n).read_bytes())}  {n}\n' for n in names))
+    write('SHA256SUMS', ''.join(f'{_sha((folder/n).read_bytes())}  {n}\n' for n in names))
     return [n for n in names if n != 'config.json'] + ['SHA256SUMS', 'config.json']
 
+def _replace_export(project, write:Callable[[Path], list[str]]): # `write` fills a folder and returns the names in order
+    part = project.path/'.export.part'
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        names = write(part)
+        project.export.mkdir(exist_ok=True)
+        for old in {*_FILES.values()} - {*names}: (project.export/old).unlink(missing_ok=True)
+        for name in names: os.replace(part/name, project.export/name)
+    finally: shutil.rmtree(part, ignore_errors=True)
+    return {n: round((project.export/n).stat().st_size/1e6, 2) for n in names}
+
+# %% ../nbs/70_export.ipynb #82bb3108
 class ExportResult(TypedDict):
-    "What an export wrote."
-    folder:str # `export/`
-    learner:str|None # Path of learner.pkl; None where it was not wanted
-    run:str # The run's folder name in `models/`
+    folder:str # The export folder
+    learner:str|None # Path of learner.pkl, if it was exported
+    run:str # The run's name
     labels:list[str] # In the order of the probabilities
     megabytes:dict[str, float] # File -> size
-    left_out:dict[str, str] # Format -> why it is missing
-    apart:dict[str, float] # Engine -> largest difference of a probability from the network's
-    seconds:dict[str, float] # Engine -> seconds per image
-    images:int # How many images the files were compared on
+    left_out:dict[str, str] # Format -> why it was not exported
+    apart:dict[str, float] # Engine -> largest difference of a probability
+    seconds:dict[str, float] # Engine -> seconds per image on this machine
+    images:int # How many images were compared
 
-def export(
-    project:Project, # Gets a folder `export/`
-    run:str|None=None, # A run's name; None takes the last
-    model:nn.Module|None=None, # The network, where it was one of one's own; whoever opens the pickle needs its class
-    formats:tuple=tuple(FORMATS), # Which of pickle, safetensors, onnx, int8
-    quiet:bool=False, # No progress bar
-) -> ExportResult: # What was written, and how well the files agree
-    (
-        "Write a run's best weights in every format that is wanted, checked against each other; "
-        "`ValueError` for an unknown format.")
-    if bad := [f for f in formats if f not in FORMATS]:
-        raise ValueError(f"format {bad[0]!r}: must be {', '.join(FORMATS)}")
-    opened = open_run(project, run)
-    if opened.recipe:
-        raise ValueError(
-            (
-                f'{opened.name} is of the recipe {opened.recipe}, and no network: export writes networks, '
-                'so name the run of one with --run, or run `birdsort train` first'))
-    run, s = opened.name, opened.settings
-    judged = stage_result(project, 'evaluate') or {}
-    judged = judged if judged.get('run') == run and 'threshold' in judged else None
-    sign = stable_hash(
-        run, opened.signature, splits_signature(project, s), sorted(formats), judged, version('birdsort'), 2)
-    if (done := stage_result(project, 'export', sign)) and _whole(project.export, done['megabytes']):
-        return done | _where(project)
-    with hold(project):
-        part = project.path/'.export.part'
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        try:
-            config, result = _write(opened, model, formats, part, judged, quiet)
-            names = _explain_files(project, s, config, judged, part)
-            project.export.mkdir(exist_ok=True)
-            for old in {*_FILES.values()} - {*names}: # Of another run, or not wanted any more
-                (project.export/old).unlink(missing_ok=True)
-            for n in names: os.replace(part/n, project.export/n)
-        finally: shutil.rmtree(part, ignore_errors=True)
-    return (
-        record_stage(
-            project, 'export', sign,
-            result | dict(
-                run=run, labels=config['labels'],
-                megabytes={n: round((project.export/n).stat().st_size/1e6, 2) for n in names}))
-        | _where(project))
-
-def _whole(folder, names): # Is all of it there, as it was written?
+def _is_whole(folder, names): # Are all files there, unchanged?
+    if not all((folder/n).is_file() for n in names): return False
     try:
-        return (
-            all((folder/n).is_file() for n in names)
-            and all(
-                read_checked(folder, n, config)
-                for config in [read_config(folder)]
-                for n in config['hashes']))
+        config = read_config(folder)
+        return all(read_checked(folder, n, config) for n in config['hashes'])
     except (OSError, ValueError): return False
 
 def _where(project):
-    return dict(
-        folder=str(project.export),
-        learner=str(file) if (file := project.export/'learner.pkl').is_file() else None)
+    learner = project.export/'learner.pkl'
+    return dict(folder=str(project.export), learner=str(learner) if learner.is_file() else None)
+
+# %% ../nbs/70_export.ipynb #b7995520
+def export(
+    project:Project, # Gets a folder `export/`
+    run:str|None=None, # A run's name; None takes the last one
+    model:nn.Module|None=None, # The network, if the run trained one of your own; opening the pickle needs its class
+    formats:Sequence[str]=tuple(FORMATS), # Which of pickle, safetensors, onnx, int8
+    quiet:bool=False, # No progress bar
+) -> ExportResult: # What was written, and how well the files agree
+    "Write a run's best weights in every requested format, checked against each other."
+    unknown = [f for f in formats if f not in FORMATS]
+    if unknown: raise ValueError(f"format {unknown[0]!r}: must be {', '.join(FORMATS)}")
+    opened = open_run(project, run)
+    if opened.recipe: raise ValueError(
+        f'{opened.name} is a run of the recipe {opened.recipe}, not a network: export writes networks, '
+        'so name the run of one with --run, or run `birdsort train` first')
+    settings, found = opened.settings, stage_result(project, 'evaluate') or {}
+    evaluated = found if found.get('run') == opened.name and 'threshold' in found else None
+    splits = splits_signature(project, settings)
+    sign = stable_hash(opened.name, opened.signature, splits, sorted(formats), evaluated, version('birdsort'), 2)
+    done = stage_result(project, 'export', sign)
+    if done and _is_whole(project.export, done['megabytes']): return cast(ExportResult, done | _where(project))
+    result:dict[str, Any] = dict(run=opened.name)
+    def write(folder):
+        config, written = _write(opened, model, formats, folder, evaluated, quiet=quiet)
+        result.update(written, labels=config['labels'])
+        return _explain_files(project, settings, config, evaluated, folder)
+    with hold(project): result['megabytes'] = _replace_export(project, write)
+    return cast(ExportResult, record_stage(project, 'export', sign, result) | _where(project))

@@ -1,9 +1,10 @@
-// The drop zone of the served page. Gradio runs this with `element` (the zone's box) and `trigger` (sends an event).
+// The drop zone of the served page. Gradio runs this as the body of a function with `element` (the box of the zone),
+// `trigger` (sends an event) and `upload` among its parameters, so no name here may be `upload`.
 const maxPhotos = MAX_PHOTOS;
 
 const showStatus = text => { element.querySelector('.bs-tell').textContent = text; };
 
-const upload = async file => {
+const uploadPhoto = async file => {
   const form = new FormData();
   form.append('photo', file);
   try {
@@ -20,7 +21,7 @@ const send = async files => {
   const photos = [];
   for (const [i, file] of chosen.entries()) {
     showStatus(`Sending ${i + 1} of ${chosen.length} …`);
-    photos.push({name: file.name, ...await upload(file)});
+    photos.push({name: file.name, ...await uploadPhoto(file)});
   }
   showStatus(files.length > maxPhotos ? `At most ${maxPhotos} at once: the others were left out.` : '');
   if (photos.length) trigger('submit', {photos});
