@@ -272,7 +272,7 @@ def test_refusals(server, birds, where):
     assert (
         post(data={'a': 'b'})[0] == 400 and post(data=b'x', headers={'Content-Type': 'multipart/form-data'})[0] == 400
     )
-    assert requests.get(address + '/predict', timeout=10).json() == {'error': 'GET is not for /predict'}
+    assert requests.get(address + '/predict', timeout=10).json() == {'error': 'GET is not allowed for /predict: use POST'}
     assert requests.get(address + '/health', timeout=10).json()['status'] == 'ok'
 
 
