@@ -123,9 +123,9 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
             '.precision.json',
             '.lock',
             '.split.json',
-            '.looks.sqlite',
-            '.looks.sqlite-wal',
-            '.looks.sqlite-shm',
+            '.image_stats.sqlite',
+            '.image_stats.sqlite-wal',
+            '.image_stats.sqlite-shm',
         )
     ]
 
