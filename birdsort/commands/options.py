@@ -20,8 +20,7 @@ from ..core.settings import Settings, Training
 # Flags of birdsort 0.1 -> today's
 RENAMED_FLAGS = {
     '--again': '--force', '--n': '--images-per-label', '--views': '--feature-views',
-    '--lr-mult': '--backbone-lr-div', '--words': '--vocab-size', '--latent': '--latent-dim',
-    '--smooth': '--label-smoothing', '--spectral': '--spectral-norm', '--rest-batch-norm': '--freeze-bn',
+    '--lr-mult': '--backbone-lr-div', '--rest-batch-norm': '--freeze-bn',
     '--no-rest-batch-norm': '--no-freeze-bn', '--keep-memory': '--retain-memory',
     '--no-keep-memory': '--no-retain-memory', '--small-first': '--progressive-resizing',
     '--no-small-first': '--no-progressive-resizing'}
