@@ -120,7 +120,7 @@ def train(
     from birdsort.train import train
     p = find_project(project)
     return train(
-        p, force, resume,
+        p, force=force, resume=resume,
         settings=change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings)))
 
 # %% ../nbs/95_cli.ipynb #3cafb10c

@@ -229,9 +229,11 @@ def test_modules_are_short(module):
     assert len([line for line in SOURCES[module].splitlines() if line.strip() and not line.startswith('#')]) <= 400
 
 
-def is_typed_dict(node):
-    "A `TypedDict` is the type of a result: the function that returns it has the lesson."
-    return isinstance(node, ast.ClassDef) and any(ast.unparse(base) == 'TypedDict' for base in node.bases)
+def is_result_type(node):
+    "A `TypedDict` or `NamedTuple` only names the parts of a result: the function that returns it has the lesson."
+    if not isinstance(node, ast.ClassDef):
+        return False
+    return any(ast.unparse(base) in ('TypedDict', 'NamedTuple') for base in node.bases)
 
 
 @pytest.mark.parametrize('module', sorted(set(MODULES) - {'cli'}))
@@ -239,6 +241,6 @@ def test_every_public_name_has_a_lesson(module):
     code = [source for kind, source in cells(MADE_FROM[module]) if kind == 'code']
     exported = [c for c in code if c.startswith('#| export')]
     defined = [d for c in exported for d in ast.parse(c).body if isinstance(d, (ast.FunctionDef, ast.ClassDef))]
-    public = [d.name for d in defined if not d.name.startswith('_') and not is_typed_dict(d)]
+    public = [d.name for d in defined if not d.name.startswith('_') and not is_result_type(d)]
     lessons = ' '.join(c for c in code if not c.startswith('#| export'))
     assert [n for n in public if not re.search(rf'\b{n}\b', lessons)] == []

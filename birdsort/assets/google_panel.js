@@ -1,15 +1,47 @@
+// After google_tiles.js: click on a tile and wait for the photo; [address, page, title], or null after `wait` ms.
+const [index, wait, done] = arguments;
+const tile = tiles[index];
+if (!tile) return done(null);
 
-const [k, ms, done] = arguments, a = tiles[k], size = i => { const r = i.getBoundingClientRect(); return r.width*r.height; };
-if (!a) return done(null);
-const seen = i => { const r = i.getBoundingClientRect(); return r.right > 0 && r.bottom > 0 && r.left < innerWidth && r.top < innerHeight && getComputedStyle(i).visibility !== 'hidden'; };
-const before = new Set([...document.images].filter(seen).map(i => i.src)), small = size(image(a)), grid = new Set(tiles.map(image));
-const photo = i => /^https?:/.test(i.src) && !/[?&]q=tbn:|gstatic\.com/.test(i.src) && !before.has(i.src) && !grid.has(i) && seen(i) && size(i) > small;
-const page = i => { for (let e = i; e; e = e.parentElement) { const l = e.matches('a[href^=http]') ? e : e.querySelector('a[href^=http]:not([href*="/imgres?"])');
-  if (l && l.host !== location.host) return l.href; if (e.querySelectorAll('img').length > 8) break; } return ''; };
-a.scrollIntoView({block: 'center'}); point(a, ['mouseover', 'mousedown', 'mouseup', 'click']);
-const end = Date.now()+ms;
+const size = (img) => {
+  const box = img.getBoundingClientRect();
+  return box.width * box.height;
+};
+const isVisible = (img) => {
+  const box = img.getBoundingClientRect();
+  const onScreen = box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight;
+  return onScreen && getComputedStyle(img).visibility !== 'hidden';
+};
+
+const thumbnails = new Set(tiles.map(image));
+const thumbnailSize = size(image(tile));
+const visibleBefore = new Set([...document.images].filter(isVisible).map((img) => img.src));
+const isPhoto = (img) =>
+  /^https?:/.test(img.src) &&
+  !/[?&]q=tbn:|gstatic\.com/.test(img.src) &&
+  !visibleBefore.has(img.src) &&
+  !thumbnails.has(img) &&
+  isVisible(img) &&
+  size(img) > thumbnailSize;
+
+// The page that a photo stands on: the nearest link to another site, inside the panel.
+const pageOf = (img) => {
+  for (let element = img; element; element = element.parentElement) {
+    const link = element.matches('a[href^=http]')
+      ? element
+      : element.querySelector('a[href^=http]:not([href*="/imgres?"])');
+    if (link && link.host !== location.host) return link.href;
+    if (element.querySelectorAll('img').length > 8) break; // This is the grid already
+  }
+  return '';
+};
+
+tile.scrollIntoView({ block: 'center' });
+point(tile, ['mouseover', 'mousedown', 'mouseup', 'click']);
+const end = Date.now() + wait;
 (function look() {
-  const found = [...document.images].filter(photo).sort((x, y) => size(y)-size(x))[0];
-  if (found) return done([found.src, page(found), image(a).alt || found.alt || '']);
-  Date.now() > end ? done(null) : setTimeout(look, 40);
+  const photo = [...document.images].filter(isPhoto).sort((a, b) => size(b) - size(a))[0];
+  if (photo) return done([photo.src, pageOf(photo), image(tile).alt || photo.alt || '']);
+  if (Date.now() > end) done(null);
+  else setTimeout(look, 40);
 })();

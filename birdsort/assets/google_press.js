@@ -1,8 +1,9 @@
-const [words, where] = arguments,
-  re = new RegExp(words, 'i'),
-  text = (b) => (b.value || b.innerText || '').trim();
-const b = [...document.querySelectorAll(where)].find(
-  (b) => re.test(text(b)) && text(b).length < 60 && b.getClientRects().length,
+// Press the first visible button whose text fits a pattern; whether there was one.
+const [pattern, selector] = arguments;
+const words = new RegExp(pattern, 'i');
+const text = (button) => (button.value || button.innerText || '').trim();
+const button = [...document.querySelectorAll(selector)].find(
+  (b) => words.test(text(b)) && text(b).length < 60 && b.getClientRects().length,
 );
-if (b) b.click();
-return !!b;
+if (button) button.click();
+return !!button;

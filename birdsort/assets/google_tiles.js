@@ -1,7 +1,25 @@
+// The results of an image search: `tiles` are the links or buttons, `image(tile)` is the thumbnail inside one.
+const leadsNowhere = (href) =>
+  !href || href === '#' || href.startsWith('javascript:') || href.includes('/imgres?');
 
-const open = h => !h || h === '#' || h.startsWith('javascript:') || h.includes('/imgres?');
-const target = i => { const a = i.closest('a'); if (a) return open(a.getAttribute('href')) ? a : null;
-  const b = i.closest('[role=button], [tabindex], [jsaction]'); return b && b.querySelectorAll('img').length <= 2 ? b : null; };
-const large = i => { const r = i.getBoundingClientRect(); return r.width >= 60 && r.height >= 60; };
-const tiles = [...new Set([...document.images].filter(large).map(target).filter(a => a))];
-const image = a => a.querySelector('img');
+const target = (img) => {
+  const link = img.closest('a');
+  if (link) return leadsNowhere(link.getAttribute('href')) ? link : null;
+  const button = img.closest('[role=button], [tabindex], [jsaction]');
+  return button && button.querySelectorAll('img').length <= 2 ? button : null;
+};
+
+const isLarge = (img) => {
+  const box = img.getBoundingClientRect();
+  return box.width >= 60 && box.height >= 60;
+};
+
+const image = (tile) => tile.querySelector('img');
+const tiles = [...new Set([...document.images].filter(isLarge).map(target).filter((tile) => tile))];
+
+// Let mouse events of these kinds happen on a tile, as if a person pointed at it.
+const point = (tile, kinds) => {
+  for (const kind of kinds)
+    for (const element of [image(tile), tile])
+      element.dispatchEvent(new MouseEvent(kind, { bubbles: true, cancelable: true, view: window }));
+};

@@ -14,146 +14,125 @@ from .plumage import Plumage, mix
 from .shapes import Pen, bezier
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #7875205e
-_BODY = np.array(
-    [
-        (-.56, .04), (-.28, .2), (.1, .26), (.38, .19), (.5, 0), (.4, -.2),
-        (.1, -.3), (-.25, -.19)])
-_BELLY = np.array(
-    [
-        (-.5, -.01), (-.2, -.02), (.15, -.04), (.4, .04), (.48, -.04),
-        (.39, -.19), (.1, -.285), (-.25, -.175)])
+_BODY = [(-.56, .04), (-.28, .2), (.1, .26), (.38, .19), (.5, 0), (.4, -.2), (.1, -.3), (-.25, -.19)]
+_BELLY = [(-.5, -.01), (-.2, -.02), (.15, -.04), (.4, .04), (.48, -.04), (.39, -.19), (.1, -.285), (-.25, -.175)]
+
+def _draw_tail(pen, bird, rng):
+    "A tail behind the body: notched, straight or pointed, with a line along its middle."
+    length,half_width,notch = bird.tail
+    length = length*rng.uniform(.88, 1.12)
+    end = -.4-length
+    middle = -.4-length*(1-notch)
+    line_end = -.4-length*(1-max(notch, 0))
+    outline = [(-.3, .11), (end, half_width), (middle, 0), (end, -half_width), (-.3, -.11)]
+    pen.flat(outline, bird.tail_colour)
+    pen.stroke([(-.4, 0), (line_end, 0)], (.02, .015), mix(bird.tail_colour, '#000000', .3))
 
 def _draw_body(pen, bird, rng):
     "Tail, body and underside, along the pen's x axis."
-    n,w,notch = bird.tail
-    n = n*rng.uniform(.88, 1.12)
-    pen.flat(
-        [
-            (-.3, .11), (-.4-n, w),
-            (-.4-n*(1-notch), 0), (-.4-n, -w),
-            (-.3, -.11)],
-        bird.tail_colour)
-    pen.stroke(
-        [(-.4, 0), (-.4-n*(1-max(notch, 0)), 0)],
-        (.02, .015), mix(bird.tail_colour, '#000000', .3))
-    pen.blob(_BODY*(1, bird.plump), bird.body)
-    pen.blob(_BELLY*(1, bird.plump), bird.belly)
-    if 'streaks' in bird.marks:
-        for x,y in rng.uniform((-.2, -.22), (.4, .04), (14, 2)):
-            pen.stroke(
-                [(x, y*bird.plump), (x-.07, y*bird.plump-.005)],
-                (.022, .008), mix(bird.belly, bird.flight, .6))
+    _draw_tail(pen, bird, rng)
+    pen.blob(np.array(_BODY)*(1, bird.plump), bird.body)
+    pen.blob(np.array(_BELLY)*(1, bird.plump), bird.belly)
+    if 'streaks' not in bird.marks: return
+    colour = mix(bird.belly, bird.flight, .6)
+    for x,y in rng.uniform((-.2, -.22), (.4, .04), (14, 2)):
+        y = y*bird.plump
+        pen.stroke([(x, y), (x-.07, y-.005)], (.022, .008), colour)
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #e1a5229b
-def _draw_folded_wing(pen, bird, rng):
-    "A wing at rest on the body's side, its tips towards the tail."
-    b,tip = bird.plump, -.62-rng.uniform(0, .08)
-    pen.blob(
-        [
-            (.34, .08*b), (.05, .2*b), (-.35, .15*b), (tip, .03),
-            (-.3, -.06*b), (.05, -.15*b), (.3, -.08*b)],
-        bird.flight)
-    pen.blob(
-        [
-            (.36, .07*b), (.08, .19*b), (-.25, .16*b),
-            (-.4, .08*b), (-.15, -.03*b), (.06, -.11*b),
-            (.3, -.07*b)],
-        bird.wing)
-    if 'band' in bird.marks:
-        pen.stroke(
-            [(-.4, .1*b), (-.18, 0), (.08, -.11*b)], (.07, .08),
-            '#e8c33a')
-    step,dark = (.085, .75) if 'bars' in bird.marks else (.15, .28)
+_BAND = '#e8c33a' # The parrot's yellow band
+_FOLDED_COVERTS = [(.36, .07), (.08, .19), (-.25, .16), (-.4, .08), (-.15, -.03), (.06, -.11), (.3, -.07)]
+
+def _draw_feather_rows(pen, bird):
+    "Rows of feathers across a folded wing: dense and dark where the species has bars."
+    if 'bars' in bird.marks: step,colour = .085, mix(bird.wing, bird.flight, .75)
+    else: step,colour = .15, mix(bird.wing, '#000000', .14)
+    b = bird.plump
     for x in np.arange(.22, -.4, -step):
-        pen.stroke(
-            [
-                (x, .15*b), (x-.08, .03*b),
-                (x-.01, -.08*b)],
-            (.024, .014), mix(bird.wing, bird.flight if dark>.5 else '#000000', dark if dark>.5 else .14))
+        pen.stroke([(x, .15*b), (x-.08, .03*b), (x-.01, -.08*b)], (.024, .014), colour)
+
+def _draw_folded_wing(pen, bird, rng):
+    "A wing at rest along the body, its tip towards the tail."
+    b = bird.plump
+    tip = -.62-rng.uniform(0, .08)
+    flight = [(.34, .08*b), (.05, .2*b), (-.35, .15*b), (tip, .03), (-.3, -.06*b), (.05, -.15*b), (.3, -.08*b)]
+    pen.blob(flight, bird.flight)
+    pen.blob(np.array(_FOLDED_COVERTS)*(1, b), bird.wing)
+    if 'band' in bird.marks:
+        pen.stroke([(-.4, .1*b), (-.18, 0), (.08, -.11*b)], (.07, .08), _BAND)
+    _draw_feather_rows(pen, bird)
     for y in (.1, .05, 0.):
-        pen.stroke(
-            [(-.3, y*b), (tip+.06, .03)], (.014, .008),
-            mix(bird.flight, '#808080', .35))
+        pen.stroke([(-.3, y*b), (tip+.06, .03)], (.014, .008), mix(bird.flight, '#808080', .35))
+
+# %% ../../nbs/aviary/03_anatomy.ipynb #eaea156f
+def _draw_flight_feathers(pen, colour, fingers, end):
+    "The rear edge of an open wing, which reaches to x = `end`, and its `fingers`."
+    outline = [
+        (-.05, .1), (.3, .2), (.5, .17), (end*.9, .09), (end, -.02),
+        (end*.86, -.19), (.5, -.32), (.2, -.36), (-.05, -.3)]
+    pen.blob(outline, colour)
+    for y in np.linspace(.13, -.24, fingers):
+        tip = 1.02-abs(y+.02)*.5
+        pen.stroke([(.6, y*.5-.02), (.85, y*.9), (tip, y-.03)], (.1, .035), colour)
+
+def _draw_coverts(pen, colour, end):
+    "The front part of an open wing, over the flight feathers."
+    outline = [
+        (-.05, .1), (.3, .2), (.5, .17), (end*.86, .08), (end*.7, -.03),
+        (.4, -.12), (.15, -.16), (-.05, -.16)]
+    pen.blob(outline, colour)
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #90894875
+def _shaded(colour, shade): return mix(colour, '#1a2030', shade)
+
+def _draw_bars(pen, bird, flight, coverts):
+    "Lines between the flight feathers, and bars over the coverts where the species has them."
+    barred = 'bars' in bird.marks
+    places = np.arange(.1, .8, .09 if barred else .16)
+    for x in places:
+        top = -.1+.12*max(0, x-.4)
+        bottom = -.3+.25*max(0, x-.5)
+        pen.stroke([(x, top), (x+.02, bottom)], (.012, .008), mix(flight, '#808080', .4))
+    if not barred: return
+    for x in places: pen.stroke([(x-.03, .1), (x, -.1+.1*x)], (.03, .02), mix(coverts, flight, .7))
+
 def _draw_open_wing(pen, bird, stretch=1., shade=0.):
     "A spread wing along the pen's x axis, its leading edge towards y; `shade` darkens the far one."
-    n,b,fingers = bird.span
-    p = pen.move(0, 0, 0, (n*stretch, b))
-    flight,wing = mix(bird.flight, '#1a2030', shade), mix(bird.wing, '#1a2030', shade)
+    length,breadth,fingers = bird.span
+    wing = pen.move(0, 0, 0, (length*stretch, breadth))
+    flight,coverts = _shaded(bird.flight, shade), _shaded(bird.wing, shade)
     end = .8 if fingers else 1.
-    p.blob(
-        [
-            (-.05, .1), (.3, .2), (.5, .17), (end*.9, .09), (end, -.02),
-            (end*.86, -.19), (.5, -.32), (.2, -.36), (-.05, -.3)],
-        flight)
-    for a in np.linspace(.13, -.24, fingers):
-        p.stroke(
-            [
-                (.6, a*.5-.02), (.85, a*.9),
-                (1.02-abs(a+.02)*.5, a-.03)],
-            (.1, .035), flight)
-    p.blob(
-        [
-            (-.05, .1), (.3, .2), (.5, .17), (end*.86, .08), (end*.7, -.03),
-            (.4, -.12), (.15, -.16), (-.05, -.16)],
-        wing)
+    _draw_flight_feathers(wing, flight, fingers, end)
+    _draw_coverts(wing, coverts, end)
     if 'band' in bird.marks:
-        p.stroke(
-            [(-.02, -.17), (.3, -.17), (end*.8, -.02)], (.09, .05),
-            mix('#e8c33a', '#1a2030', shade))
+        wing.stroke([(-.02, -.17), (.3, -.17), (end*.8, -.02)], (.09, .05), _shaded(_BAND, shade))
     if 'pale' in bird.marks:
-        p.stroke(
-            [(.56, -.04), (.72, -.12)], (.14, .05), mix(bird.accent, '#1a2030', shade))
-    bars = np.arange(.1, .8, .09 if 'bars' in bird.marks else .16)
-    for x in bars:
-        p.stroke(
-            [
-                (x, -.1+.12*max(0, x-.4)),
-                (x+.02, -.3+.25*max(0, x-.5))],
-            (.012, .008), mix(flight, '#808080', .4))
-    if 'bars' in bird.marks:
-        for x in bars:
-            p.stroke(
-                [(x-.03, .1), (x, -.1+.1*x)], (.03, .02),
-                mix(wing, flight, .7))
+        wing.stroke([(.56, -.04), (.72, -.12)], (.14, .05), _shaded(bird.accent, shade))
+    _draw_bars(wing, bird, flight, coverts)
 
+# %% ../../nbs/aviary/03_anatomy.ipynb #f3bf2649
 def _draw_leg(pen, bird, reach, lean=0.):
     "A leg `reach` long that goes down from the pen's origin, with toes."
-    w = .035+.015*(bird.leg_length<.5)
-    pen.stroke(
-        [(0, .08), (-.04*reach, -reach*.5), (lean, -reach)],
-        (w*1.6, w), bird.leg)
+    width = .035+.015*(bird.leg_length<.5)
+    knee,foot = (-.04*reach, -reach*.5), (lean, -reach)
+    pen.stroke([(0, .08), knee, foot], (width*1.6, width), bird.leg)
     for toe in (.13, .06, -.08):
-        pen.stroke(
-            [(lean, -reach), (lean+toe, -reach-.025)],
-            (w, w*.6), bird.leg)
+        pen.stroke([foot, (lean+toe, -reach-.025)], (width, width*.6), bird.leg)
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #0e016349
 def _draw_beak(pen, bird):
     "A beak ahead of a head whose centre is the pen's origin."
-    r,(n,d,hook) = bird.skull, bird.bill
-    tip = (r+n*(1-.35*hook), -d*1.5*hook)
-    upper = bezier(
-        [
-            (.6*r, d),
-            (r+n*(.35+.6*hook), d*(.7+.5*hook)), tip])
-    pen.flat(
-        np.vstack(
-            [
-                upper,
-                bezier(
-                    [
-                        tip, (r+n*.3, -d*(.7+.2*hook)),
-                        (.6*r, -d)])]),
-        bird.beak)
-    pen.stroke(
-        [
-            (.8*r, -d*.1),
-            (
-                r+n*.6*(1-.4*hook),
-                -d*(.05+.5*hook))],
-        (.012, .006), mix(bird.beak, '#000000', .45))
+    r = bird.skull
+    length,depth,hook = bird.bill
+    root = .6*r
+    tip = (r+length*(1-.35*hook), -depth*1.5*hook)
+    upper_bend = (r+length*(.35+.6*hook), depth*(.7+.5*hook))
+    lower_bend = (r+length*.3, -depth*(.7+.2*hook))
+    upper = bezier([(root, depth), upper_bend, tip])
+    lower = bezier([tip, lower_bend, (root, -depth)])
+    pen.flat(np.vstack([upper, lower]), bird.beak)
+    mouth_end = (r+length*.6*(1-.4*hook), -depth*(.05+.5*hook))
+    pen.stroke([(.8*r, -depth*.1), mouth_end], (.012, .006), mix(bird.beak, '#000000', .45))
 
 def _draw_eye(pen, x, y, r, bird):
     "An eye with its pupil and a spark of light."
@@ -162,151 +141,150 @@ def _draw_eye(pen, x, y, r, bird):
     pen.disc(x, y, r*.6, '#0c0a08')
     pen.disc(x+r*.3, y+r*.35, r*.24, '#ffffff')
 
+# %% ../../nbs/aviary/03_anatomy.ipynb #8a176beb
+def _fan(pen, colour, at, angles, length, width, bend=.3):
+    "Feathers that spread from one point: a crest, a mane."
+    for angle in angles:
+        feather = [(0, 0), (length*.6, 0), (length, length*bend)]
+        pen.move(*at, angle).stroke(feather, (width, width*.35), colour)
+
+def _draw_crest(pen, bird, rng):
+    r = bird.skull
+    angles = np.linspace(60, 165, 6)+rng.uniform(-18, 18)
+    _fan(pen, bird.accent, (-r*.1, r*.55), angles, r*rng.uniform(1.7, 2.3), r*.36, -.35)
+
+def _draw_mane(pen, bird, rng):
+    r = bird.skull
+    angles = np.linspace(105, 250, 8)+rng.uniform(-9, 9)
+    _fan(pen, bird.head, (-r*.3, 0), angles, r*1.35, r*.42, .15)
+
+_BEHIND = {'crest': _draw_crest, 'mane': _draw_mane} # Marks that are drawn before the head
+
+# %% ../../nbs/aviary/03_anatomy.ipynb #526f5a3e
+_BARE_FACE = [(.1, .75), (.95, .5), (1.5, .1), (1.05, -.5), (.3, -.75), (-.15, 0)]
+
+def _draw_plume(pen, bird, rng):
+    r = bird.skull
+    for k in (0, 1):
+        end = (-r*(3.4-k*.6), -r*(.2+k*.5))
+        pen.stroke([(r*.3, r*.5), (-r*1.2, r*.75), end], (r*.5, .015), bird.accent)
+
+def _draw_spots(pen, bird, rng):
+    r = bird.skull
+    for x in (.55, .2, -.15): pen.disc(r*x, -r*.72, r*.12, bird.accent)
+    pen.disc(r*-.3, -r*.72, r*.12, bird.tail_colour)
+
+def _draw_bare_face(pen, bird, rng): pen.blob(np.array(_BARE_FACE)*bird.skull, bird.accent)
+
+def _patch(x, y, width, height, colour):
+    "A mark that is one ellipse, in units of the head's radius; `colour` takes it from the bird."
+    def draw(pen, bird, rng):
+        r = bird.skull
+        pen.disc(r*x, r*y, r*width, colour(bird), r*height)
+    return draw
+
+# %% ../../nbs/aviary/03_anatomy.ipynb #ca5cdfa6
+def _accent(bird): return bird.accent
+def _blush(bird): return mix(bird.accent, bird.head, .45)
+def _leg_colour(bird): return bird.leg
+
+_UPON = { # Marks that are painted on the head
+    'plume': _draw_plume,
+    'spots': _draw_spots,
+    'face': _draw_bare_face,
+    'cheek': _patch(-.05, -.3, .32, .32, _blush),
+    'patch': _patch(.42, -.02, .46, .52, _accent),
+    'cere': _patch(.88, 0, .3, .3, _leg_colour),
+    'eyeline': _patch(.38, .18, .34, .22, _accent),
+}
+
 # %% ../../nbs/aviary/03_anatomy.ipynb #8084a5e9
-def _draw_head(pen, bird, rng):
-    "Head, beak, eye and marks, in profile, at the pen's origin."
-    r,marks = bird.skull, bird.marks
-    if 'disc' in marks: return _draw_face(pen, bird)
-    for name in marks:
-        if name in _BEHIND: _BEHIND[name](pen, bird, r, rng)
-    if bird.bill[2]<=.6: _draw_beak(pen, bird)
-    pen.blob(
-        [
-            (-r*1.02, 0), (-r*.6, r*.85),
-            (r*.15, r*.98), (r*.85, r*.5),
-            (r, -r*.2), (r*.5, -r*.85),
-            (-r*.4, -r*.95)],
-        bird.head)
-    for name in marks:
-        if name in _UPON: _UPON[name](pen, bird, r, rng)
-    if bird.bill[2]>.6: _draw_beak(pen, bird)
-    _draw_eye(pen, r*.32, r*.22, max(.036, r*.2), bird)
+_PROFILE = [(-1.02, 0), (-.6, .85), (.15, .98), (.85, .5), (1, -.2), (.5, -.85), (-.4, -.95)]
 
 def _draw_face(pen, bird):
     "An owl's face, seen from the front."
     r = bird.skull
     pen.disc(0, 0, r*1.08, bird.head, r)
-    for s in (-1, 1):
-        pen.flat(
-            [
-                (s*r*.35, r*.8), (s*r*.85, r*1.25),
-                (s*r*.95, r*.45)],
-            bird.head)
-        pen.disc(
-            s*r*.43, -r*.05, r*.52,
-            mix(bird.accent, bird.head, .45), r*.68)
-        pen.disc(
-            s*r*.42, -r*.05, r*.44, bird.accent, r*.58)
-        _draw_eye(pen, s*r*.42, r*.06, r*.23, bird)
-    pen.flat(
-        [
-            (-r*.13, -r*.12), (0, r*.1),
-            (r*.13, -r*.12), (0, -r*.5)],
-        bird.beak)
+    for side in (-1, 1):
+        s = side*r
+        pen.flat([(s*.35, r*.8), (s*.85, r*1.25), (s*.95, r*.45)], bird.head)
+        pen.disc(s*.43, -r*.05, r*.52, _blush(bird), r*.68)
+        pen.disc(s*.42, -r*.05, r*.44, bird.accent, r*.58)
+        _draw_eye(pen, s*.42, r*.06, r*.23, bird)
+    pen.flat([(-r*.13, -r*.12), (0, r*.1), (r*.13, -r*.12), (0, -r*.5)], bird.beak)
 
-# %% ../../nbs/aviary/03_anatomy.ipynb #8a176beb
-def _fan(pen, colour, at, angles, length, width, bend=.3):
-    "Feathers that spread from one point: a crest, a mane."
-    for a in angles:
-        p = pen.move(*at, a)
-        p.stroke(
-            [(0, 0), (length*.6, 0), (length, length*bend)],
-            (width, width*.35), colour)
-
-def _plume(pen, bird, r, rng):
-    for k in (0, 1):
-        pen.stroke(
-            [
-                (r*.3, r*.5), (-r*1.2, r*.75),
-                (-r*(3.4-k*.6), -r*(.2+k*.5))],
-            (r*.5, .015), bird.accent)
-
-_BEHIND = { # Marks that lie behind the head
-    'crest': lambda p,b,r,rng: _fan(
-        p, b.accent, (-r*.1, r*.55), np.linspace(60, 165, 6)+rng.uniform(-18, 18),
-        r*rng.uniform(1.7, 2.3), r*.36, -.35),
-    'mane': lambda p,b,r,rng: _fan(p, b.head, (-r*.3, 0), np.linspace(105, 250, 8)+rng.uniform(-9, 9), r*1.35, r*.42, .15),
-}
-_UPON = { # Marks that are painted on it
-    'plume': _plume,
-    'cheek': lambda p,b,r,rng: p.disc(-r*.05, -r*.3, r*.32, mix(b.accent, b.head, .45)),
-    'patch': lambda p,b,r,rng: p.disc(r*.42, -r*.02, r*.46, b.accent, r*.52),
-    'cere': lambda p,b,r,rng: p.disc(r*.88, 0, r*.3, b.leg),
-    'face': lambda p,b,r,rng: p.blob(
-        [(r*.1, r*.75), (r*.95, r*.5), (r*1.5, r*.1), (r*1.05, -r*.5), (r*.3, -r*.75), (-r*.15, 0)], b.accent),
-    'eyeline': lambda p,b,r,rng: p.disc(r*.38, r*.18, r*.34, b.accent, r*.22),
-    'spots': lambda p,b,r,rng: [
-        p.disc(r*x, -r*.72, r*.12, c)
-        for x,c in ((.55, b.accent), (.2, b.accent), (-.15, b.accent), (-.3, b.tail_colour))],
-}
+def _draw_head(pen, bird, rng):
+    "Head, beak, eye and marks, in profile, at the pen's origin."
+    if 'disc' in bird.marks: return _draw_face(pen, bird)
+    r,hooked = bird.skull, bird.bill[2]>.6
+    for name in bird.marks:
+        if name in _BEHIND: _BEHIND[name](pen, bird, rng)
+    if not hooked: _draw_beak(pen, bird)
+    pen.blob(np.array(_PROFILE)*r, bird.head)
+    for name in bird.marks:
+        if name in _UPON: _UPON[name](pen, bird, rng)
+    if hooked: _draw_beak(pen, bird)
+    _draw_eye(pen, r*.32, r*.22, max(.036, r*.2), bird)
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #39d1c9a6
-def _neck(pen, body, bird, rng, pull=1.):
+def _draw_neck(pen, body, bird, rng, pull=1.):
     "A neck from the body's shoulder to a head; returns the head's pen. `pull` < 1 draws the head in."
-    n,w,bend = bird.neck
-    s = body.at((.38, .08*bird.plump))[0]
+    length,width,bend = bird.neck
+    shoulder = body.at((.38, .08*bird.plump))[0]
     rise = math.radians(rng.uniform(52, 82))
-    n = n*pull*rng.uniform(.85, 1.15)
-    h = s + np.array([math.cos(rise), math.sin(rise)])*(n+bird.skull*.55)
-    side = np.array([math.sin(rise), -math.cos(rise)])*bend*max(n, .3)*.75
-    base = body.at((.1, .02))[0]
-    if 'ruff' in bird.marks:
-        _fan(pen, bird.accent, s, np.linspace(60, 290, 9), .21, .13, .1)
-    colour = bird.head if n>.25 else mix(bird.body, bird.head, .6)
-    pen.stroke([base, s], (w*1.5, w*1.25), bird.body)
-    pen.disc(*s, w*.62, colour)
-    pen.stroke(
-        [
-            s, s+(h-s)*.3+side,
-            s+(h-s)*.7-side*1.1, h],
-        (w*1.25, w), colour)
+    length = length*pull*rng.uniform(.85, 1.15)
+    head = shoulder + np.array([math.cos(rise), math.sin(rise)])*(length+bird.skull*.55)
+    sideways = np.array([math.sin(rise), -math.cos(rise)])*bend*max(length, .3)*.75
+    def along(t): return shoulder+(head-shoulder)*t
+    if 'ruff' in bird.marks: _fan(pen, bird.accent, shoulder, np.linspace(60, 290, 9), .21, .13, .1)
+    colour = bird.head if length>.25 else mix(bird.body, bird.head, .6)
+    pen.stroke([body.at((.1, .02))[0], shoulder], (width*1.5, width*1.25), bird.body)
+    pen.disc(*shoulder, width*.62, colour)
+    curve = [shoulder, along(.3)+sideways, along(.7)-sideways*1.1, head]
+    pen.stroke(curve, (width*1.25, width), colour)
     if 'throat' in bird.marks:
-        pen.stroke(
-            [
-                s+(.05, -.1), s+(h-s)*.3+side*1.1,
-                s+(h-s)*.6],
-            (.04, .02), mix(bird.accent, bird.head, .3))
-    return pen.move(*h, rng.uniform(-14, 10))
+        line = [shoulder+(.05, -.1), along(.3)+sideways*1.1, along(.6)]
+        pen.stroke(line, (.04, .02), mix(bird.accent, bird.head, .3))
+    return pen.move(*head, rng.uniform(-14, 10))
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #e850cb7a
 def perched(
     pen:Pen, # Its origin is the middle of the body
     bird:Plumage, # The bird
-    rng:np.random.Generator, # Source of chance
+    rng:np.random.Generator, # Random numbers
 ) -> float: # Where its toes are, in the pen's y
     "A bird at rest on its feet."
     body = pen.move(0, 0, bird.stance+rng.uniform(-9, 9))
     reach = bird.leg_length*rng.uniform(.8, 1.1)
-    foot = body.at((-.06, -.24*bird.plump))[0]
+    hip = body.at((-.06, -.24*bird.plump))[0]
     for dx in (-.07, .09):
-        _draw_leg(pen.move(*(foot+(dx, 0))), bird, reach, rng.uniform(-.06, .06))
+        leg = pen.move(*(hip+(dx, 0)))
+        _draw_leg(leg, bird, reach, rng.uniform(-.06, .06))
     _draw_body(body, bird, rng)
-    head = _neck(pen, body, bird, rng, rng.uniform(.75, 1.1))
+    head = _draw_neck(pen, body, bird, rng, rng.uniform(.75, 1.1))
     _draw_folded_wing(body, bird, rng)
     _draw_head(head, bird, rng)
-    return foot[1]-reach-.02
+    return hip[1]-reach-.02
 
 # %% ../../nbs/aviary/03_anatomy.ipynb #b1d5b252
 def flying(
     pen:Pen, # Its origin is the middle of the body
     bird:Plumage, # The bird
-    rng:np.random.Generator, # Source of chance
-):
+    rng:np.random.Generator, # Random numbers
+) -> None:
     "A bird that flies past, its wings somewhere in their stroke."
     body = pen.move(0, 0, rng.uniform(-6, 20))
-    up,stretch = rng.uniform(74, 130), rng.uniform(.7, 1.)
-    down = rng.random()<.3
-    angle,mirror = (-up, (1, 1)) if down else (up, (1, -1))
+    lift,stretch = rng.uniform(74, 130), rng.uniform(.7, 1.)
+    downstroke = rng.random()<.3
+    angle,mirror = (-lift, (1, 1)) if downstroke else (lift, (1, -1))
     _draw_open_wing(body.move(.15, .1, angle-25, mirror), bird, stretch*.9, .28)
     if bird.leg_length>.5:
         for k in (0, .05):
-            body.stroke(
-                [(-.3, -.1), (-.4-bird.leg_length*.8, -.12-k)],
-                (.05, .03), bird.leg)
+            toes = (-.4-bird.leg_length*.8, -.12-k)
+            body.stroke([(-.3, -.1), toes], (.05, .03), bird.leg)
     _draw_body(body, bird, rng)
-    head = _neck(
-        body.move(0, 0, -38 if bird.neck[2]<.5 else -15), body, bird, rng,
-        .9 if bird.neck[2]<.5 else .5)
+    tilt,pull = (-38, .9) if bird.neck[2]<.5 else (-15, .5)
+    head = _draw_neck(body.move(0, 0, tilt), body, bird, rng, pull)
     _draw_open_wing(body.move(.12, .06, angle, mirror), bird, stretch)
     _draw_head(head.move(0, 0, 25), bird, rng)
 
@@ -314,22 +292,22 @@ def flying(
 def soaring(
     pen:Pen, # Its origin is the middle of the body
     bird:Plumage, # The bird
-    rng:np.random.Generator, # Source of chance
-):
+    rng:np.random.Generator, # Random numbers
+) -> None:
     "A bird overhead, seen from below with both wings spread."
     body = pen.move(0, 0, rng.uniform(40, 140))
     stretch = rng.uniform(.8, 1.)
     sweep = rng.uniform(-12, 14)
     if bird.leg_length>.5:
-        body.stroke(
-            [(-.4, 0), (-.4-bird.leg_length*.8, 0)], (.07, .05), bird.leg)
+        body.stroke([(-.4, 0), (-.4-bird.leg_length*.8, 0)], (.07, .05), bird.leg)
     _draw_open_wing(body.move(.12, .1, 90+sweep, (1, -1)), bird, stretch)
     _draw_open_wing(body.move(.12, -.1, -90-sweep), bird, stretch*rng.uniform(.75, 1.))
-    n,w,bend = bird.neck
-    n = n*(.9 if bend<.5 else .35)
-    body.stroke([(.3, 0), (.45+n, 0)], (w*1.2, w), bird.head)
+    length,width,bend = bird.neck
+    length = length*(.9 if bend<.5 else .35)
+    body.stroke([(.3, 0), (.45+length, 0)], (width*1.2, width), bird.head)
     _draw_body(body.move(0, 0, 0, (1, .8)), bird, rng)
-    head = body.move(.47+n, 0, 0, (1, 1 if rng.random()<.5 else -1))
+    mirror = 1 if rng.random()<.5 else -1
+    head = body.move(.47+length, 0, 0, (1, mirror))
     if 'disc' in bird.marks: return _draw_face(head.move(0, 0, -90), bird)
     if 'ruff' in bird.marks: body.disc(.45, 0, .14, bird.accent)
     _draw_head(head, bird, rng)

@@ -45,7 +45,7 @@ def fill_shelves(
     gallery = Path(gallery)
     if not gallery.is_dir():
         raise FileNotFoundError(f"No such gallery: {gallery}. It must be a folder of label folders with images")
-    shelves = {}
+    shelves:dict[str, list] = {}
     for folder in sorted(p for p in gallery.iterdir() if p.is_dir()):
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _TYPES and p.is_file())
         if files: shelves.setdefault(query_key(folder.name), []).extend(files)
@@ -66,7 +66,7 @@ class Photo:
     width:int # Pixels, as the site claims
     height:int # Pixels, as the site claims
     kind:str # 'good' or one of `FAULTS`
-    source:object # A path, or (species, seed) of a drawing
+    source:Path|tuple[str, int] # A path, or (species, seed) of a drawing
     chance:float # In [0, 1): how strong the fault is
 
 def check_faults(
@@ -159,15 +159,13 @@ def _near(data, photo):
 
 def photo_bytes(
     photo:Photo, # From a plan
-) -> tuple: # (media type, bytes)
+) -> tuple[str, bytes]: # (media type, bytes)
     "What the photo's address answers."
     data = _drawn(*photo.source) if isinstance(photo.source, tuple) else Path(photo.source).read_bytes()
     if photo.kind=='near_duplicate': return 'image/jpeg', _near(data, photo)
     if photo.kind=='corrupt':
-        return (
-            'image/jpeg',
-            b'\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01' + np.random.default_rng(int(photo.chance*1e9)).bytes(
-                len(data)//2))
+        noise = np.random.default_rng(int(photo.chance*1e9)).bytes(len(data)//2)
+        return 'image/jpeg', b'\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01'+noise
     if photo.kind=='truncated':
         return 'image/jpeg', data[:int(len(data)*(.5+.4*photo.chance))]
     if photo.kind=='html': return 'text/html; charset=utf-8', rename(sorry_page()).encode()

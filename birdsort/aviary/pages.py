@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import string
+from collections.abc import Sequence
 from html import escape
 from types import SimpleNamespace
 from urllib.parse import quote, quote_plus, urlsplit
@@ -62,11 +63,9 @@ def phrases(
 class Names(dict):
     "Name in a template -> name on the page, drawn at random when it is first needed."
     def __missing__(self, name): # `setdefault`, so that two threads that ask at once get the same
-        return self.setdefault(
-            name,
-            secrets.choice(string.ascii_letters) + ''.join(
-                secrets.choice(string.ascii_letters+string.digits)
-                for _ in range(5)))
+        letters = string.ascii_letters
+        tail = ''.join(secrets.choice(letters+string.digits) for _ in range(5))
+        return self.setdefault(name, secrets.choice(letters)+tail)
 
 def rename(
     html:str, # A page, its style and its scripts, with marks such as `<<tile>>`
@@ -89,12 +88,11 @@ def frame(
         f'<link rel="icon" href="data:,"><style>{_CSS}{style}</style></head><body>{body}</body></html>')
 
 # %% ../../nbs/aviary/06_pages.ipynb #d8d66116
-_LOGO = 'data:image/svg+xml,' + quote(
-    asset('aviary_logo.svg'))
+_LOGO = 'data:image/svg+xml,' + quote(asset('aviary_logo.svg'))
 
 def header(
     query:str, # What was asked for
-    chips:list=(), # Related searches: (query, address of a small image)
+    chips:Sequence[tuple[str, str]]=(), # Related searches: (query, address of a small image)
 ) -> str: # HTML with marks
     "The top of a page: the logo, the search field and the related searches."
     links = ''.join(
@@ -111,8 +109,9 @@ def header(
 # %% ../../nbs/aviary/06_pages.ipynb #4d4d93c2
 def _choice(language, form='', name=''):
     say = phrases(language)
-    return (f'<h2>{say.before}</h2><p>{say.cookies}</p>{form}<button id="W0wltc"{name} value="reject">{say.reject}</button>'
-        f'<button id="L2AGLb"{name} value="accept">{say.accept}</button>')
+    reject = f'<button id="W0wltc"{name} value="reject">{say.reject}</button>'
+    accept = f'<button id="L2AGLb"{name} value="accept">{say.accept}</button>'
+    return f'<h2>{say.before}</h2><p>{say.cookies}</p>{form}{reject}{accept}'
 
 def consent_page(
     onward:str, # Path and query of the page that was asked for
@@ -141,8 +140,9 @@ for (const b of document.querySelectorAll('.<<overlay>> button')) b.onclick = ()
 # %% ../../nbs/aviary/06_pages.ipynb #b8da8641
 def sorry_page() -> str: # HTML with marks
     "What a visitor gets who asks too often."
-    return frame('Sorry...', '''<div class="<<card>>"><h2>We're sorry...</h2><p>Our systems have detected unusual traffic
-from your computer network. This page checks to see if it's really you sending the requests, and not a robot.</p></div>''')
+    reason = '''Our systems have detected unusual traffic
+from your computer network. This page checks to see if it's really you sending the requests, and not a robot.'''
+    return frame('Sorry...', f'''<div class="<<card>>"><h2>We're sorry...</h2><p>{reason}</p></div>''')
 
 def captcha_page(
     query:str, # What was asked for
@@ -156,7 +156,7 @@ def captcha_page(
 def empty_page(
     query:str, # What was asked for
     language:str='en', # One of `LANGUAGES`
-    chips:list=(), # Related searches, as in `header`
+    chips:Sequence[tuple[str, str]]=(), # Related searches, as in `header`
     overlay:str='', # A `consent_overlay`, or nothing
 ) -> str: # HTML with marks
     "Say in words that nothing was found."
@@ -220,11 +220,10 @@ def tile_data(
     site:str='', # What stands before the thumbnails' paths
 ) -> str: # JavaScript: a call with [[id, [thumbnail, height, width], [photo, height, width], page], ...]
     "What the page's script knows of its tiles."
-    rows = [
-        [
-            p.id, [f'{site}/images?q=tbn:{quote(p.id)}', 180, 180],
-            [p.address, p.height, p.width], p.page]
-        for p in photos]
+    def row(photo):
+        small = [f'{site}/images?q=tbn:{quote(photo.id)}', 180, 180]
+        return [photo.id, small, [photo.address, photo.height, photo.width], photo.page]
+    rows = [row(photo) for photo in photos]
     return f"AF_initDataCallback({{key: 'ds:1', hash: '2', data:{safe_json(rows)}, sideChannel: {{}}}});"
 
 # %% ../../nbs/aviary/06_pages.ipynb #30925cb4
@@ -277,7 +276,7 @@ def result_page(
     layout:int=2025, # One of `LAYOUTS`
     reveal:str='link', # One of `REVEALS`
     language:str='en', # One of `LANGUAGES`
-    chips:list=(), # Related searches, as in `header`
+    chips:Sequence[tuple[str, str]]=(), # Related searches, as in `header`
     overlay:str='', # A `consent_overlay`, or nothing
     gate:int=72, # Tiles before more have to be asked for with the button
 ) -> str: # HTML with marks

@@ -9,6 +9,7 @@ __all__ = ['drawing_size', 'draw_bird', 'contact_sheet', 'SPECIES']
 import difflib
 import math
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
@@ -20,7 +21,7 @@ from .shapes import Pen
 _all_ = ['SPECIES'] # part of what this module offers
 
 # %% ../../nbs/aviary/04_pencil.ipynb #56cc8476
-_SKIES = [
+_SKIES = [ # Colours at the top and at the horizon
     ('#5b9fd8', '#cfe6f4'), ('#8fb8d4', '#f2ece0'), ('#e8a15c', '#f7dca8'), ('#b9c0c6', '#e4e6e6'),
     ('#3f6f9f', '#a9cbe0'), ('#7d8f6a', '#c8d2a4'), ('#3c5a3a', '#86a463'), ('#5f5a78', '#e0a58c'),
     ('#d9cfb8', '#f0ead8'), ('#8a6f52', '#cbb08a'), ('#f2f3f4', '#cdd6de')]
@@ -29,167 +30,159 @@ _EARTHS = ('#8a7458', '#a48f6c', '#6a6a66', '#8f8f8a', '#b8a27c', '#5a4636')
 
 def _pick(rng, options): return options[int(rng.integers(len(options)))]
 
-def _clouds(d, rng, w, h):
-    for x,y,r in rng.uniform((0, 0, .04), (w, h*.6, .14), (int(rng.integers(4, 16)), 3)):
-        d.ellipse(
-            (
-                x-r*w*1.6, y-r*h*.6,
-                x+r*w*1.6, y+r*h*.6),
-            mix('#ffffff', '#b8c0c8', rng.uniform(0, .5)))
+def _ellipse(draw, x, y, half_width, half_height, colour):
+    draw.ellipse((x-half_width, y-half_height, x+half_width, y+half_height), colour)
 
-def _leaves(d, rng, w, h):
-    c = _pick(rng, _GREENS)
-    for x,y,r in rng.uniform((0, 0, .03), (w, h, .13), (int(rng.integers(20, 50)), 3)):
-        d.ellipse(
-            (
-                x-r*w, y-r*w, x+r*w,
-                y+r*w),
-            mix(c, _pick(rng, _GREENS), rng.uniform(0, .7)))
+def _clouds(draw, rng, w, h):
+    count = int(rng.integers(4, 16))
+    for x,y,r in rng.uniform((0, 0, .04), (w, h*.6, .14), (count, 3)):
+        colour = mix('#ffffff', '#b8c0c8', rng.uniform(0, .5))
+        _ellipse(draw, x, y, r*w*1.6, r*h*.6, colour)
 
-def _hills(d, rng, w, h):
-    for k in range(int(rng.integers(1, 4))):
-        y = h*(.5+.15*k)+rng.uniform(-.08, .08, 7)*h
-        x = np.linspace(0, w, 7)
-        d.polygon(
-            [(0, h), *zip(x, y, strict=False), (w, h)],
-            mix(_pick(rng, _GREENS+_EARTHS), '#a8b8c8', .6-.25*k))
+def _leaves(draw, rng, w, h):
+    base = _pick(rng, _GREENS)
+    count = int(rng.integers(20, 50))
+    for x,y,r in rng.uniform((0, 0, .03), (w, h, .13), (count, 3)):
+        colour = mix(base, _pick(rng, _GREENS), rng.uniform(0, .7))
+        _ellipse(draw, x, y, r*w, r*w, colour)
 
 # %% ../../nbs/aviary/04_pencil.ipynb #a6ade418
-def _water(d, rng, w, h):
-    y0,c = h*rng.uniform(.35, .75), _pick(rng, ('#4f7f9a', '#6f9aa8', '#5a7468', '#8fb0c0'))
-    d.rectangle((0, y0, w, h), c)
-    for x,y,n in rng.uniform((0, y0, .05), (w, h, .3), (24, 3)):
-        d.line(
-            (x, y, x+n*w, y),
-            mix(c, _pick(rng, ('#ffffff', '#203040')), .35))
+def _hills(draw, rng, w, h):
+    for k in range(int(rng.integers(1, 4))):
+        ridge = h*(.5+.15*k)+rng.uniform(-.08, .08, 7)*h
+        points = zip(np.linspace(0, w, 7), ridge, strict=True)
+        colour = mix(_pick(rng, _GREENS+_EARTHS), '#a8b8c8', .6-.25*k)
+        draw.polygon([(0, h), *points, (w, h)], colour)
 
-def _roofs(d, rng, w, h):
+def _water(draw, rng, w, h):
+    shore = h*rng.uniform(.35, .75)
+    base = _pick(rng, ('#4f7f9a', '#6f9aa8', '#5a7468', '#8fb0c0'))
+    draw.rectangle((0, shore, w, h), base)
+    for x,y,length in rng.uniform((0, shore, .05), (w, h, .3), (24, 3)):
+        colour = mix(base, _pick(rng, ('#ffffff', '#203040')), .35)
+        draw.line((x, y, x+length*w, y), colour)
+
+def _reeds(draw, rng, w, h):
+    for x,length,lean in rng.uniform((0, .3, -.08), (w, .9, .08), (26, 3)):
+        colour = mix(_pick(rng, _GREENS), '#c8b070', rng.uniform(0, .6))
+        draw.line((x, h, x+lean*w, h*(1-length)), colour, width=max(2, w//60))
+
+# %% ../../nbs/aviary/04_pencil.ipynb #defde7d4
+def _roofs(draw, rng, w, h):
     for x in np.arange(0, w, w*.16):
-        y = h*rng.uniform(.45, .8)
-        c = mix(_pick(rng, _EARTHS), _pick(rng, ('#b0563a', '#d8d4cc')), rng.uniform(0, .8))
-        d.polygon(
-            [
-                (x, h), (x, y), (x+w*.09, y-h*.08),
-                (x+w*.18, y), (x+w*.18, h)],
-            c)
-        d.rectangle(
-            (
-                x+w*.05, y+h*.05, x+w*.08,
-                y+h*.11),
-            mix(c, _pick(rng, ('#20242c', '#f0d890')), .7))
+        eaves = h*rng.uniform(.45, .8)
+        colour = mix(_pick(rng, _EARTHS), _pick(rng, ('#b0563a', '#d8d4cc')), rng.uniform(0, .8))
+        house = [(x, h), (x, eaves), (x+w*.09, eaves-h*.08), (x+w*.18, eaves), (x+w*.18, h)]
+        draw.polygon(house, colour)
+        window = (x+w*.05, eaves+h*.05, x+w*.08, eaves+h*.11)
+        draw.rectangle(window, mix(colour, _pick(rng, ('#20242c', '#f0d890')), .7))
 
-def _reeds(d, rng, w, h):
-    for x,n,s in rng.uniform((0, .3, -.08), (w, .9, .08), (26, 3)):
-        d.line(
-            (x, h, x+s*w, h*(1-n)),
-            mix(_pick(rng, _GREENS), '#c8b070', rng.uniform(0, .6)), width=max(2, w//60))
-
-_PLACES = (
+_PLACES: tuple[list[Callable[..., None]], ...] = ( # Layers of each place; the last is sky alone
     [_clouds], [_leaves], [_clouds, _hills], [_hills, _water], [_roofs], [_water, _reeds], [])
 
 # %% ../../nbs/aviary/04_pencil.ipynb #4df0a43c
+def _sky(rng, w, h):
+    "A vertical gradient between the two colours of a sky."
+    top,low = (np.array(mix(colour, '#808080', rng.uniform(0, .25))) for colour in _pick(rng, _SKIES))
+    height = np.linspace(0, 1, h)[:, None]
+    gradient = top+(low-top)*height
+    return Image.fromarray(gradient[:, None].repeat(w, 1).astype(np.uint8))
+
 def _background(rng, size):
     "A place out of focus, `size` = (width, height) in pixels."
     w,h = (max(24, s//5) for s in size)
-    top,low = (np.array(mix(c, '#808080', rng.uniform(0, .25))) for c in _pick(rng, _SKIES))
-    ramp = (top+(low-top)*np.linspace(0, 1, h)[:, None])[:, None].repeat(w, 1)
-    image = Image.fromarray(ramp.astype(np.uint8))
+    image = _sky(rng, w, h)
     for layer in _pick(rng, _PLACES): layer(ImageDraw.Draw(image), rng, w, h)
-    return image.filter(ImageFilter.GaussianBlur(rng.uniform(.7, 2.2))).resize(size, Image.Resampling.BICUBIC)
+    blurred = image.filter(ImageFilter.GaussianBlur(rng.uniform(.7, 2.2)))
+    return blurred.resize(size, Image.Resampling.BICUBIC)
+
+# %% ../../nbs/aviary/04_pencil.ipynb #af054aa0
+def _leaf(draw, rng, x, y, length):
+    "A diamond-shaped leaf that starts at (x, y) and points anywhere."
+    angle = rng.uniform(0, 6.3)
+    colour = mix(_pick(rng, _GREENS), '#203010', rng.uniform(0, .4))
+    u,v = math.cos(angle)*length, math.sin(angle)*length
+    left,right = (x+u*.5-v*.3, y+v*.5+u*.3), (x+u*.5+v*.3, y+v*.5-u*.3)
+    draw.polygon([(x, y), left, (x+u, y+v), right], colour)
+
+def _branch(draw, rng, size, x, y, unit):
+    "A branch through the whole image under (x, y), with five leaves."
+    slope = rng.uniform(-.2, .2)
+    w = size[0]
+    colour = mix(_pick(rng, _EARTHS), '#3a2c20', .4)
+    ends = (-9, y+slope*(x+9)+unit*.05, w+9, y-slope*(w-x)+unit*.05)
+    draw.line(ends, colour, width=max(4, int(unit*rng.uniform(.07, .16))))
+    for at in rng.uniform(0, w, 5):
+        _leaf(draw, rng, at, y+slope*(x-at)+unit*.1, unit*.16)
+
+def _ground(draw, rng, size, x, y, unit, colour):
+    w,h = size
+    rim = zip(np.linspace(0, w, 9), y+rng.uniform(-.05, .06, 9)*unit, strict=True)
+    outline = [(0, h), (0, y-unit*.04), *rim, (w, h)]
+    draw.polygon(outline, mix(colour, _pick(rng, _GREENS), rng.uniform(0, 1)))
 
 # %% ../../nbs/aviary/04_pencil.ipynb #5e7a4f82
-def _perch(d, rng, size, x, y, u):
-    "Something to stand on under the point (x, y), for a bird `u` pixels long."
-    (w,h),c = size,_pick(rng, _EARTHS)
+def _rock(draw, h, x, y, unit, colour):
+    left = [(x-unit*1.2, h+unit), (x-unit*.7, y+unit*.15), (x-unit*.3, y-unit*.02)]
+    right = [(x+unit*.4, y), (x+unit*.8, y+unit*.2), (x+unit*1.3, h+unit)]
+    draw.polygon(left+right, colour)
+
+def _post(draw, h, x, y, unit, colour):
+    left,right = x-unit*.16, x+unit*.2
+    outline = [(left, y), (right, y), (right, h+unit), (left, h+unit)]
+    draw.polygon(outline, mix(colour, '#505050', .3))
+
+def _wire(draw, w, y, unit, colour):
+    ends = (0, y+unit*.03, w, y+unit*.06)
+    draw.line(ends, mix(colour, '#202020', .6), width=max(3, int(unit*.035)))
+
+def _perch(draw, rng, size, x, y, unit):
+    "Something to stand on under the point (x, y), for a bird `unit` pixels long."
+    w,h = size
+    colour = _pick(rng, _EARTHS)
     kind = _pick(rng, ('branch', 'ground', 'rock', 'post', 'wire'))
-    if kind=='branch': _branch(d, rng, size, x, y, u)
-    if kind=='ground':
-        rim = zip(np.linspace(0, w, 9), y+rng.uniform(-.05, .06, 9)*u, strict=False)
-        d.polygon(
-            [(0, h), (0, y-u*.04), *rim, (w, h)],
-            mix(c, _pick(rng, _GREENS), rng.uniform(0, 1)))
-    if kind=='rock':
-        d.polygon(
-            [
-                (x-u*1.2, h+u),
-                (x-u*.7, y+u*.15),
-                (x-u*.3, y-u*.02),
-                (x+u*.4, y),
-                (x+u*.8, y+u*.2),
-                (x+u*1.3, h+u)],
-            c)
-    if kind=='post':
-        d.polygon(
-            [
-                (x-u*.16, y), (x+u*.2, y),
-                (x+u*.2, h+u),
-                (x-u*.16, h+u)],
-            mix(c, '#505050', .3))
-    if kind=='wire':
-        d.line(
-            (0, y+u*.03, w, y+u*.06), mix(c, '#202020', .6),
-            width=max(3, int(u*.035)))
-
-def _branch(d, rng, size, x, y, u):
-    k = rng.uniform(-.2, .2)
-    w = size[0]
-    c = mix(_pick(rng, _EARTHS), '#3a2c20', .4)
-    d.line(
-        (
-            -9, y+k*(x+9)+u*.05, w+9,
-            y-k*(w-x)+u*.05),
-        c, width=max(4, int(u*rng.uniform(.07, .16))))
-    for t in rng.uniform(0, w, 5): _leaf(d, rng, t, y+k*(x-t)+u*.1, u*.16)
-
-def _leaf(d, rng, x, y, n):
-    a = rng.uniform(0, 6.3)
-    c = mix(_pick(rng, _GREENS), '#203010', rng.uniform(0, .4))
-    u,v = math.cos(a)*n, math.sin(a)*n
-    d.polygon(
-        [
-            (x, y),
-            (
-                x+u*.5-v*.3, y+v*.5+u*.3),
-            (x+u, y+v),
-            (
-                x+u*.5+v*.3, y+v*.5-u*.3)],
-        c)
+    if kind=='branch': _branch(draw, rng, size, x, y, unit)
+    if kind=='ground': _ground(draw, rng, size, x, y, unit, colour)
+    if kind=='rock': _rock(draw, h, x, y, unit, colour)
+    if kind=='post': _post(draw, h, x, y, unit, colour)
+    if kind=='wire': _wire(draw, w, y, unit, colour)
 
 # %% ../../nbs/aviary/04_pencil.ipynb #08367024
-_LIGHTS = [
+_LIGHTS = [ # (red, green, blue) gain, and how strongly the image is lit from one side
     ((1, 1, 1), .12), ((1.06, 1, .92), .2), ((1.1, .93, .8), .28), ((.9, .96, 1.04), .08),
     ((.72, .76, .86), .15), ((1.02, 1.02, 1), .3)]
 
+def _unit_range(mask): return np.asarray(mask, np.float32)/255
+
 def _gain(rng, cover, depth):
     "How much brighter each pixel becomes; `cover` is where the bird is."
-    a,n = rng.uniform(0, 6.3), cover.width
-    inside = cover.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
-    soft = cover.filter(ImageFilter.GaussianBlur(max(2, n/22)))
-    solid,m = (np.asarray(c, np.float32)/255 for c in (inside, soft))
-    gy,gx = np.gradient(m)
-    ramp = (
-        np.linspace(-1, 1, n)*math.cos(a)
-        + np.linspace(-1, 1, cover.height)[:, None]*.7)
-    return (1-ramp*depth*.6 + np.clip((gx*math.cos(a)-gy*1.2)*n*-.055, -.3, .3)*solid).astype(np.float32)
+    angle,width = rng.uniform(0, 6.3), cover.width
+    inside = _unit_range(cover.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1)))
+    soft = _unit_range(cover.filter(ImageFilter.GaussianBlur(max(2, width/22))))
+    slope_y,slope_x = np.gradient(soft)
+    across = np.linspace(-1, 1, width)*math.cos(angle)
+    down = np.linspace(-1, 1, cover.height)[:, None]*.7
+    ramp = across + down
+    relief = (slope_x*math.cos(angle)-slope_y*1.2)*width*-.055
+    return (1-ramp*depth*.6 + np.clip(relief, -.3, .3)*inside).astype(np.float32)
 
+# %% ../../nbs/aviary/04_pencil.ipynb #43aeb412
 def _light(image, rng, cover):
     "The image in one of the lights, with a camera's grain and now and then its blur."
     tint,depth = _pick(rng, _LIGHTS)
-    gain = np.asarray(Image.fromarray(_gain(rng, cover, depth)).resize(image.size, Image.Resampling.BILINEAR))
+    small = Image.fromarray(_gain(rng, cover, depth))
+    gain = np.asarray(small.resize(image.size, Image.Resampling.BILINEAR))
     grain = rng.integers(-1, 2, gain.shape, dtype=np.int8)*np.float32(rng.uniform(0, 7))
     tint = np.array(tint, np.float32)*np.float32(rng.uniform(.85, 1.12))
-    image = Image.fromarray(
-        np.clip(
-            np.asarray(image)*(gain[..., None]*tint)+grain[..., None], 0,
-            255).astype(
-            np.uint8))
-    return image.filter(ImageFilter.GaussianBlur(rng.uniform(.4, 1.1))) if rng.random()<.25 else image
+    lit = np.asarray(image)*(gain[..., None]*tint)+grain[..., None]
+    image = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    if rng.random()<.25: return image.filter(ImageFilter.GaussianBlur(rng.uniform(.4, 1.1)))
+    return image
 
 # %% ../../nbs/aviary/04_pencil.ipynb #5604ac35
 def _generator(species, seed):
-    "A source of chance that is the same for a species and a seed on every machine."
-    if species in SPECIES:
-        return np.random.default_rng([zlib.crc32(species.encode()), seed])
+    "A random generator that is the same for a species and a seed on every machine."
+    if species in SPECIES: return np.random.default_rng([zlib.crc32(species.encode()), seed])
     near = difflib.get_close_matches(str(species), SPECIES, 1, .5)
     hint = f" Did you mean {near[0]!r}?" if near else ''
     raise ValueError(f"Unknown species {species!r}.{hint} Birds that can be drawn: {', '.join(SPECIES)}")
@@ -197,35 +190,43 @@ def _generator(species, seed):
 def _frame(rng):
     "The (width, height) of an image; most are wider than high."
     long,ratio = rng.uniform(260, 420), rng.uniform(.75, 1)
-    return (
-        (int(long), int(long*ratio)) if rng.random()<.65
-        else (int(long*ratio), int(long)))
+    long,short = int(long), int(long*ratio)
+    return (long, short) if rng.random()<.65 else (short, long)
 
 def drawing_size(
     species:str, # One of `SPECIES`
     seed:int=0, # As for `draw_bird`
-) -> tuple: # (width, height) in pixels
+) -> tuple[int, int]: # (width, height) in pixels
     "The size of a drawing, known without drawing it."
     return _frame(_generator(species, seed))
 
 # %% ../../nbs/aviary/04_pencil.ipynb #fcc718d7
 def _fit(box, rng, size):
-    "Where the drawing lands: (scale, x, y) from the bird's units to pixels; some do not fit the frame."
+    "Where the drawing goes: (scale, x, y) from the bird's units to pixels; some do not fit the frame."
     low,high = box
-    scale = (np.array(size)/(high-low)).min()*rng.uniform(.72, 1)*(rng.uniform(1.15, 1.4) if rng.random()<.12 else 1)
-    x,y = (np.array(size)-(high-low)*scale)*rng.uniform(.1, .9, 2)
+    size = np.array(size)
+    scale = (size/(high-low)).min()*rng.uniform(.72, 1)
+    if rng.random()<.12: scale = scale*rng.uniform(1.15, 1.4)
+    x,y = (size-(high-low)*scale)*rng.uniform(.1, .9, 2)
     return scale, x-low[0]*scale, y+high[1]*scale
 
-def _paint(image, cover, shapes, scale, x, y, flip):
+def _paint(image, cover, shapes, place, *, flip):
     "Paint the polygons on `image`, and mark on `cover`, an eighth as large, where they are."
-    d,soft = ImageDraw.Draw(image), ImageDraw.Draw(cover)
+    scale,x,y = place
+    draw,draw_cover = ImageDraw.Draw(image), ImageDraw.Draw(cover)
     for points,colour in shapes:
-        p = points*(scale, -scale)+(x, y)
-        if flip: p[:, 0] = image.width-p[:, 0]
-        d.polygon(p.round(1).ravel().tolist(), fill=colour)
-        soft.polygon((p/8).round(2).ravel().tolist(), fill=255)
+        pixels = points*(scale, -scale)+(x, y)
+        if flip: pixels[:, 0] = image.width-pixels[:, 0]
+        draw.polygon(pixels.round(1).ravel().tolist(), fill=colour)
+        draw_cover.polygon((pixels/8).round(2).ravel().tolist(), fill=255)
 
 # %% ../../nbs/aviary/04_pencil.ipynb #463ff550
+def _foreground(draw, rng, size):
+    "A few leaves before the bird."
+    for _ in range(int(rng.integers(2, 7))):
+        x,y = rng.uniform(0, 1, 2)*size
+        _leaf(draw, rng, x, y, size[0]*rng.uniform(.06, .16))
+
 def draw_bird(
     species:str, # One of `SPECIES`
     seed:int=0, # 0 or more: another seed is another image
@@ -235,22 +236,16 @@ def draw_bird(
     w,h = _frame(rng)
     bird,pen = individual(SPECIES[species], rng),Pen()
     pose = _pick(rng, (perched, perched, perched, flying, soaring))
-    floor = pose(
-        pen.move(0, 0, rng.uniform(-1, 1)*(7 if pose is perched else 14)), bird, rng)
-    image = _background(rng, (w*2, h*2))
-    cover = Image.new('L', (w//4, h//4))
-    scale,x,y = _fit(pen.box, rng, image.size)
-    d,flip = ImageDraw.Draw(image), rng.random()<.5
+    tilt = rng.uniform(-1, 1)*(7 if pose is perched else 14)
+    floor = pose(pen.move(0, 0, tilt), bird, rng)
+    image,cover = _background(rng, (w*2, h*2)), Image.new('L', (w//4, h//4))
+    scale,x,y = place = _fit(pen.box, rng, image.size)
+    draw,flip = ImageDraw.Draw(image), bool(rng.random()<.5)
     if pose is perched:
-        _perch(
-            d, rng, image.size, image.width-x if flip else x, y-floor*scale,
-            scale)
-    _paint(image, cover, pen.shapes, scale, x, y, flip)
-    if rng.random()<.25:
-        for _ in range(int(rng.integers(2, 7))):
-            _leaf(
-                d, rng, *rng.uniform(0, 1, 2)*image.size,
-                image.width*rng.uniform(.06, .16))
+        foot = image.width-x if flip else x
+        _perch(draw, rng, image.size, foot, y-floor*scale, scale)
+    _paint(image, cover, pen.shapes, place, flip=flip)
+    if rng.random()<.25: _foreground(draw, rng, image.size)
     return _light(image.reduce(2), rng, cover)
 
 # %% ../../nbs/aviary/04_pencil.ipynb #43ccb177

@@ -59,6 +59,9 @@ def lesson_project(
 
 def temp_folder() -> Path: # Empty
     "A temporary folder that goes with the process that made it."
-    folder, mine = Path(tempfile.mkdtemp(prefix='birdsort-lesson-')), os.getpid()
-    atexit.register(lambda: os.getpid() == mine and shutil.rmtree(folder, ignore_errors=True))
+    folder = Path(tempfile.mkdtemp(prefix='birdsort-lesson-'))
+    owner = os.getpid()
+    def remove(): # A forked process, such as a data loader's worker, leaves the folder alone
+        if os.getpid()==owner: shutil.rmtree(folder, ignore_errors=True)
+    atexit.register(remove)
     return folder

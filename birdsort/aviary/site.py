@@ -196,7 +196,11 @@ def _name(port):
 # %% ../../nbs/aviary/08_site.ipynb #74329e83
 class _Site:
     "Two servers, up inside a `with` or between `start` and `stop`."
-    _servers,_plans,_names,_asked = (),{},{},set()
+    port:int
+    _servers:list[_Server] = [] # Replaced, never changed, while the site is down
+    _plans:dict[str, list[Photo]] = {}
+    _names:dict[str, str] = {}
+    _asked:set[str] = set()
 
     def start(self):
         "Put the site up; returns itself."
@@ -225,6 +229,11 @@ class _Site:
 # %% ../../nbs/aviary/08_site.ipynb #347f5352
 class _Open(_Site):
     "An open site's addresses, and what it shows."
+    shelves:dict[str, list]
+    faults:dict[str, float]
+    seed:int
+    layout:int
+    endless:bool
     @property
     def address(self): # a client adds `?q=...&udm=2&hl=en`
         return f'http://{_name(self._port(0))}:{self._port(0)}/search'
@@ -235,7 +244,7 @@ class _Open(_Site):
             dict.fromkeys(
                 [urlsplit(self.address).netloc, *(f'127.0.0.1:{self._port(i)}' for i in (1, 0))]))
 
-    def photos(self, query:str) -> list:
+    def photos(self, query:str) -> list[Photo]:
         "The plan for a `query`: `Photo`s in the order of the page, each with what is the matter with it."
         key,host = query_key(query), f'http://127.0.0.1:{self._port(1)}'
         if key not in self._plans:
@@ -243,7 +252,7 @@ class _Open(_Site):
             self._plans[key] = [replace(p, address=host+p.address, page=host+p.page) for p in plan]
         return self._plans[key]
 
-    def photo(self, id:str) -> Photo:
+    def photo(self, id:str) -> Photo|None:
         "One photo by its `id`; None if there is none."
         query,_,n = id.rpartition('-')
         return dict(enumerate(self.photos(query))).get(int(n)) if n.isdecimal() else None

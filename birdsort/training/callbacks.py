@@ -11,8 +11,10 @@ import csv
 import io
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from fastai.callback.core import Callback
@@ -30,13 +32,12 @@ from tqdm.auto import tqdm
 from .resources import check_size
 
 # %% ../../nbs/training/04_callbacks.ipynb #e373128c
-class _AfterWarmUp:
-    (
-        "For fastai's trackers: an epoch in which the learning rate has still risen is not counted as one "
-        "without improvement.")
+class _AfterWarmUp(Callback):
+    "For fastai's trackers: an epoch in which the learning rate has still risen is not one without improvement."
     def before_fit(self):
         self.top = 0.
         super().before_fit()
+
     def after_epoch(self):
         lr = self.recorder.lrs[-1]
         if lr > self.top: self.top, self.wait = lr, -1
@@ -45,17 +46,19 @@ class _AfterWarmUp:
 class EarlyStopping(_AfterWarmUp, EarlyStoppingCallback):
     "fastai's `EarlyStoppingCallback`, which does not count the epochs of a schedule's warm-up."
 
+# %% ../../nbs/training/04_callbacks.ipynb #7fca95ff
 class ReduceLROnPlateau(_AfterWarmUp, _ReduceLROnPlateau):
-    (
-        "fastai's `ReduceLROnPlateau`, whose reduction also holds under a schedule such as one-cycle, and "
-        "waits until its warm-up is over.")
+    "fastai's `ReduceLROnPlateau`, whose reduction also holds under a schedule, and which waits for the warm-up."
     def before_fit(self):
-        self.scale, self.scheduled = 1., any(isinstance(cb, ParamScheduler) for cb in self.learn.cbs)
+        self.scale = 1.
+        self.scheduled = any(isinstance(cb, ParamScheduler) for cb in self.learn.cbs)
         super().before_fit()
+
     def before_batch(self):
         if not (self.scheduled and self.training and self.run): return
-        for h in self.opt.hypers: # The schedule has just set it
-            h['lr'] = max(h['lr']*self.scale, self.min_lr)
+        for hyper in self.opt.hypers: # The schedule has just set it
+            hyper['lr'] = max(hyper['lr']*self.scale, self.min_lr)
+
     def after_epoch(self):
         before = self.opt.hypers[-1]['lr']
         super().after_epoch()
@@ -63,145 +66,160 @@ class ReduceLROnPlateau(_AfterWarmUp, _ReduceLROnPlateau):
 
 # %% ../../nbs/training/04_callbacks.ipynb #00080bb4
 def save_best() -> SaveModelCallback: # To be shared by all fits of a run
-    "Save the weights with the lowest validation loss of all phases, and go on from them."
+    "Save the weights with the lowest validation loss of all fits, and load them at the end of each."
     return SaveModelCallback(monitor='valid_loss', fname='best', reset_on_fit=False)
 
 def stage_callbacks(
     best:SaveModelCallback, # The run's `save_best()`
     min_delta:float, # Improvement of the validation loss that counts
-    factor:float, # What the learning rate is divided by when there is none
-    patience:int=3, # Epochs without improvement before the stage is ended
-) -> list: # Callbacks for one stage
-    (
-        "The published callbacks of a stage: keep the best, reduce after two epochs on a plateau, stop "
-        "after `patience` without any improvement.")
-    return [
-        best, ReduceLROnPlateau(monitor='valid_loss', min_delta=min_delta, factor=factor, patience=2),
-        EarlyStopping(monitor='valid_loss', patience=patience)]
+    factor:float, # What the learning rate is divided by on a plateau, > 1
+    patience:int=3, # Epochs without improvement before the fit is stopped
+) -> list[Callback]: # For one fit
+    "The published callbacks of a stage: save the best, reduce after two epochs on a plateau, stop early."
+    reduce = ReduceLROnPlateau(monitor='valid_loss', min_delta=min_delta, factor=factor, patience=2)
+    return [best, reduce, EarlyStopping(monitor='valid_loss', patience=patience)]
 
 # %% ../../nbs/training/04_callbacks.ipynb #fb0a95aa
 class StopOnNaN(Callback):
-    "`FloatingPointError` when the training loss is not a finite number."
-    order = -9 # Before the optimizer's step is noted by others
+    "`FloatingPointError` when the training loss is NaN or infinite."
+    order = -9 # Before others record the optimizer's step
+
     def after_loss(self):
         if not self.training or torch.isfinite(self.loss).all(): return
+        where = f'epoch {self.epoch+1}, batch {self.iter+1}'
+        lr = self.opt.hypers[-1]['lr']
         raise FloatingPointError(
-            (
-                f'the loss is no number in epoch {self.epoch+1}, batch {self.iter+1} (learning rate '
-                f'{self.opt.hypers[-1]["lr"]:.2g}): choose a lower lr, or precision = "fp32"'))
+            f'the loss is NaN or infinite in {where} (learning rate {lr:.2g}): '
+            'choose a lower lr, or precision = "fp32"')
 
 # %% ../../nbs/training/04_callbacks.ipynb #5929464b
+def _epoch_values(recorder): # train_loss, valid_loss, and the metrics of the epoch that has just ended
+    return dict(zip(recorder.metric_names[1:-1], recorder.log[1:], strict=False))
+
 class History(Callback):
-    (
-        "One row per epoch, kept in `rows` and in a CSV file; `waiting` is the share of the training time "
-        "in which there was no batch yet.")
+    "One row per epoch, in `rows` and in a CSV file."
     order = 55 # Before early stopping ends the epoch
-    def __init__(self, file:Path): # Where to write; set `stage` before each fit
-        self.file, self.rows, self.stage = Path(file), [], ''
+
+    def __init__(self, file:Path): # Where to write
+        self.file = Path(file)
+        self.rows:list[dict[str, Any]] = []
+        self.stage = '' # Set it before each fit
+
     def before_epoch(self): self.start = self.mark = time.monotonic()
     def before_train(self): self.waited, self.mark = 0., time.monotonic()
     def before_batch(self): self.waited += (time.monotonic()-self.mark)*self.training
     def after_batch(self): self.mark = time.monotonic()
-    def after_train(self): self.share = self.waited/max(time.monotonic()-self.start, 1e-9)
-    def after_epoch(self):
-        v = dict(zip(self.recorder.metric_names[1:-1], self.recorder.log[1:], strict=False))
-        self.rows.append(
-            dict(
-                stage=self.stage, epoch=len([r for r in self.rows if r['stage'] == self.stage])+1,
-                lr=self.opt.hypers[-1]['lr'], train_loss=v['train_loss'], valid_loss=v['valid_loss'],
-                accuracy=v.get('accuracy'), seconds=round(time.monotonic()-self.start, 2),
-                waiting=round(self.share, 3)))
-        if rank_distrib(): return
-        with open(self.file, 'w', newline='') as f:
-            w = csv.DictWriter(f, self.rows[0])
-            w.writeheader()
-            w.writerows(self.rows)
+    def after_train(self): self.waiting = self.waited/max(time.monotonic()-self.start, 1e-9)
 
+    def after_epoch(self):
+        number = sum(row['stage'] == self.stage for row in self.rows)+1
+        seconds = round(time.monotonic()-self.start, 2)
+        self.rows.append(_history_row(self, number, seconds, _epoch_values(self.recorder)))
+        if not rank_distrib(): _write_rows(self.file, self.rows)
+
+# %% ../../nbs/training/04_callbacks.ipynb #832834ae
+def _history_row(history, number, seconds, values):
+    return dict(
+        stage=history.stage, epoch=number, lr=history.opt.hypers[-1]['lr'], train_loss=values['train_loss'],
+        valid_loss=values['valid_loss'], accuracy=values.get('accuracy'), seconds=seconds,
+        waiting=round(history.waiting, 3))
+
+def _write_rows(file, rows):
+    with open(file, 'w', newline='') as f:
+        writer = csv.DictWriter(f, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+# %% ../../nbs/training/04_callbacks.ipynb #5ed501ef
 class _Bar(Callback):
     "A progress bar over the batches of a fit and a line per epoch, on stderr."
-    order = 56
+    order = 56 # After the history
+
     def before_fit(self):
-        self.bar = tqdm(
-            total=self.n_epoch*(len(self.dls.train)+len(self.dls.valid)), unit='batch', leave=False,
-            file=sys.stderr)
+        batches = self.n_epoch*(len(self.dls.train)+len(self.dls.valid))
+        self.bar = tqdm(total=batches, unit='batch', leave=False, file=sys.stderr)
+
     def after_batch(self):
         self.bar.set_description(f'epoch {self.epoch+1}/{self.n_epoch}', refresh=False)
         self.bar.update(1)
+
     def after_epoch(self):
-        values = zip(self.recorder.metric_names[1:-1], self.recorder.log[1:], strict=False)
-        tqdm.write(
-            f"epoch {self.epoch+1:>2}/{self.n_epoch}  " + '  '.join(f'{k} {v:.3f}' for k,v in values),
-            file=sys.stderr)
+        values = '  '.join(f'{name} {value:.3f}' for name, value in _epoch_values(self.recorder).items())
+        tqdm.write(f'epoch {self.epoch+1:>2}/{self.n_epoch}  {values}', file=sys.stderr)
+
     def after_fit(self): self.bar.close()
 
-# %% ../../nbs/training/04_callbacks.ipynb #5ed501ef
 class _AboveBar(io.TextIOBase):
+    "A stream whose lines appear above the progress bar."
     def write(self, text):
         if text.strip(): tqdm.write(f'  {text.strip()}', file=sys.stderr)
         return len(text)
 
+# %% ../../nbs/training/04_callbacks.ipynb #02e4ad8b
 @contextmanager
 def progress_reporting(
-    learn, # A learner, about to fit
-    quiet:bool=False, # Say nothing
-):
-    (
-        "Within, fits report as suits the place: a table and a growing plot in Jupyter, a bar and lines on "
-        "a terminal; other processes of one training are silent.")
-    quiet = quiet or bool(rank_distrib())
+    learn:Learner, # About to fit
+    quiet:bool=False, # Report nothing
+) -> Iterator[None]:
+    "Within, fits report as suits the place: Jupyter, a terminal, or not at all."
+    quiet = quiet or bool(rank_distrib()) # Of several processes, one reports
     if IN_NOTEBOOK and not quiet:
         with learn.added_cbs(ShowGraphCallback()): yield
         return
     learn.remove_cb(ProgressCallback)
     bars, out = ([], io.StringIO()) if quiet else ([_Bar()], _AboveBar())
-    with learn.added_cbs(bars), learn.no_logging(), redirect_stdout(out):
-        yield
+    with learn.added_cbs(bars), learn.no_logging(), redirect_stdout(out): yield
 
 # %% ../../nbs/training/04_callbacks.ipynb #df48fbb9
 def small_sizes(
     size:int, # Of the images, pixels
-) -> tuple: # Multiples of 32, about 4/7 and 5/7 of it; the size itself where that would be under 96
-    "What small images are."
-    return tuple(
-        n if (n := round(size*k/7/32)*32) >= 96 else size
-        for k in (4, 5))
+) -> tuple[int, ...]: # Multiples of 32, about 4/7 and 5/7 of it; the size itself where that would be under 96
+    "The sizes that come before the full one."
+    rounded = [round(size*sevenths/7/32)*32 for sevenths in (4, 5)]
+    return tuple(small if small >= 96 else size for small in rounded)
 
+# %% ../../nbs/training/04_callbacks.ipynb #c4948f83
 class ProgressiveResizing(Callback):
-    (
-        "Two fifths of the epochs on small images, two on larger ones, the rest at full size; sizes that a "
-        "network refuses are left out.")
+    "Two fifths of the epochs on small images, two on larger ones, the rest at full size."
     order = 60 # After mixup
+
     def __init__(self, size:int): # Of the images, pixels
         self.size, self.sizes = size, small_sizes(size)
 
     def before_fit(self):
-        self.sizes = tuple(n if self._takes(n) else self.size for n in small_sizes(self.size))
+        self.sizes = tuple(small if self._takes(small) else self.size for small in small_sizes(self.size))
 
-    def _takes(self, n):
-        try: check_size(self.model, n, device=self.dls.device)
+    def _takes(self, size): # Some networks refuse some sizes
+        try: check_size(self.model, size, device=self.dls.device)
         except ValueError: return False
         return True
 
     def before_epoch(self):
-        fifth = 4 if self.epoch+1 == self.n_epoch else self.epoch*5//self.n_epoch
-        self.now = (*self.sizes[:1]*2, *self.sizes[1:]*2, self.size)[fifth]
-        for cb in (cb for cb in self.learn.cbs if 'wait' in cb.__dict__ and self.now < self.size): cb.wait = -1
+        small, medium = self.sizes
+        is_last = self.epoch+1 == self.n_epoch
+        fifth = 4 if is_last else self.epoch*5//self.n_epoch
+        self.now = (small, small, medium, medium, self.size)[fifth]
+        if self.now == self.size: return
+        for cb in self.learn.cbs:
+            if 'wait' in cb.__dict__: cb.wait = -1 # This epoch does not count for those that watch
 
     def before_batch(self):
-        if self.training and self.now < self.size:
-            self.learn.xb = (
-                F.interpolate(self.xb[0], (self.now, self.now), mode='bilinear', antialias=True),)
+        if not self.training or self.now == self.size: return
+        smaller = F.interpolate(self.xb[0], (self.now, self.now), mode='bilinear', antialias=True)
+        self.learn.xb = (smaller,)
 
 # %% ../../nbs/training/04_callbacks.ipynb #c4a7caad
 def head_of(
     learn:Learner, # From `make_learner`
-) -> nn.Module: # Or None, for a network of the user's own
-    "The part of a network that turns what the body sees into labels."
+) -> nn.Module|None: # None for a network of the user's own
+    "The part of a network that turns the backbone's features into labels."
     return learn.__dict__.get('head')
 
 class FreezeBN(Callback):
-    "The batch norm of the body keeps its mean and variance while a learner trains; its weights may learn."
+    "The batch norm of the backbone keeps its mean and variance while a learner trains; its weights may learn."
     def before_train(self):
-        head = {id(m) for m in head_of(self.learn).modules()} if head_of(self.learn) else set()
-        for m in self.model.modules():
-            if isinstance(m, nn.modules.batchnorm._BatchNorm) and id(m) not in head: m.eval()
+        head = head_of(self.learn)
+        in_head = {id(module) for module in head.modules()} if head else set()
+        for module in self.model.modules():
+            is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if is_norm and id(module) not in in_head: module.eval()

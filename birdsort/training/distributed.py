@@ -6,6 +6,7 @@
 __all__ = ['is_main_process', 'process_group', 'shard_batches', 'distributed']
 
 # %% ../../nbs/training/01_distributed.ipynb #c92969b9
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -14,13 +15,13 @@ from fastai.learner import Learner
 from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
 
 # %% ../../nbs/training/01_distributed.ipynb #44228596
-def is_main_process() -> bool: # Always true where there is one
+def is_main_process() -> bool: # Always True where there is only one
     "Is this the process that writes?"
     return not rank_distrib()
 
 @contextmanager
-def process_group():
-    "Within, the processes of one training know of each other; `ValueError` where Accelerate is missing."
+def process_group() -> Iterator[None]:
+    "Within, the processes of one training are connected; `ValueError` where Accelerate is missing."
     if num_distrib() < 2:
         yield
         return
@@ -28,32 +29,72 @@ def process_group():
         from accelerate import PartialState
     except ImportError:
         raise ValueError('training in several processes needs Accelerate: pip install accelerate') from None
-    # While one process decodes images, the others wait
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
+    patience = timedelta(days=7) # While the main process decodes images, the others wait
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
     yield
     distrib_barrier()
     state.destroy_process_group()
 
 # %% ../../nbs/training/01_distributed.ipynb #9c8adf4a
 def shard_batches(
-    ids:list, # Numbers of items in the order of an epoch
+    ids:list[int], # Numbers of items in the order of an epoch
     bs:int, # Batch size of a process
-    world:int, # Processes
-    rank:int, # Which one, from 0
-) -> list: # Numbers of the items that it sees
-    "A process's part of every batch; what does not fill a batch of all is left out."
+    world:int, # Number of processes
+    rank:int, # Which of them, from 0
+) -> list[int]: # Numbers of the items that it sees
+    "A process's part of every batch; items that do not fill a batch of all processes are left out."
     whole = bs*world
-    return [
-        i
-        for k in range(0, len(ids)//whole*whole, whole)
-        for i in ids[k+rank*bs:k+(rank+1)*bs]]
+    complete = len(ids)//whole*whole
+    starts = range(rank*bs, complete, whole)
+    return [i for start in starts for i in ids[start:start+bs]]
+
+# %% ../../nbs/training/01_distributed.ipynb #1f9c7957
+def _distributed_loader():
+    "The class of loaders that give a process its part of every batch."
+    import torch.distributed as dist
+    from fastai.distributed import DistributedDL
+
+    class ShardedDL(DistributedDL):
+        def _broadcast(self, values, rank):
+            values = torch.as_tensor(values, device=self.device)
+            dist.broadcast(values, rank)
+            return values.tolist()
+
+        def get_idxs(self):
+            if not self.dl.shuffle: return super().get_idxs()
+            ids = self._broadcast(list(self.dl.get_idxs()), 0)
+            self.n = self.n_padded = len(ids)
+            return shard_batches(ids, self.bs, self.world_size, self.rank)
+
+        def __len__(self):
+            return self.dl.n//(self.bs*self.world_size) if self.dl.shuffle else super().__len__()
+
+    return ShardedDL
 
 # %% ../../nbs/training/01_distributed.ipynb #0defa1e0
+def _trainer():
+    "fastai's callback for distributed training, with our loaders and the mean loss of all processes."
+    import torch.distributed as dist
+    from fastai.distributed import DistributedTrainer
+    loader_class = _distributed_loader()
+
+    class MeanLossTrainer(DistributedTrainer):
+        def _wrap_dl(self, dl):
+            return dl if isinstance(dl, loader_class) else loader_class(dl, device=self.learn.model.device)
+
+        def after_batch(self):
+            if not self.training: return
+            loss = self.learn.loss.detach().clone()
+            dist.all_reduce(loss)
+            self.learn.loss = loss/self.accelerator.num_processes
+
+    return MeanLossTrainer(sync_bn=torch.cuda.is_available())
+
 @contextmanager
 def distributed(
     learn:Learner, # About to fit
-):
-    "Within, a learner's fit is shared by all processes."
+) -> Iterator[None]:
+    "Within, a learner's fit is shared by all processes; with one process nothing is changed."
     if num_distrib() < 2:
         yield
         return
@@ -61,26 +102,3 @@ def distributed(
     learn.add_cb(trainer)
     try: yield
     finally: learn.remove_cb(trainer)
-
-def _trainer(): # fastai.distributed needs Accelerate, so it is imported only where there are several processes
-    import torch.distributed as dist
-    from fastai import distributed as fd  # Needs Accelerate
-    class Dealt(fd.DistributedDL):
-        def _broadcast(self, t, rank): # fastai's insists on CUDA
-            dist.broadcast(t := torch.as_tensor(t, device=self.device), rank)
-            return t.tolist()
-        def get_idxs(self):
-            if not self.dl.shuffle: return super().get_idxs()
-            ids = self._broadcast(list(self.dl.get_idxs()), 0)
-            self.n = self.n_padded = len(ids)
-            return shard_batches(ids, self.bs, self.world_size, self.rank)
-        def __len__(self):
-            return self.dl.n//(self.bs*self.world_size) if self.dl.shuffle else super().__len__()
-    class Together(fd.DistributedTrainer):
-        def _wrap_dl(self, dl):
-            return dl if isinstance(dl, Dealt) else Dealt(dl, device=self.learn.model.device)
-        def after_batch(self): # What is logged is the loss of all
-            if self.training:
-                dist.all_reduce(loss := self.learn.loss.detach().clone())
-                self.learn.loss = loss/self.accelerator.num_processes
-    return Together(sync_bn=torch.cuda.is_available())

@@ -7,7 +7,9 @@ __all__ = ['loss_function', 'make_learner', 'build_network', 'open_layers']
 
 # %% ../../nbs/training/05_learner.ipynb #4ed65ac9
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -22,7 +24,7 @@ from fastai.optimizer import SGD, Adam, Lamb, RAdam, RMSProp, ranger
 from fastai.vision.learner import create_timm_model, create_vision_model, vision_learner
 from torch import nn
 
-from ..core.architectures import architecture
+from ..core.architectures import IMAGENET, architecture
 from ..core.project import Project
 from ..core.settings import Settings, Training
 from ..data import dataloaders
@@ -33,60 +35,93 @@ from .resources import check_size, first_line
 # %% ../../nbs/training/05_learner.ipynb #6d5d5141
 _OPTIMIZERS = dict(adam=Adam, sgd=SGD, rmsprop=RMSProp, radam=RAdam, ranger=ranger, lamb=Lamb)
 
+def _class_weights(labels, vocab): # n/(c·n_label), so that each label counts alike
+    counts = Counter(labels)
+    return torch.tensor([len(labels)/(len(vocab)*counts[label]) for label in vocab])
+
 def loss_function(
-    settings:Settings, # Label smoothing (Szegedy et al. 2016), class weights
+    settings:Settings, # train.class_weights and train.label_smoothing (Szegedy et al. 2016)
     dls:DataLoaders, # Whose training labels are counted
 ) -> CrossEntropyLossFlat: # Of (b, c) float32 and (b,) int64
-    "Cross-entropy; class weights are n/(c·n_label), so that each label counts alike."
-    how, counts = settings.train, Counter(l for _,l in dls.splits.train)
-    weight = (
-        torch.tensor(
-            [
-                len(dls.splits.train)/(len(dls.vocab)*counts[l])
-                for l in dls.vocab])
-        if how.class_weights
-        else None)
+    "Cross-entropy, with class weights and label smoothing if the settings want them."
+    how, labels = settings.train, [label for _, label in dls.splits.train]
+    weight = _class_weights(labels, dls.vocab) if how.class_weights else None
     return CrossEntropyLossFlat(weight=weight, label_smoothing=how.label_smoothing)
 
-# %% ../../nbs/training/05_learner.ipynb #da3d9a9e
-def _build(dls, arch, pretrained, how, args):
-    head = dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
-    sized = [dict(dynamic_img_size=True), {}] if isinstance(arch, str) else [{}]
-    try:
-        return _first(
-            lambda kw: vision_learner(dls, arch, pretrained=pretrained, normalize=False, **head, **args, **kw),
-            sized)
-    except Exception as e:
-        try: model, last = _own_head(arch, dls.c, pretrained)
-        except Exception: raise e from None
-    inside = {id(p) for p in last.parameters()}
-    learn = Learner(
-        dls, model,
-        splitter=lambda m: [[p for p in m.parameters() if id(p) not in inside], list(last.parameters())],
-        **args)
-    if pretrained: learn.freeze()
-    learn.head = last
-    return learn
+# %% ../../nbs/training/05_learner.ipynb #61097c93
+def _last_linear(model):
+    "Name and module of the last linear layer that is not an auxiliary classifier."
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [(name, module) for name, module in linear if 'aux' not in name.lower()][-1]
 
-def _first(build, choices): # What the first choice gives whose keywords are understood
-    for kw in choices:
-        try: return build(kw)
-        except TypeError:
-            if not kw: raise
-
-def _own_head(arch, n_out, pretrained): # -> (the network with n_out outputs, its last layer)
+def _own_head(arch, n_out, *, pretrained):
+    "A network with its own last layer, resized: (network, last layer). `arch` is a name of timm, or torchvision's."
     if isinstance(arch, str):
         model = timm.create_model(arch, pretrained=pretrained, num_classes=n_out)
         return model, model.get_classifier()
     model = arch(weights='DEFAULT' if pretrained else None)
     if hasattr(model, 'aux_logits'): model.aux_logits = False
-    name, last = [
-        (n, m)
-        for n,m in model.named_modules()
-        if isinstance(m, nn.Linear) and 'aux' not in n.lower()][-1]
-    where, _, leaf = name.rpartition('.')
-    setattr(model.get_submodule(where), leaf, head := nn.Linear(last.in_features, n_out))
+    name, last = _last_linear(model)
+    parent, _, leaf = name.rpartition('.')
+    head = nn.Linear(last.in_features, n_out)
+    setattr(model.get_submodule(parent), leaf, head)
     return model, head
+
+# %% ../../nbs/training/05_learner.ipynb #da3d9a9e
+_T = TypeVar('_T')
+
+def _sized(build:Callable[..., _T], arch) -> _T:
+    "Build a network that takes any size of images, where its library knows how."
+    if not isinstance(arch, str): return build()
+    try: return build(dynamic_img_size=True)
+    except TypeError: return build()
+
+def _head_args(how): # The settings, as fastai's `create_head` wants them
+    return dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
+
+def _build(dls, arch, how, args, *, pretrained):
+    "fastai's `vision_learner`, or one of a network with its own last layer where fastai cannot replace its head."
+    def build(**kw):
+        return vision_learner(
+            dls, arch, pretrained=pretrained, normalize=False, **_head_args(how), **args, **kw)
+    try: return _sized(build, arch)
+    except Exception as e:
+        try: model, last = _own_head(arch, dls.c, pretrained=pretrained)
+        except Exception: raise e from None
+    def split_model(model): return _split_off(model, last)
+    learn = Learner(dls, model, splitter=split_model, **args)
+    if pretrained: learn.freeze()
+    learn.head = last
+    return learn
+
+def _split_off(model, last): # fastai's parameter groups: all but the last layer, and the last layer
+    in_last = {id(p) for p in last.parameters()}
+    return [[p for p in model.parameters() if id(p) not in in_last], list(last.parameters())]
+
+# %% ../../nbs/training/05_learner.ipynb #887273b9
+def _learner_callbacks(how, *, pretrained, freeze_bn):
+    "The callbacks that stay with a learner."
+    cbs:list[Any] = []
+    if freeze_bn: cbs.append(FreezeBN() if pretrained else BnFreeze())
+    if how.mixup: cbs.append(MixUp(how.mixup))
+    if how.cutmix: cbs.append(CutMix(how.cutmix))
+    return cbs
+
+def _default_lr(how, *, pretrained):
+    if isinstance(how.lr, (int, float)): return how.lr
+    return 1e-3 if pretrained else 4e-3
+
+def _build_or_explain(project, settings, dls, arch, args, *, pretrained):
+    "Build a learner; the error says whether the network or its weights are missing, and what can be done."
+    try: return _build(dls, arch, settings.train, args, pretrained=pretrained)
+    except Exception as e:
+        name, reason = settings.architecture, first_line(e)
+        if not pretrained:
+            raise ValueError(
+                f'{name} cannot be built: {reason}; try another, for example resnet50 or convnext_tiny') from e
+        raise RuntimeError(
+            f'no pretrained weights for {name}: {reason}; without a network, set architecture = "local-dir:FOLDER", '
+            f'or pretrained = false in {project.path/"birdsort.toml"}') from e
 
 # %% ../../nbs/training/05_learner.ipynb #baf87ed6
 def make_learner(
@@ -94,44 +129,26 @@ def make_learner(
     path:Path|None=None, # Where weights are saved
     settings:Settings|None=None, # Of an earlier run; None takes the project's
     pretrained:bool|None=None, # Begin from pretrained weights; None takes the setting
-    # A network of one's own, for (b, 3, size, size) float32 -> (b, c), instead of the architecture; it is not
-    # frozen
-    model:nn.Module|None=None,
-    splits:Splits|None=None, # What is shown; None asks `load_splits`
+    model:nn.Module|None=None, # Your own network, (b, 3, size, size) float32 -> (b, c); it is not frozen
+    splits:Splits|None=None, # The images; None takes `load_splits`
 ) -> Learner: # fastai's, frozen when pretrained, with `dls`
-    (
-        "A fastai learner for a project's images and architecture; `RuntimeError` when weights cannot be "
-        "had, `ValueError` for a size that the network refuses.")
-    s = settings or project.settings
-    how, pretrained = s.train, s.pretrained if pretrained is None else pretrained
-    arch, stats = (None, ()) if model else architecture(s.architecture)
-    dls = dataloaders(project, *filter(None, [stats]), settings=s, splits=splits)
-    rest = how.freeze_bn and not model
+    "A learner for a project; `RuntimeError` where weights are missing, `ValueError` for a size that it does not take."
+    settings = settings or project.settings
+    how = settings.train
+    if pretrained is None: pretrained = settings.pretrained
+    freeze_bn = how.freeze_bn and not model
+    arch, stats = (None, None) if model else architecture(settings.architecture)
+    dls = dataloaders(project, stats or IMAGENET, settings=settings, splits=splits)
     args = dict(
-        metrics=accuracy, path=path, model_dir='.', train_bn=not rest,
-        lr=how.lr if isinstance(how.lr, (int, float)) else 1e-3 if pretrained else 4e-3, wd=how.weight_decay,
-        loss_func=loss_function(s, dls), opt_func=_OPTIMIZERS[how.optimizer],
-        cbs=[
-            *([FreezeBN() if pretrained else BnFreeze()] if rest else []),
-            *([MixUp(how.mixup)] if how.mixup else []),
-            *([CutMix(how.cutmix)] if how.cutmix else [])])
-    learn = Learner(dls, model, **args) if model else _build_or_say(project, s, dls, arch, pretrained, args)
+        metrics=accuracy, path=path, model_dir='.', train_bn=not freeze_bn, wd=how.weight_decay,
+        lr=_default_lr(how, pretrained=pretrained), loss_func=loss_function(settings, dls),
+        opt_func=_OPTIMIZERS[how.optimizer], cbs=_learner_callbacks(how, pretrained=pretrained, freeze_bn=freeze_bn))
+    def build(): return _build_or_explain(project, settings, dls, arch, args, pretrained=pretrained)
+    learn = Learner(dls, model, **args) if model else build()
     if not model and 'head' not in learn.__dict__: learn.head = learn.model[1]
-    check_size(learn.model, s.image_size, f'{type(model).__name__ if model else s.architecture}', dls.device)
+    name = type(model).__name__ if model else settings.architecture
+    check_size(learn.model, settings.image_size, name, dls.device)
     return learn
-
-def _build_or_say(project, s, dls, arch, pretrained, args):
-    try: return _build(dls, arch, pretrained, s.train, args)
-    except Exception as e:
-        if not pretrained:
-            raise ValueError(
-                (
-                    f'{s.architecture} cannot be built: {first_line(e)}; try another, for example resnet50 '
-                    'or convnext_tiny')) from e
-        raise RuntimeError(
-            (
-                f'no pretrained weights for {s.architecture}: {first_line(e)}; without a network, set '
-                f'architecture = "local-dir:FOLDER", or pretrained = false in {project.path/"birdsort.toml"}')) from e
 
 # %% ../../nbs/training/05_learner.ipynb #26d18d75
 def build_network(
@@ -142,38 +159,43 @@ def build_network(
     **args, # More for timm
 ) -> nn.Module: # (b, 3, size, size) float32, normalised -> (b, n_out)
     "The network that `make_learner` gives for these settings, without images and with random weights."
-    head = dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
+    head = _head_args(how)
+    def build(**kw):
+        return create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0]
     try:
-        if library == 'timm':
-            return _first(
-                lambda kw: create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0],
-                [dict(dynamic_img_size=True), {}])
+        if library == 'timm': return _sized(build, name)
         return create_vision_model(getattr(torchvision.models, name), n_out, pretrained=False, **head)
-    except Exception as e:
-        try:
-            return _own_head(name if library == 'timm' else getattr(torchvision.models, name), n_out, False)[0]
-        except Exception:
-            raise ValueError(f'{library} has no network {name} that can be built here: {first_line(e)}') from None
+    except Exception as e: reason = first_line(e)
+    try: return _own_head(name if library == 'timm' else getattr(torchvision.models, name), n_out, pretrained=False)[0]
+    except Exception:
+        raise ValueError(f'{library} has no network {name} that can be built here: {reason}') from None
 
 # %% ../../nbs/training/05_learner.ipynb #7e0a0715
+def _backbone_layers(learn):
+    "The modules with parameters of their own that are not part of the head, in order."
+    head = head_of(learn)
+    in_head = {id(module) for module in head.modules()} if head else set()
+    with_parameters = [module for module in learn.model.modules() if list(module.parameters(recurse=False))]
+    return [module for module in with_parameters if id(module) not in in_head]
+
+def _has_matrix(module): return any(p.ndim > 1 for p in module.parameters(recurse=False))
+
+def _first_open(layers, n):
+    "Position of the first of the last n layers that have a matrix; 0 where there are fewer."
+    if n == 0: return len(layers)
+    counted = [i for i, layer in enumerate(layers) if _has_matrix(layer)]
+    return counted[-n] if 0 < n <= len(counted) else 0
+
 def open_layers(
     learn:Learner, # Frozen or not
-    unfreeze='all', # all, a number of layers besides the head, or "1 group"
-):
-    "Let the head and some of the body learn."
+    unfreeze:str|int='all', # all, a number of layers besides the head, or "1 group"
+) -> None:
+    "Let the head and some layers of the backbone learn."
     words = str(unfreeze).split()
     if words[0] == 'all': return learn.unfreeze()
     if words[1:]: return learn.freeze_to(-1-int(words[0]))
     learn.unfreeze()
-    head = {id(m) for m in head_of(learn).modules()} if head_of(learn) else set()
-    layers = [
-        m
-        for m in learn.model.modules()
-        if id(m) not in head and list(m.parameters(recurse=False))]
-    counted = [
-        i
-        for i,m in enumerate(layers)
-        if any(p.ndim > 1 for p in m.parameters(recurse=False))]
-    n = int(words[0])
-    for m in layers[:counted[-n] if 0 < n <= len(counted) else len(layers) if not n else 0]:
-        for p in m.parameters(recurse=False): p.requires_grad_(False)
+    layers = _backbone_layers(learn)
+    for layer in layers[:_first_open(layers, int(words[0]))]:
+        for p in layer.parameters(recurse=False): p.requires_grad_(False) # Not those of its children
+    return None

@@ -9,53 +9,68 @@ __all__ = ['rng_state', 'set_rng_state', 'own_rng', 'retain_memory', 'batch_that
 import ctypes
 import random
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 # %% ../../nbs/training/02_resources.ipynb #6da8d3a5
-def rng_state(): # Of every generator that fastai draws from
-    return (
-        random.getstate(), np.random.get_state(), torch.get_rng_state(),
-        torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
+def rng_state() -> tuple[Any, ...]: # Of Python, NumPy, torch, and torch on each GPU
+    "The state of every generator that fastai draws from."
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), gpus
 
-def set_rng_state(state): # From `rng_state`
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
-    if state[3]: torch.cuda.set_rng_state_all(state[3])
+def set_rng_state(
+    state:tuple[Any, ...], # From `rng_state`
+) -> None:
+    "Put every generator back where it was."
+    python, numpy, cpu, gpus = state
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(cpu)
+    if gpus: torch.cuda.set_rng_state_all(gpus)
 
 @contextmanager
 def own_rng(
     seed:int, # Of the draws within, 0 to 2**32-1
-):
+) -> Iterator[None]:
     "Within, numbers are drawn from a seed; afterwards the generators are where they were."
     before = rng_state()
-    try: yield random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+    try:
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield
     finally: set_rng_state(before)
 
 # %% ../../nbs/training/02_resources.ipynb #11cc33cd
-# M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD: (within, the default)
-_MALLOPT = {
-    -4: (0, 65536), -1: (2**31-1, 128*1024), -2: (64*2**20, 128*1024)}
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4 # Options of glibc's `mallopt`
+_RETAIN = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31-1, _M_TOP_PAD: 64*2**20}
+_DEFAULT = {_M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 128*1024, _M_TOP_PAD: 128*1024}
+
+def _glibc(): # None where the C library is another one
+    libc = ctypes.CDLL(None) if sys.platform == 'linux' else None
+    return libc if hasattr(libc, 'mallopt') else None
+
+def _set_options(libc, options):
+    for option, value in options.items(): libc.mallopt(option, value)
 
 @contextmanager
 def retain_memory(
     wanted:bool=True, # False changes nothing
-):
-    "Within, freed memory waits for the next batch; where the C library is not glibc, nothing is changed."
-    libc = ctypes.CDLL(None) if wanted and sys.platform == 'linux' else None
-    def set_all(k):
-        return [libc.mallopt(option, values[k]) for option,values in _MALLOPT.items()]
-    if not hasattr(libc, 'mallopt'):
+) -> Iterator[None]:
+    "Within, freed memory is kept for the next batch; where the C library is not glibc, nothing is changed."
+    libc = _glibc() if wanted else None
+    if libc is None:
         yield
         return
-    set_all(0)
+    _set_options(libc, _RETAIN)
     try: yield
     finally:
-        set_all(1)
+        _set_options(libc, _DEFAULT)
         libc.malloc_trim(0)
 
 # %% ../../nbs/training/02_resources.ipynb #1b0e8bff
@@ -63,14 +78,15 @@ def batch_that_fits(
     model:nn.Module, # (b, 3, size, size) float32 -> (b, c)
     batch:int, # Images at a time that did not fit
     size:int, # Pixels
-    device:torch.device, # Where it learns
+    device:torch.device, # Where it trains
 ) -> int: # Half as many, or half of that, …; 0 where not even two fit
     "Try smaller batches, forwards and backwards."
     while batch > 3:
         batch //= 2
         try:
             with own_rng(0):
-                model.train()(torch.rand(batch, 3, size, size, device=device)).float().sum().backward()
+                images = torch.rand(batch, 3, size, size, device=device)
+                model.train()(images).float().sum().backward()
             return batch
         except (RuntimeError, MemoryError): pass
         finally: model.zero_grad()
@@ -87,14 +103,12 @@ def check_size(
     model:nn.Module, # (b, 3, size, size) float32 -> anything
     size:int, # Pixels
     name:str='this network', # For the message
-    device:torch.device|None=None, # Where it shall be tried
-):
-    "Show a network a black square; `ValueError` where it does not take the size."
+    device:torch.device|None=None, # Where it is tried; the network is moved there
+) -> None:
+    "Run a network on a black square; `ValueError` where it does not take the size."
     try:
-        with torch.no_grad():
-            model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
+        with torch.no_grad(): model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
     except Exception as e:
         raise ValueError(
-            (
-                f'{name} does not take images of image_size {size}: {first_line(e)}; try 224, or another '
-                'architecture')) from e
+            f'{name} does not take images of image_size {size}: {first_line(e)}; '
+            'try 224, or another architecture') from e

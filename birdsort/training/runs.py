@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
@@ -27,13 +28,13 @@ from .learner import make_learner
 class Run:
     "A finished run, opened once and passed on."
     project:Project # Whose run it is
-    folder:Path # Where everything lies that the run has made
-    note:dict # From `run.json`: {run, stages, seconds, precision, signature, splits, settings, vocab, recipe, own, …}
+    folder:Path # With everything that the run has made
+    note:dict[str, Any] # From `run.json`: {run, stages, seconds, precision, signature, splits, settings, vocab, …}
 
     @cached_property
-    def settings(self) -> Settings: # As they were
+    def settings(self) -> Settings: # As they were; settings that no longer exist are left out
         known = {f.name for f in fields(Settings)} | set(RENAMED)
-        return from_dict({k: v for k, v in self.note['settings'].items() if k in known})
+        return from_dict({name: value for name, value in self.note['settings'].items() if name in known})
 
     @property
     def name(self) -> str: return self.folder.name # Such as 002_resnet18
@@ -47,123 +48,141 @@ class Run:
     @property
     def own(self) -> str|None: return self.note.get('own') # The class of a network of the user's own
 
+# %% ../../nbs/training/09_runs.ipynb #e480771b
+def _read_note(file):
+    note = json.loads(file.read_text(encoding='utf-8'))
+    if 'sides' in note: note['splits'] = note.pop('sides')
+    return note
+
 # %% ../../nbs/training/09_runs.ipynb #7c1f02ab
 def runs(
     project:Project, # Its `models/` is listed
 ) -> list[Run]: # Oldest first
     "The finished runs of a project."
-    files = sorted(project.models.glob('[0-9]*_*/run.json')) if project.models.is_dir() else []
-    return [Run(project, f.parent, _read_note(f)) for f in files]
-
-def _read_note(file):
-    note = json.loads(file.read_text(encoding='utf-8'))
-    if 'sides' in note: note['splits'] = note.pop('sides') # Written by birdsort 0.1
-    return note
+    if not project.models.is_dir(): return []
+    files = sorted(project.models.glob('[0-9]*_*/run.json'))
+    return [Run(project, file.parent, _read_note(file)) for file in files]
 
 def find_run(
     project:Project, # Its `models/` is searched
     signature:str, # Of images and settings
 ) -> Run|None: # The newest run of that signature
     "The run that these images and settings gave, if there is one."
-    return next((r for r in reversed(runs(project)) if r.signature == signature), None)
+    matching = [run for run in runs(project) if run.signature == signature]
+    return matching[-1] if matching else None
 
+# %% ../../nbs/training/09_runs.ipynb #fd652cb9
 def open_run(
     project:Project, # Whose run
-    name:str|None=None, # Its folder's name; None takes the one that `train` spoke of last
+    name:str|None=None, # Its folder's name; None takes the one that `train` gave last
 ) -> Run: # A finished run
-    "Open one run; `FileNotFoundError` when nothing was trained, `ValueError` for another name."
-    done = {r.name: r for r in runs(project)}
-    if not done:
+    "Open one run; `FileNotFoundError` when nothing was trained, `ValueError` for a name that does not exist."
+    finished = {run.name: run for run in runs(project)}
+    if not finished:
         raise FileNotFoundError(
             f'nothing is trained in {project.path} yet: run `birdsort train --project {project.path}` first')
-    if name and name not in done: raise ValueError(unknown('run', name, done))
-    return done.get(
-        name or (stage_result(project, 'train') or {}).get('run'), list(done.values())[-1])
+    if name and name not in finished: raise ValueError(unknown('run', name, finished))
+    trained_last = stage_result(project, 'train') or {}
+    newest = list(finished)[-1]
+    wanted = name or trained_last.get('run') or newest
+    return finished.get(wanted, finished[newest])
 
 # %% ../../nbs/training/09_runs.ipynb #e025a753
+def _next_number(project): return max((int(run.name.split('_')[0]) for run in runs(project)), default=0)+1
+
 def keep_run(
     project:Project, # Gets the run in `models/`
     part:Path, # A folder with all that the run has made
     what:str, # What was trained, for the folder's name
-    note:dict, # See `Run`; run is added
+    note:dict[str, Any], # See `Run`; its name is added
 ) -> Run: # In `models/<number>_<what>/`
     "Give a run its number, its note and its place."
-    (cache := project.path/'.cache').mkdir(exist_ok=True)
+    cache = project.path/'.cache'
+    cache.mkdir(exist_ok=True)
     with FileLock(cache/'runs.lock'):
-        run = f"{max((int(r.name.split('_')[0]) for r in runs(project)), default=0)+1:03d}_{what}"
-        write_whole(part/'run.json', json.dumps(dict(run=run) | note, indent=1))
-        return Run(project, part.replace(project.models/run), dict(run=run) | note)
+        name = f'{_next_number(project):03d}_{what}'
+        note = dict(run=name) | note
+        write_whole(part/'run.json', json.dumps(note, indent=1))
+        return Run(project, part.replace(project.models/name), note)
 
 # %% ../../nbs/training/09_runs.ipynb #15e31e36
 def open_recipe(
     run:Run, # Of a recipe
-    weights:str='best', # All that a recipe has
-): # With `dls.splits`, `dls.vocab`, `ask(pairs, quiet)` -> `Predictions`, `look(file, side, target)` -> two images
-    (
-        "What a recipe's run has learned, opened by the recipe's own module; `ValueError` where it has no "
-        "such weights, or birdsort no such recipe.")
+    weights:str='best', # A recipe has no others
+) -> Any: # With `dls.splits`, `dls.vocab`, `ask(pairs, quiet)` -> `Predictions`, `look(file, side, target)` -> 2 images
+    "What a recipe's run has learned; `ValueError` where birdsort has no such recipe, or the run no such weights."
     if weights != 'best':
         raise ValueError(
             f'{run.name} is of the recipe {run.recipe}, which has no stages: name it without /{weights}')
-    known = {e.name: e for e in entry_points(group='birdsort.recipes')}
-    if run.recipe not in known:
-        raise ValueError(unknown(f'recipe of {run.name}:', run.recipe, known))
-    return known[run.recipe].load()(run)
+    known = {entry.name: entry for entry in entry_points(group='birdsort.recipes')}
+    entry = known.get(run.recipe or '')
+    if entry is None: raise ValueError(unknown(f'recipe of {run.name}:', str(run.recipe), known))
+    return entry.load()(run)
+
+# %% ../../nbs/training/09_runs.ipynb #33d93626
+def _check_split(run):
+    "`ValueError` where the split has changed since the run was trained."
+    if splits_signature(run.project, run.settings) == run.note['splits']: return
+    raise ValueError(
+        f'{run.name} was trained on another split than the one that is there now: '
+        f'run `birdsort train --project {run.project.path}` first')
 
 def load_run(
     run:Run, # From `open_run`
     weights:str='best', # "best", or "stage_one"
-    model:nn.Module|None=None, # The network, where it was one of one's own
+    model:nn.Module|None=None, # The network, where the run is of your own
 ) -> Learner: # With the run's weights, on the images that it was trained on
-    (
-        "A learner as a run left it; `FileNotFoundError` when nothing was trained, `ValueError` when the "
-        "split has changed since, or the weights are of another network.")
-    project, settings = run.project, run.settings
+    "A learner as a run left it; `ValueError` when the split has changed since, or the weights do not fit the network."
+    settings = run.settings
     if run.own and model is None:
-        raise ValueError(f"{run.name} is of a network of your own, {run.own}: give it as model=…")
-    learn = make_learner(project, run.folder, settings, pretrained=False, model=model) if not run.recipe else None
-    if splits_signature(project, settings) != run.note['splits']:
-        raise ValueError(
-            (
-                f'{run.name} was trained on another split than the one that is there now: run `birdsort '
-                f'train --project {project.path}` first'))
-    if run.recipe: return open_recipe(run, weights)
+        raise ValueError(f'{run.name} is of a network of your own, {run.own}: give it as model=…')
+    if run.recipe:
+        _check_split(run)
+        return open_recipe(run, weights)
+    learn = make_learner(run.project, run.folder, settings, pretrained=False, model=model)
+    _check_split(run)
     try: learn.load(weights, with_opt=False)
     except RuntimeError as e:
+        reason = str(e).splitlines()[-1].strip()
         raise ValueError(
-            (
-                f'{run.folder/weights}.pth is of another network than {settings.architecture}: '
-                f'{str(e).splitlines()[-1].strip()}; train it anew with `birdsort train --force`')) from None
+            f'{run.folder/weights}.pth is of another network than {settings.architecture}: {reason}; '
+            'train it again with `birdsort train --force`') from None
     learn.remove_cb(ProgressCallback)
     return learn
 
 # %% ../../nbs/training/09_runs.ipynb #586b5c45
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 def plot_history(
     folder:Path, # A run's folder
-):
-    "Loss and accuracy per epoch, both stages, as a matplotlib figure."
+) -> 'Figure': # matplotlib's
+    "Loss and accuracy per epoch; a dotted line stands between the stages."
     import pandas as pd
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
-    h = pd.read_csv(Path(folder)/'history.csv')
-    h.index += 1
+    history = pd.read_csv(Path(folder)/'history.csv')
+    history.index += 1
     fig = Figure(figsize=(9, 3), layout='constrained')
-    loss, acc = fig.subplots(1, 2)
-    h.plot(y=['train_loss', 'valid_loss'], ax=loss, xlabel='epoch', title='loss', marker='.', ylim=(0, None))
-    h.plot(
-        y='accuracy', ax=acc, xlabel='epoch', title='validation accuracy', marker='.', legend=False,
-        color='C2', ylim=(min(.5, h.accuracy.min()), 1.01))
-    for a in (loss, acc):
-        a.axvline(h.stage.eq('one-cycle').sum()+.5, color='.7', ls=':')
-        a.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left, right = fig.subplots(1, 2)
+    style = dict(xlabel='epoch', marker='.')
+    history.plot(y=['train_loss', 'valid_loss'], ax=left, title='loss', ylim=(0, None), **style)
+    lowest = min(.5, history.accuracy.min())
+    history.plot(
+        y='accuracy', ax=right, title='validation accuracy', ylim=(lowest, 1.01), legend=False, color='C2', **style)
+    end_of_stage_one = history.stage.eq('one-cycle').sum()+.5
+    for ax in (left, right):
+        ax.axvline(end_of_stage_one, color='.7', ls=':')
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return fig
 
+# %% ../../nbs/training/09_runs.ipynb #917cfb7d
 def plot_lr_find(
-    rates:list, # Learning rates that were tried
-    losses:list, # The loss at each
+    rates:list[float], # Learning rates that were tried
+    losses:list[float], # The loss at each
     chosen:float, # The one that was taken
-):
-    "What `lr_find` saw, as a matplotlib figure."
+) -> 'Figure': # matplotlib's
+    "The losses that `lr_find` saw, and the rate that it chose."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(5, 3), layout='constrained')
     ax = fig.subplots()
