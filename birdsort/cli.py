@@ -18,7 +18,7 @@ from contextlib import redirect_stdout
 
 from . import __version__
 from .commands.formatting import explain, format_result
-from .commands.options import Parser, add_verb, pair
+from .commands.options import Parser, add_verb, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
 from .commands.studies import study
 from .core.project import find_project
@@ -326,7 +326,7 @@ def main(
         if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        with redirect_stdout(sys.stderr): result = VERBS[verb](**args)
+        with redirect_stdout(sys.stderr): result = VERBS[verb](**verb_arguments(VERBS[verb], args))
     except (KeyboardInterrupt, Exception) as e:
         if _stopped(e):
             return (
