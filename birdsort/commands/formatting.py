@@ -6,33 +6,36 @@
 __all__ = ['FORMATTERS', 'table', 'formats', 'format_result', 'explain']
 
 # %% ../../nbs/commands/02_formatting.ipynb #0235afff
+import csv
 import errno
+import io
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 # %% ../../nbs/commands/02_formatting.ipynb #9e5b02c4
+def _cell(value) -> str:
+    if value is None: return ''
+    return f'{value:.3f}' if isinstance(value, float) else str(value)
+
+def _column(rows, name) -> list[str]:
+    "The cells of a column, its name first, all equally wide."
+    values = [row[name] for row in rows]
+    cells = [name, *map(_cell, values)]
+    width = max(map(len, cells))
+    is_number = all(isinstance(value, (int, float, type(None))) for value in values)
+    return [cell.rjust(width) if is_number else cell.ljust(width) for cell in cells]
+
 def table(
-    rows:list, # Dicts with the same keys
-) -> str: # A line for the keys and one per row; numbers to the right
+    rows:list[dict], # With the same keys
+) -> str: # A line for the keys and one per row
     "A plain text table."
     if not rows: return '(nothing)'
-    def show(v):
-        return f'{v:.3f}' if isinstance(v, float) else '' if v is None else str(v)
-    cells = [list(rows[0]), *[[show(v) for v in r.values()] for r in rows]]
-    width = [
-        max(len(r[i]) for r in cells)
-        for i in range(len(cells[0]))]
-    right = [
-        all(isinstance(r[k], (int, float, type(None))) for r in rows)
-        for k in rows[0]]
-    return '\n'.join(
-        '  '.join(
-            c.rjust(w) if r else c.ljust(w)
-            for c,w,r in zip(line, width, right, strict=True)).rstrip()
-        for line in cells)
+    columns = [_column(rows, name) for name in rows[0]]
+    return '\n'.join('  '.join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 # %% ../../nbs/commands/02_formatting.ipynb #2ec7ac17
-FORMATTERS: dict[str, Callable[[dict], str]] = {} # Verb -> how its result is shown
+FORMATTERS: dict[str, Callable[[Any], str]] = {} # Verb -> how its result is shown
 
 def formats(
     verb:str, # Of the command line
@@ -43,142 +46,113 @@ def formats(
         return func
     return register
 
-def _counts(reasons): return ', '.join(f'{n} {r}' for r,n in reasons.items())
+def format_result(
+    verb:str, # Whose result
+    result:Mapping[str, Any], # What it returned
+) -> str: # A few lines
+    "What a person reads of a result."
+    return FORMATTERS[verb](result)
+
+# %% ../../nbs/commands/02_formatting.ipynb #e7da8872
+def _lines(*parts) -> str:
+    "The parts that there are, one below the other."
+    return '\n'.join(part for part in parts if part)
+
+def _counts(counts) -> str: return ', '.join(f'{n} {what}' for what,n in counts.items())
 
 @formats('new')
 def _new(r):
-    return (
-        f"{r['project']}: {len(r['labels'])} labels ({', '.join(r['labels'])})\nnext: edit "
-        f"{r['project']}/birdsort.toml, then `birdsort run --project {r['project']}`, or step through "
-        f"{r['project']}/notebooks in Jupyter")
-_NOTHING = dict(found=0, kept=0, waiting=0, removed=0, rejected={})
+    project = r['project']
+    return _lines(
+        f"{project}: {len(r['labels'])} labels ({', '.join(r['labels'])})",
+        f'next: edit {project}/birdsort.toml, then `birdsort run --project {project}`, '
+        f'or step through {project}/notebooks in Jupyter')
 
-def _by_source(labels):
-    "A row per label and source."
-    pairs = [(label, t, source) for label, t in labels.items() for source in (t['sources'] or {'': _NOTHING}).items()]
-    return table([
-        dict(label=label, source=name, asked=t['asked']) | counts | dict(rejected=_counts(counts['rejected']))
-        for label, t, (name, counts) in pairs])
+# %% ../../nbs/commands/02_formatting.ipynb #5feefc0b
+_NO_IMAGES = dict(found=0, kept=0, waiting=0, removed=0, rejected={})
+
+def _by_source(labels) -> str:
+    "A table with a row per label and source."
+    rows = []
+    for label,counted in labels.items():
+        for source,counts in (counted['sources'] or {'': _NO_IMAGES}).items():
+            row = dict(label=label, source=source, asked=counted['asked'])
+            rows.append(row | counts | dict(rejected=_counts(counts['rejected'])))
+    return table(rows)
+
+@formats('status')
+def _status(r):
+    return _lines(
+        r['project'], _by_source(r['labels']), f"done: {', '.join(r['done']) or 'nothing yet'}",
+        f"next: birdsort {r['next']} --project {r['project']}")
+
+# %% ../../nbs/commands/02_formatting.ipynb #3f3216b0
+def _problems(problems) -> list[str]:
+    "Label -> problems, as a line for each problem."
+    labels_of: dict[str, list[str]] = {}
+    for label,reasons in problems.items():
+        for reason in reasons: labels_of.setdefault(reason, []).append(label)
+    return [f"{', '.join(labels)}: {reason}" for reason,labels in labels_of.items()]
+
+def _shortfall(short) -> str:
+    missing = ', '.join(f'{label} by {n}' for label,n in short.items())
+    return (f'fell short: {missing}; run the same command again later, or give a label more queries, '
+            'or name another --source')
+
+def _other_licences(counts) -> str:
+    return (f'kept before, under other licences: {_counts(counts)}; '
+            'remove them in the Cleaner, or leave them')
 
 @formats('scrape')
 def _scrape(r):
-    whys = {}
-    for l,mine in r.get('problems', {}).items():
-        for why in mine: whys.setdefault(why, []).append(l)
-    short, free, other = (r.get(k, {}) for k in ('short', 'unlicensed', 'otherwise'))
-    return '\n'.join(
-        [
-            _by_source(r['labels']),
-            *(f"{', '.join(ls)}: {why}" for why,ls in whys.items()),
-            *(
-                [
-                    (
-                        f"fell short: {', '.join(f'{l} by {k}' for l,k in short.items())}; type the same "
-                        "again later, or give a label more queries, or name another --source")]
-                if short
-                else []),
-            *(
-                [f"without a known licence: {_counts(free)}; these sources do not know licences"] if free
-                else []),
-            *(
-                [
-                    (
-                        f"kept before, under other licences: {_counts(other)}; take them out in the "
-                        "Cleaner, or leave them")]
-                if other
-                else [])])
+    unlicensed = _counts(r.get('unlicensed', {}))
+    return _lines(
+        _by_source(r['labels']), *_problems(r.get('problems', {})),
+        _shortfall(r['short']) if 'short' in r else '',
+        f'without a known licence: {unlicensed}; these sources do not know licences' if unlicensed else '',
+        _other_licences(r['otherwise']) if 'otherwise' in r else '')
 
 # %% ../../nbs/commands/02_formatting.ipynb #27503f74
+def _carried_out(moved) -> str:
+    "{removed, moved, restored} in words."
+    done = ', '.join(f'{n} {what}' for what,n in moved.items() if n)
+    if not done: return 'nothing to carry out: no issue is certain, and nothing was decided'
+    return f'carried out: {done}; `birdsort clean --undo` takes it back'
+
+def _undone(step) -> str:
+    return f"undone: {step['step']}, {step['moved']} images" if step else 'nothing to undo'
+
+# %% ../../nbs/commands/02_formatting.ipynb #fe163fe9
 @formats('clean')
 def _clean(r):
+    issues, removed, reports = r.get('issues', {}), r['removed'], r.get('reports')
     rows = [
-        dict(
-            label=l, kept=n, issues=_counts(r.get('issues', {}).get(l, {})),
-            removed=_counts(r['removed'].get(l, {})))
-        for l,n in r['kept'].items()]
-    went = (
-        (
-            f"taken back: {r['undone']['step']}, {r['undone']['moved']} images" if r['undone']
-            else 'nothing to take back')
-        if 'undone' in r
-        else None)
-    done = ', '.join(f'{n} {what}' for what,n in r.get('did', {}).items() if n)
-    did = (
-        (
-            f'carried out: {done}; `birdsort clean --undo` takes it back' if done
-            else 'nothing was certain or decided')
-        if 'did' in r
-        else None)
-    sure = (
-        f"certain: {r['certain']} (broken files, copies inside a label); `birdsort clean --apply` removes them"
-        if r.get('certain')
-        else None)
-    look = (
-        f"look at {r['reports']}/LABEL.html, and decide there, in the Cleaner in Jupyter, or in reports/issues.csv"
-        if 'reports' in r
-        else None)
-    worst = f"{table(r['worst'])}\n" if r.get('worst') and 'reports' in r else None
-    return '\n'.join(filter(None, [worst, table(rows), r.get('note'), went, did, sure, look]))
-
-# %% ../../nbs/commands/02_formatting.ipynb #6b26495f
-@formats('export')
-def _export(r):
-    files = table(
-        [
-            dict(file=f, megabytes=m)
-            for f,m in r['megabytes'].items()
-            if f[-4:] in ('.pkl', 'onnx', 'sors')])
-    out = [f'no {f}: {why}' for f,why in r['left_out'].items()]
-    same = (
-        f"the files give the same probabilities for {r['images']} images, to {max(r['apart'].values()):.0e}"
-        if r['apart']
-        else '')
-    return '\n'.join(
-        filter(
-            None,
-            [
-                files, *out, same,
-                f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card",
-                f"pushed to {r['pushed']['address']}" if 'pushed' in r else '']))
-
-@formats('predict')
-def _predict(r):
-    rows = [
-        dict(file=p['file'], label=p['label'], probability=p['probability'], error=p.get('error'))
-        for p in r['predictions']]
-    if r.get('csv'):
-        import csv
-        import io
-        writer = csv.DictWriter(out := io.StringIO(), rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-        return out.getvalue().rstrip('\n')
-    if 'sorted' in r:
-        return '\n'.join(
-            [
-                *(f"{p['file']}: {p['error']}, not sorted" for p in rows if p['error']),
-                table([dict(label=l, images=n) for l,n in sorted(r['sorted'].items())]),
-                f"copied into {r['folder']}; the originals are where they were"])
-    return table(
-        [
-            dict(file=p['file'], label=p['label'] or f"({p['error']})", probability=p['probability'])
-            for p in rows])
+        dict(label=label, kept=n, issues=_counts(issues.get(label, {})), removed=_counts(removed.get(label, {})))
+        for label,n in r['kept'].items()]
+    worst = table(r['worst']) + '\n' if reports and r.get('worst') else ''
+    certain = (f"certain: {r['certain']} (broken files, copies inside a label); "
+               '`birdsort clean --apply` removes them') if r.get('certain') else ''
+    look = (f'look at {reports}/LABEL.html, and decide there, in the Cleaner in Jupyter, '
+            'or in reports/issues.csv') if reports else ''
+    return _lines(
+        worst, table(rows), r.get('note'), _undone(r['undone']) if 'undone' in r else '',
+        _carried_out(r['did']) if 'did' in r else '', certain, look)
 
 # %% ../../nbs/commands/02_formatting.ipynb #db833b7f
+def _leaks(leaks) -> str:
+    "Copies of one image in two splits."
+    if not leaks: return ''
+    return _lines(
+        table(leaks),
+        f'copies in two splits: {len(leaks)}; `birdsort split --force` assigns the images again, and keeps '
+        'copies together')
+
 @formats('split')
 def _split(r):
-    if 'leaks' in r:
-        return (
-            (
-                f"{table(r['leaks'])}\n{len(r['leaks'])} pairs are one image on two splits: `birdsort split "
-                "--force` deals anew, copies together")
-            if r['leaks']
-            else '')
-    return table(
-        [
-            dict(label=l, **{s: r[s][l] for s in r})
-            for l in r['train']])
+    if 'leaks' in r: return _leaks(r['leaks'])
+    return table([dict(label=label) | {split: r[split][label] for split in r} for label in r['train']])
 
+# %% ../../nbs/commands/02_formatting.ipynb #c86ebec1
 @formats('train')
 def _train(r):
     text = f"{table(r['stages'])}\nbest weights in models/{r['run']}, {r['seconds']:.0f} s in all"
@@ -189,153 +163,181 @@ def _repeated(r):
     "Cross-validation, or several seeds."
     def spread(metric): return f"{r[metric]['mean']:.3f} ± {r[metric]['sd']:.3f}"
     frozen = '' if r['whole'] else ', of stage one, frozen backbone'
-    return (
-        f"{table(r['rows'])}\naccuracy {spread('accuracy')}, macro F1 {spread('f1_macro')} "
+    return _lines(
+        table(r['rows']),
+        f"accuracy {spread('accuracy')}, macro F1 {spread('f1_macro')} "
         f"(mean ± standard deviation{frozen}), {r['seconds']:.0f} s in all")
+
+# %% ../../nbs/commands/02_formatting.ipynb #a4fe776b
+def _scores(r) -> str:
+    low, high = r['intervals']['accuracy']
+    stage_one = f" (after stage one {r['stage_one']['accuracy']:.3f})" if r['stage_one'] else ''
+    return (f"accuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test images{stage_one}, "
+            f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}")
+
+def _trusted(threshold) -> str:
+    "What the threshold for unsure predictions costs, and what it is worth."
+    if threshold['confidence'] > 1: text = 'no prediction is confident enough to be trusted'
+    else:
+        text = (f"{threshold['answered']:.0%} of them are predicted with a confidence of at least "
+                f"{threshold['confidence']:.2f}")
+    return text if threshold['accuracy'] is None else f"{text}, {threshold['accuracy']:.1%} of those correctly"
 
 @formats('evaluate')
 def _evaluate(r):
     if 'rows' in r: return _repeated(r)
-    (low, high), t = r['intervals']['accuracy'], r['threshold']
-    one = f" (after stage one {r['stage_one']['accuracy']:.3f})" if r['stage_one'] else ''
-    return (
-        table(
-            [
-                dict(label=l, **{k: v[k] for k in ('n', 'precision', 'recall', 'f1')})
-                for l,v in r['per_label'].items()])
-        + f"\naccuracy {r['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {r['n']} test images{one}, "
-            f"macro F1 {r['f1_macro']:.3f}, loss {r['loss']:.3f}\n"
-        + (
-            'no answer is sure enough to be trusted' if t['confidence'] > 1
-            else f"when at least {t['confidence']:.2f} sure, it answers {t['answered']:.0%} of them")
-        + (f", {t['accuracy']:.1%} of those right" if t['accuracy'] is not None else '')
-        + f"\nimages in {r['reports']}; `birdsort report` tells the whole story on one page")
+    shown = ('n', 'precision', 'recall', 'f1')
+    rows = [dict(label=label) | {k: scores[k] for k in shown} for label,scores in r['per_label'].items()]
+    where = f"plots in {r['reports']}; `birdsort report` puts everything on one page"
+    return _lines(table(rows), _scores(r), _trusted(r['threshold']), where)
+
+# %% ../../nbs/commands/02_formatting.ipynb #85bf2a94
 @formats('compare')
 def _compare(r):
-    return (
-        table(r['rows'])
-        + f"\non {r['n']} validation images:\n"
-        + '\n'.join(p['words'] for p in r['pairs']))
+    verdicts = [pair['words'] for pair in r['pairs']]
+    return _lines(table(r['rows']), f"on {r['n']} validation images:", *verdicts)
+
 @formats('report')
 def _report(r): return f"{r['report']}\n{r['markdown']}"
+
 @formats('serve')
 def _serve(r): return ''
 
+# %% ../../nbs/commands/02_formatting.ipynb #6b26495f
+_MODEL_FILES = ('.pkl', '.safetensors', '.onnx')
+
+@formats('export')
+def _export(r):
+    rows = [dict(file=file, megabytes=size) for file,size in r['megabytes'].items() if file.endswith(_MODEL_FILES)]
+    left_out = [f'no {name}: {reason}' for name,reason in r['left_out'].items()]
+    same = ''
+    if r['apart']:
+        difference = max(r['apart'].values())
+        same = f"the files give the same probabilities for {r['images']} images, to {difference:.0e}"
+    where = f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card"
+    return _lines(table(rows), *left_out, same, where, f"pushed to {r['pushed']['address']}" if 'pushed' in r else '')
+
+# %% ../../nbs/commands/02_formatting.ipynb #a5be9d82
+def _as_csv(rows) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip('\n')
+
+def _sorted_into(r) -> str:
+    skipped = [f"{p['file']}: {p['error']}, not sorted" for p in r['predictions'] if p.get('error')]
+    rows = [dict(label=label, images=n) for label,n in sorted(r['sorted'].items())]
+    return _lines(*skipped, table(rows), f"copied into {r['folder']}; the originals are where they were")
+
+@formats('predict')
+def _predict(r):
+    predictions = r['predictions']
+    if r.get('csv'):
+        return _as_csv([
+            dict(file=p['file'], label=p['label'], probability=p['probability'], error=p.get('error'))
+            for p in predictions])
+    if 'sorted' in r: return _sorted_into(r)
+    return table([
+        dict(file=p['file'], label=p['label'] or f"({p.get('error')})", probability=p['probability'])
+        for p in predictions])
+
+# %% ../../nbs/commands/02_formatting.ipynb #9fa759bb
+def _differing(rows, always) -> list[dict]:
+    "The rows, with the columns that differ between them and those that are always shown."
+    names = [name for name in rows[0] if name in always or len({str(row[name]) for row in rows}) > 1]
+    return [{name: row[name] for name in names} for row in rows]
+
 @formats('bow')
 def _bow(r):
-    tried = table(
-        [
-            {
-                k: v
-                for k,v in t.items()
-                if (
-                    k in ('train', 'validation', 'seconds')
-                    or len({str(o[k]) for o in r['tried']}) > 1)}
-            for t in r['tried']])
-    return (
-        f"{tried}\n{', '.join(f'{k} {v}' for k,v in r['options'].items())}\naccuracy {r['train']:.3f} on "
-        f"train, {r['validation']:.3f} on validation, {r['seconds']:.0f} s in all; the words: "
-        f"{r['words']}\nnext: birdsort report --run {r['run']}")
+    options = ', '.join(f'{name} {value}' for name,value in r['options'].items())
+    scores = (f"accuracy {r['train']:.3f} on train, {r['validation']:.3f} on validation, {r['seconds']:.0f} s in all; "
+              f"the visual words: {r['words']}")
+    tried = table(_differing(r['tried'], ('train', 'validation', 'seconds')))
+    return _lines(tried, options, scores, f"next: birdsort report --run {r['run']}")
+
+# %% ../../nbs/commands/02_formatting.ipynb #e97b6f4e
+_SWEEP_NAMES = dict(train_accuracy='train', validation_accuracy='validation', early_stop='early stop', memory='MB')
+_SWEEP_COLUMNS = {
+    *_SWEEP_NAMES, 'gap', 'loss', 'seconds', 'arch', 'run', 'parameters', 'epochs', 'error'} # The others were tried
+
+def _sweep_row(row, tried) -> dict:
+    "A row as it is printed: short names, parameters in millions."
+    shown = {name: value for name,value in row.items() if name != 'error'}
+    for name in tried:
+        if isinstance(row[name], float): shown[name] = f'{row[name]:g}'
+    shown['parameters'] = f"{row['parameters']/1e6:.1f} M" if row['parameters'] else None
+    return {_SWEEP_NAMES.get(name, name): value for name,value in shown.items()}
+
+# %% ../../nbs/commands/02_formatting.ipynb #b1b44846
 @formats('sweep')
 def _sweep(r):
-    short = dict(
-        train_accuracy='train', validation_accuracy='validation', early_stop='early stop', memory='MB')
-    own = ('train_accuracy', 'validation_accuracy', 'gap', 'loss', 'seconds')
-    tried = [
-        k
-        for k in r['rows'][0]
-        if k not in (*own, 'arch', 'run', 'parameters', 'epochs', 'early_stop', 'memory', 'error')]
-    rows = [
-        (
-            {
-                short.get(k, k): f'{v:g}' if k in tried and isinstance(v, float) else v
-                for k,v in t.items()
-                if k != 'error'}
-            | dict(parameters=f"{t['parameters']/1e6:.1f} M" if t['parameters'] else None))
-        for t in sorted(r['rows'], key=lambda t: -(t['validation_accuracy'] or 0))]
-    def name(t):
-        return ' '.join([t['arch'], *(f'{k}={t[k]}' for k in tried)])
-    failed = [f"{name(t)}: {t['error']}" for t in r['rows'] if t['error']]
-    best = (
-        (
-            f"best by validation: {name(r['best'])}, {r['best']['validation_accuracy']:.3f}, run "
-            f"{r['best']['run']}; `birdsort evaluate` judges it by the test split")
-        if r['best']
-        else 'none was trained')
-    return '\n'.join(
-        [
-            table(rows), *failed, best, f"{r['tables']['html']}, {r['seconds']:.0f} s in all"])
+    tried = [name for name in r['rows'][0] if name not in _SWEEP_COLUMNS]
+    def title(row): return ' '.join([row['arch'], *(f'{name}={row[name]}' for name in tried)])
+    ranked = sorted(r['rows'], key=lambda row: -(row['validation_accuracy'] or 0))
+    failed = [f"{title(row)}: {row['error']}" for row in r['rows'] if row['error']]
+    best, summary = r['best'], 'no training succeeded'
+    if best:
+        summary = (f"best by validation: {title(best)}, {best['validation_accuracy']:.3f}, run {best['run']}; "
+                   '`birdsort evaluate` measures it on the test split')
+    rows = [_sweep_row(row, tried) for row in ranked]
+    return _lines(table(rows), *failed, summary, f"{r['tables']['html']}, {r['seconds']:.0f} s in all")
+
+# %% ../../nbs/commands/02_formatting.ipynb #e1faf835
+def _frechet(r) -> str:
+    if None in (r['frechet_first'], r['frechet_last']): return ''
+    text = f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"
+    return text if r['frechet_real'] is None else f"{text} (real images: {r['frechet_real']:.1f})"
+
+def _classes_found(r) -> str:
+    sure, sure_real = r.get('sure'), r.get('sure_real')
+    if r.get('of_label') or sure is None or sure_real is None: return ''
+    return (f"; {r['classes']} of {r['of_classes']} classes found, {sure:.0%} with confidence "
+            f'({sure_real:.0%} of real images)')
+
 @formats('gan')
 def _gan(r):
-    if 'files' in r: return f"{len(r['files'])} images: {r['files'][0]} and on"
+    if 'files' in r: return f"{len(r['files'])} images, the first one is {r['files'][0]}"
     if 'image' in r: return r['image']
     if 'added' in r:
-        return (
-            f"{r['label']}: {r['added']} added to the train split, {r['removed']} taken out, "
-            f"{len(r['names'])} there now\nnext: birdsort train, then birdsort compare")
-    judged = (
-        '' if None in (r['frechet_first'], r['frechet_last'])
-        else (
-            (
-                f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, "
-                f"{r['frechet_last']:.1f} now (real images: {r['frechet_real']:.1f})")
-            if r['frechet_real'] is not None
-            else f"; Fréchet distance {r['frechet_first']:.1f} after the first epoch, {r['frechet_last']:.1f} now"))
-    sure = (
-        '' if r.get('of_label')
-        else (
-            (
-                f"; {r['classes']} of {r['of_classes']} classes found, sure of {r['sure']:.0%} (of real "
-                f"ones {r['sure_real']:.0%})")
-            if r.get('sure') is not None and r.get('sure_real') is not None
-            else ''))
-    return '\n'.join(
-        [
-            f"{r['epochs']} epochs, {r['seconds']:.0f} s{judged}{sure}", *r['warnings'],
-            f"{r['grid']}, the film: {r['film']}"])
+        return (f"{r['label']}: {r['added']} added to the train split, {r['removed']} removed, "
+                f"{len(r['names'])} there now\nnext: birdsort train, then birdsort compare")
+    trained = f"{r['epochs']} epochs, {r['seconds']:.0f} s{_frechet(r)}{_classes_found(r)}"
+    return _lines(trained, *r['warnings'], f"{r['grid']}, animation: {r['film']}")
+
+# %% ../../nbs/commands/02_formatting.ipynb #2ee0f1ad
 @formats('study')
 def _study(r):
-    if 'studies' in r:
-        return table([dict(study=k, question=v) for k,v in r['studies'].items()])
-    return (
-        f"{table([{k: v for k,v in t.items() if k != 'intervals'} for t in r['table']])}\n{r['notebook']}, "
-        f"{r['seconds']:.0f} s in all")
-@formats('status')
-def _status(r):
-    return (
-        f"{r['project']}\n{_by_source(r['labels'])}\ndone: {', '.join(r['done']) or 'nothing yet'}\nnext: "
-        f"birdsort {r['next']} --project {r['project']}")
+    if 'studies' in r: return table([dict(study=name, question=text) for name,text in r['studies'].items()])
+    rows = [{k: v for k,v in row.items() if k != 'intervals'} for row in r['table']]
+    return f"{table(rows)}\n{r['notebook']}, {r['seconds']:.0f} s in all"
+
 @formats('demo')
 @formats('run')
 def _run(r):
-    return (
-        f"{r['export']['learner'] or r['export']['folder']}: accuracy {r['evaluate']['accuracy']:.3f} on "
-        f"{r['evaluate']['n']} test images, {r['seconds']:.0f} s in all\nthe whole story: "
-        f"{r['report']['report']}")
-
-def format_result(
-    verb:str, # Whose result
-    result:dict, # What it returned
-) -> str: # A few lines
-    "What a person reads of a result."
-    return FORMATTERS[verb](result)
+    export, scores = r['export'], r['evaluate']
+    return (f"{export['learner'] or export['folder']}: accuracy {scores['accuracy']:.3f} on {scores['n']} test images, "
+            f"{r['seconds']:.0f} s in all\nreport: {r['report']['report']}")
 
 # %% ../../nbs/commands/02_formatting.ipynb #dc052f54
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE_TEXTS = ('disk is full', 'disk I/O error', 'PytorchStreamWriter', 'inline_container') # SQLite's and torch's
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_EXPECTED = (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError)
+
 def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
-    "Say an error in one line, with what to do next."
+    "Describe an error in one line, with what to do next."
     text = ' '.join(str(e).split()) or type(e).__name__
-    where = f" ({getattr(e, 'filename2', None) or e.filename})" if getattr(e, 'filename', None) else ''
-    full = ('disk is full', 'disk I/O error', 'PytorchStreamWriter', 'inline_container') # As SQLite and torch say it
-    if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(f in text for f in full):
-        return (
-            f'the disk is full or its quota is used up{where}: free some space and type the same again, '
-            'nothing that was kept is lost')
-    if isinstance(e, OSError) and e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
+    code = e.errno if isinstance(e, OSError) else None
+    file = getattr(e, 'filename2', None) or getattr(e, 'filename', None)
+    where = f' ({file})' if file else ''
+    if code in _NO_SPACE or any(t in text for t in _NO_SPACE_TEXTS):
+        return (f'the disk is full or its quota is used up{where}: free some space and run the same command again; '
+                'nothing that was kept is lost')
+    if code in _FORBIDDEN: return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
     if isinstance(e, sqlite3.OperationalError):
         return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
-    if isinstance(e, (ValueError, FileNotFoundError, FileExistsError, RuntimeError, OSError, FloatingPointError, MemoryError)):
-        return text
+    if isinstance(e, _EXPECTED): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'

@@ -30,11 +30,12 @@ class Parser(argparse.ArgumentParser):
     "An argument parser that reports a mistake in one line, with exit code 1."
     def error(self, message):
         for old,new in RENAMED_FLAGS.items():
-            if re.search(rf'(?<![\w-]){old}(?![\w-])', message):
+            is_own = old in self._option_string_actions
+            if not is_own and re.search(rf'(?<![\w-]){old}(?![\w-])', message):
                 message = f'{old} is now {new}: type that instead'
         self.exit(1, f'birdsort: {message}; `{self.prog} --help` lists what is allowed\n')
 
-# %% ../../nbs/commands/01_options.ipynb #8b19eb16
+# %% ../../nbs/commands/01_options.ipynb #52e9bae7
 class pair(tuple): "The annotation of an option that takes two words."
 
 _NUMBERS = {int: 'whole number', float: 'number'}
@@ -53,7 +54,7 @@ def _number_or_text(number:type) -> Callable:
         except ValueError: return text
     return read
 
-# %% ../../nbs/commands/01_options.ipynb #44a8ba10
+# %% ../../nbs/commands/01_options.ipynb #48aee215
 def _read_tuple(default:tuple) -> Callable:
     "A function that turns `1,2,4` into a tuple of items like those of the default."
     item = type(default[0]) if default else str
@@ -66,7 +67,7 @@ def _read_tuple(default:tuple) -> Callable:
             raise argparse.ArgumentTypeError(message) from None
     return read
 
-# %% ../../nbs/commands/01_options.ipynb #a6bc979a
+# %% ../../nbs/commands/01_options.ipynb #fc8b3f91
 _NAME = r'[\w.-]+(?:[=:,]|\s|$)' # Followed by its value, the next name, or nothing
 _COMMA = re.compile(rf'\s*,\s*(?![^\[]*\])(?={_NAME})') # Not inside [brackets]
 
@@ -76,7 +77,7 @@ class _Several(argparse.Action):
         before = getattr(namespace, self.dest) or ()
         setattr(namespace, self.dest, (*before, *_COMMA.split(values.strip())))
 
-# %% ../../nbs/commands/01_options.ipynb #a3d14a72
+# %% ../../nbs/commands/01_options.ipynb #909d8df1
 def _kinds(annotation) -> tuple[type, ...]:
     "The types that an annotation allows besides None, without what they hold: `list[str]|None` gives (list,)."
     union = get_origin(annotation) in (Union, UnionType)
@@ -97,7 +98,7 @@ def _flags(name:str) -> list[str]:
     if len(name) == 1: short = [f'-{name}']
     return [*short, f"--{name.replace('_', '-')}"]
 
-# %% ../../nbs/commands/01_options.ipynb #61ddf1d5
+# %% ../../nbs/commands/01_options.ipynb #e65a9f30
 def _field_options(annotation, default, *, negatable:bool) -> dict[str, Any]:
     "How `add_argument` is called for a field, by its type and its default value."
     if isinstance(default, bool):
@@ -123,7 +124,7 @@ def _add_settings(verb):
     _add_fields(group, Settings(), general, negatable=True)
     _add_fields(group, Training(), asdict(Training()), negatable=True)
 
-# %% ../../nbs/commands/01_options.ipynb #d5d7febb
+# %% ../../nbs/commands/01_options.ipynb #bb2d6679
 def _settings_of(par:inspect.Parameter) -> Any:
     "The default values of a parameter that is annotated with a dataclass, an instance of it; else None."
     classes = [kind for kind in _kinds(par.annotation) if is_dataclass(kind)]
@@ -146,7 +147,7 @@ def verb_arguments(
         arguments[name] = replace(settings, **given)
     return arguments
 
-# %% ../../nbs/commands/01_options.ipynb #6b149853
+# %% ../../nbs/commands/01_options.ipynb #d1c8a748
 def _parameter_options(name:str, par:inspect.Parameter) -> dict[str, Any]:
     "How `add_argument` is called for a parameter of a verb."
     required = par.default is par.empty
@@ -167,7 +168,7 @@ def _add_parameter(verb, name:str, par:inspect.Parameter, note:str):
     flags = [name] if positional else _flags(name)
     verb.add_argument(*flags, help=note.replace('%', '%%'), **_parameter_options(name, par))
 
-# %% ../../nbs/commands/01_options.ipynb #daca32ee
+# %% ../../nbs/commands/01_options.ipynb #571a2224
 def add_verb(
     verbs, # What `add_subparsers` returned
     func:Callable, # A verb: its signature becomes options, its docstring and comments the help

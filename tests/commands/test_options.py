@@ -161,3 +161,16 @@ def test_settings_of_training_share_the_mechanism(capsys, tmp_path):
     args = cli.parse(['train', '--lr', 'auto', '--epochs', '5,5', '--no-cache', '--unfreeze', '1 group'])
     assert (args.lr, args.epochs, args.cache, args.unfreeze) == ('auto', (5, 5), False, '1 group')
     assert not hasattr(args, 'mixup')
+
+
+def test_a_renamed_flag_is_answered_only_where_a_verb_has_none_of_that_name(capsys):
+    def draw(
+        n: int = 1,  # How many
+    ):
+        "Draw."
+
+    parser = parser_of(draw)
+    for argv, words in [(['-n', 'x'], "'x' is not a whole number"), (['--again'], '--again is now --force')]:
+        with pytest.raises(SystemExit):
+            parser.parse_args(['draw', *argv])
+        assert words in capsys.readouterr().err
