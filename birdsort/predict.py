@@ -177,7 +177,7 @@ def fastest(
 
 # %% ../nbs/80_predict.ipynb #32eef428
 def predict(
-    project:Project, # Its exported model is used, unless another is given
+    project:Project|None, # Its exported model is used; None where `model` names another
     paths:Sequence[str|Path], # Files, folders, patterns, addresses, or "-"
     quiet:bool=False, # No progress bar
     threshold:str|float=0, # Below it an image is labelled `NONE`: a probability, or "auto" for the model's own
@@ -191,7 +191,7 @@ def predict(
     from tqdm.auto import tqdm
     found = expand(list(paths), leave)
     names, sources = [name for name,_ in found], [source for _,source in found]
-    if engine == 'auto' and model is None: engine = fastest(project, len(found))
+    if engine == 'auto' and project and model is None: engine = fastest(project, len(found))
     predictor = Predictor(model or project, engine, threshold, trust_pickle)
     with tqdm(total=len(found), unit='image', leave=False, disable=quiet or len(found) < 2) as bar:
         rows = predictor.rows(sources, allow, bar.update)

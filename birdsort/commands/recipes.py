@@ -6,7 +6,9 @@
 __all__ = ['bow', 'sweep', 'gan']
 
 # %% ../../nbs/commands/03_recipes.ipynb #a6078da1
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..core.project import absolute, find_project
 from ..core.settings import change, unknown
@@ -49,20 +51,21 @@ def sweep(
     project:str|None=None, # The project's folder
     # Architectures, with commas: names, patterns such as mobilenetv3*, local-dir:FOLDER, study for thirteen
     # families; NAME/random begins from random weights; the project's own by default
-    archs:tuple=(),
-    grid:tuple|None=None, # Settings to try, all with all, as NAME=VALUE,VALUE; name it again for another setting
+    archs:tuple[str, ...]=(),
+    # Settings to try, all with all, as NAME=VALUE,VALUE; name it again for another setting
+    grid:tuple[str, ...]|None=None,
     ray:str|None=None, # Train on a Ray cluster: its address, or local for one on this machine
     asha:bool=False, # On a cluster, stop early what falls behind
-    sample:int=500, # Images of the train split that are asked about for the accuracy there
-    **settings, # Settings for all runs; those that shall stay belong into birdsort.toml
-) -> dict: # A `birdsort.recipes.sweep.SweepResult`
-    "Train many architectures and settings, and put them into one table; goes on where it was stopped."
+    sample:int=500, # Images of the train split on which the accuracy there is measured
+    **settings, # Settings for all runs; those that stay belong in birdsort.toml
+) -> Mapping[str, Any]: # A `birdsort.recipes.sweep.SweepResult`
+    "Train many architectures and settings, and put them into one table; resumes where it was stopped."
     from birdsort.recipes.sweep import read_grid, sweep
-    p, settings = find_project(project), absolute(settings)
-    archs = (
-        [*archs, *([settings.pop('architecture')] if 'architecture' in settings else [])]
-        or [p.settings.architecture])
-    return sweep(p, archs, read_grid(grid or ()), change(p.settings, **settings), sample, ray, asha)
+    p, changed, wanted = find_project(project), absolute(settings), list(archs)
+    if 'architecture' in changed: wanted.append(changed.pop('architecture'))
+    return sweep(
+        p, wanted or [p.settings.architecture], read_grid(list(grid or ())), change(p.settings, **changed),
+        sample, ray, asha=asha)
 
 # %% ../../nbs/commands/03_recipes.ipynb #ae1181be
 def gan(

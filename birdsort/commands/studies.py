@@ -6,28 +6,28 @@
 __all__ = ['study']
 
 # %% ../../nbs/commands/04_studies.ipynb #0a02d568
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..core.project import absolute
 
 # %% ../../nbs/commands/04_studies.ipynb #283befe9
 def study(
-    name:list=(), # birds, edited_scenes, faces, sports or scenes; left out, they are listed
+    name:list[str]|None=None, # birds, edited_scenes, faces, sports or scenes; left out, they are listed
     data:str|None=None, # The images; without it a few are drawn
-    arch:tuple|None=None, # Other architectures than the study's, with commas
+    arch:tuple[str, ...]|None=None, # Other architectures than the study's, with commas
     full:bool=False, # As large and as long as published; else a minute's worth
     project:str|None=None, # The study's folder; data/study_NAME by default, with --full data/study_NAME_full
-) -> dict: # A `birdsort.study.StudyResult`; {studies: {name: question}} without a name
-    (
-        "Run a published experiment from its notebook, and put its numbers beside the published ones; goes "
-        "on where it was stopped.")
+) -> Mapping[str, Any]: # A `birdsort.study.StudyResult`; {studies: {name: question}} without a name
+    "Run a published experiment from its notebook, beside its published numbers; resumes where it was stopped."
     from birdsort.study import run_study, study_promises
     if not name: return dict(studies=study_promises())
-    if name[1:]: raise ValueError(f"one study at a time, not {' and '.join(name)}")
-    name = name[0]
+    if len(name) > 1: raise ValueError(f"one study at a time, not {' and '.join(name)}")
+    chosen = name[0]
     if data and not Path(data).exists():
-        raise FileNotFoundError(f'no {data!r}: --data wants the images of the study {name}')
-    where = project or f"data/study_{name}{'_full' if full else ''}"
+        raise FileNotFoundError(f'no {data!r}: --data must be the images of the study {chosen}')
+    where = project or f"data/study_{chosen}{'_full' if full else ''}"
     archs = [absolute(dict(architecture=a))['architecture'] for a in arch or ()]
-    return run_study(
-        name, where, **absolute(dict(data=data)), full=full or None, arch=','.join(archs) or None)
+    paths = absolute(dict(data=data))
+    return run_study(chosen, where, **paths, full=full or None, arch=','.join(archs) or None)
