@@ -11,6 +11,9 @@ import pytest
 from birdsort.aviary.sample_project import lesson_project
 from conftest import CLI, ENV, as_json, birdsort, files, one_line
 
+STAGES = ['new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'compare', 'report', 'export', 'predict', 'serve']
+VERBS = [*STAGES, 'bow', 'sweep', 'gan', 'study', 'status', 'run', 'demo']
+
 
 def test_help_is_light():
     done = subprocess.run(
@@ -21,52 +24,11 @@ def test_help_is_light():
     }
     assert {'birdsort', 'argparse'} <= loaded
     assert not loaded & {'torch', 'fastai', 'numpy', 'PIL', 'selenium', 'ipywidgets', 'requests'}
-    for verb in [
-        'new',
-        'scrape',
-        'clean',
-        'split',
-        'train',
-        'evaluate',
-        'compare',
-        'report',
-        'export',
-        'predict',
-        'serve',
-        'bow',
-        'sweep',
-        'gan',
-        'study',
-        'status',
-        'run',
-        'demo',
-    ]:
+    for verb in VERBS:
         assert f'\n    {verb} ' in done.stdout
 
 
-@pytest.mark.parametrize(
-    'verb',
-    [
-        'new',
-        'scrape',
-        'clean',
-        'split',
-        'train',
-        'evaluate',
-        'compare',
-        'report',
-        'export',
-        'predict',
-        'serve',
-        'bow',
-        'sweep',
-        'gan',
-        'study',
-        'status',
-        'run',
-        'demo',
-    ],
-)
+@pytest.mark.parametrize('verb', VERBS)
 def test_every_verb_explains_itself(verb):
     done = birdsort(verb, '--help')
     assert done.returncode == 0 and '--json' in done.stdout and '--debug' in done.stdout
@@ -211,10 +173,11 @@ def test_a_full_disk(birds, verb, size):
     )
     one_line(done, 'full')
     assert files(birds.images) == before
-    as_json(verb, *p)  # and with room again, it goes on
+    as_json(verb, *p)  # With room again, it continues
 
 
-def test_exactly_one_json_object(birds):
+def test_exactly_one_json_object(tmp_path):
+    birds = lesson_project(20, tmp_path / 'birds', architecture='test_resnet', image_size=32)
     p = ['--project', birds.path]
     as_json('clean', *p)
     split = as_json('split', *p)
@@ -225,7 +188,7 @@ def test_exactly_one_json_object(birds):
     ] > 0
     score = as_json('evaluate', *p)
     assert {'n', 'loss', 'accuracy', 'f1_macro', 'per_label'} <= set(score) and score['n'] == 9
-    assert Path(as_json('export', *p)['learner']).is_file()
+    assert Path(as_json('export', '--formats', 'pickle,safetensors', *p)['learner']).is_file()
     (birds.path / 'note.txt').write_text('no image')
     rows = as_json('predict', birds.images / 'garza', birds.path / 'note.txt', *p)['predictions']
     assert (
@@ -236,4 +199,4 @@ def test_exactly_one_json_object(birds):
     assert rows[-1]['label'] is None and rows[-1]['error'] == 'not an image'
     status = as_json('status', *p)
     assert status['next'] == 'predict' and status['labels']['garza']['kept'] == 20
-    assert as_json('train', *p) == train  # done is done
+    assert as_json('train', *p) == train  # It is not trained twice
