@@ -91,7 +91,7 @@ def parse(
     if rest: p.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 
-# %% ../nbs/95_cli.ipynb #a093dda3
+# %% ../nbs/95_cli.ipynb #ad19a8b8
 def _complain(message):
     "One line for the user, apart from the result."
     print(f'birdsort: {message}', file=sys.stderr)
@@ -101,11 +101,11 @@ def _unknown_verb(argv) -> str:
     if not argv or argv[0].startswith('-') or argv[0] in VERBS: return ''
     return unknown('verb', argv[0], VERBS)
 
-# %% ../nbs/95_cli.ipynb #08921299
+# %% ../nbs/95_cli.ipynb #731df403
 def _close_bars():
     "End all progress bars, and put the cursor at the beginning of its line."
-    tqdm = sys.modules.get('tqdm') # Loaded only where a stage has shown a bar
-    bars = getattr(tqdm.tqdm, '_instances', ()) if tqdm else ()
+    tqdm = sys.modules.get('tqdm') # Loaded only where a stage has shown a bar, and half loaded where Ctrl-C was quick
+    bars = getattr(getattr(tqdm, 'tqdm', None), '_instances', ())
     for bar in list(bars): bar.close()
     if sys.stderr.isatty(): print('\r', end='', file=sys.stderr, flush=True)
 
@@ -130,7 +130,7 @@ def _stop_on_signals():
     for name in ('SIGTERM', 'SIGHUP'):
         if hasattr(signal, name): signal.signal(getattr(signal, name), signal.default_int_handler)
 
-# %% ../nbs/95_cli.ipynb #a364cc8f
+# %% ../nbs/95_cli.ipynb #1711be1a
 def _print_result(verb, result, *, as_json):
     "Print a result; of several processes that train together, only the first one prints."
     text = json.dumps(result) if as_json else format_result(verb, result)
@@ -145,7 +145,7 @@ def _replace_unprintable():
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
 
-# %% ../nbs/95_cli.ipynb #49a36d4c
+# %% ../nbs/95_cli.ipynb #de3cc05a
 def main(
     argv:list[str]|None=None, # Arguments; None takes those of the process
 ) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short, 130 after Ctrl-C
@@ -169,7 +169,7 @@ def main(
     _print_result(name, result, as_json=as_json)
     return _exit_code(name, result)
 
-# %% ../nbs/95_cli.ipynb #fc7cc1dd
+# %% ../nbs/95_cli.ipynb #4683d043
 @_verb
 def scrape(
     project:str|None=None, # The project's folder
@@ -207,7 +207,7 @@ def clean(
     decided = Path(decisions) if decisions else None
     return clean(find_project(project), apply=apply, decisions=decided, undo=undo)
 
-# %% ../nbs/95_cli.ipynb #9b16d184
+# %% ../nbs/95_cli.ipynb #34802b0b
 @_verb
 def split(
     project:str|None=None, # The project's folder
@@ -245,7 +245,7 @@ def train(
     shortcuts = SHORTCUTS_OFF if plain else {}
     return train(p, force=force, resume=resume, settings=change(p.settings, **absolute(shortcuts | settings)))
 
-# %% ../nbs/95_cli.ipynb #15686740
+# %% ../nbs/95_cli.ipynb #c03f7a75
 @_verb
 def evaluate(
     project:str|None=None, # The project's folder
@@ -263,7 +263,7 @@ def evaluate(
     from birdsort.evaluation.cross_validation import cross_validate
     return cross_validate(find_project(project), folds, seeds)
 
-# %% ../nbs/95_cli.ipynb #6d920f6f
+# %% ../nbs/95_cli.ipynb #080b66c3
 @_verb
 def compare(
     # Names in models/, two or more; NAME/stage_one for the weights after stage one, NAME/random for a network
@@ -289,7 +289,7 @@ def report(
     if open: webbrowser.open(Path(written['report']).resolve().as_uri())
     return written
 
-# %% ../nbs/95_cli.ipynb #d867972f
+# %% ../nbs/95_cli.ipynb #790acb8b
 def _check_target(to, *, private):
     "Refuse a place to push to that cannot be one, before anything is exported."
     from birdsort.deploy.hub import check_name
@@ -328,7 +328,7 @@ def _check_files(paths):
         if path == '-' or '://' in path:
             raise ValueError(f'--sort-into copies files, and {path} is none: download it first')
 
-# %% ../nbs/95_cli.ipynb #e576f46c
+# %% ../nbs/95_cli.ipynb #71ec9d61
 @_verb
 def predict(
     paths:list[str], # Images, folders, patterns, addresses, or - for standard input
@@ -352,7 +352,7 @@ def predict(
     if csv: result['csv'] = True
     return result
 
-# %% ../nbs/95_cli.ipynb #b7285fc7
+# %% ../nbs/95_cli.ipynb #e1a1eaf6
 @_verb
 def serve(
     project:str|None=None, # The project's folder
@@ -368,7 +368,7 @@ def serve(
     from birdsort.serve import serve
     return serve(model or find_project(project), host, port, threshold, trust_pickle=trust_pickle, open=open)
 
-# %% ../nbs/95_cli.ipynb #01e8340e
+# %% ../nbs/95_cli.ipynb #3177937a
 for recipe in (bow, sweep, gan, study): _verb(recipe)
 
 # %% ../nbs/95_cli.ipynb #8ceffe0b
@@ -391,7 +391,7 @@ def _done(p:Project, labels) -> dict[str, bool]:
         train=bool(trained), evaluate=is_of_run('evaluate'),
         export=is_of_run('export') and _export_is_there(p))
 
-# %% ../nbs/95_cli.ipynb #dca464ee
+# %% ../nbs/95_cli.ipynb #2e492263
 @_verb
 def status(
     project:str|None=None, # The project's folder
@@ -407,7 +407,7 @@ def status(
     missing = [stage for stage in stages if not stages[stage]]
     return dict(project=str(p.path), labels=labels, done=done, next=missing[0] if missing else 'predict')
 
-# %% ../nbs/95_cli.ipynb #acb7ecfc
+# %% ../nbs/95_cli.ipynb #e2deda77
 def _tell(stage, result):
     "Report a stage that begins (without a result) or has ended."
     text = f'== {stage}' if result is None else format_result(stage, result)+'\n'

@@ -183,19 +183,15 @@ def test_exactly_one_json_object(tmp_path):
     split = as_json('split', *p)
     assert {s: sum(split[s].values()) for s in split} == {'train': 42, 'val': 9, 'test': 9}
     train = as_json('train', *p)
-    assert [set(s) for s in train['stages']] == [{'name', 'epochs', 'seconds', 'valid_loss', 'accuracy'}] * 2 and train[
-        'seconds'
-    ] > 0
+    assert [set(s) for s in train['stages']] == [{'name', 'epochs', 'seconds', 'valid_loss', 'accuracy'}] * 2
+    assert train['seconds'] > 0
     score = as_json('evaluate', *p)
     assert {'n', 'loss', 'accuracy', 'f1_macro', 'per_label'} <= set(score) and score['n'] == 9
     assert Path(as_json('export', '--formats', 'pickle,safetensors', *p)['learner']).is_file()
     (birds.path / 'note.txt').write_text('no image')
     rows = as_json('predict', birds.images / 'garza', birds.path / 'note.txt', *p)['predictions']
-    assert (
-        len(rows) == 21
-        and set(rows[0]) == {'file', 'label', 'probability', 'best'}
-        and 0 <= rows[0]['probability'] <= 1
-    )
+    assert len(rows) == 21
+    assert set(rows[0]) == {'file', 'label', 'probability', 'best'} and 0 <= rows[0]['probability'] <= 1
     assert rows[-1]['label'] is None and rows[-1]['error'] == 'not an image'
     status = as_json('status', *p)
     assert status['next'] == 'predict' and status['labels']['garza']['kept'] == 20
