@@ -192,7 +192,7 @@ def test_a_push_that_is_cut_off_goes_on(way, export):
         one_line(
             do('push', export, NAME),
             'RuntimeError: ana/birds was not pushed',
-            'type the same again',
+            'run the same command again',
             hub.address,
             'Connect',
         )
@@ -210,11 +210,11 @@ def test_what_is_refused_is_told_in_one_line(way, export, tmp_path):
     with Hub() as hub, client(hub, way) as do:
         one_line(do('push', export, 'birds'), "ValueError: 'birds'", 'USER/NAME')
         one_line(do('push', empty, NAME), 'FileNotFoundError', 'README.md', '`birdsort export`')
-        one_line(do('push', export, 'bob/birds'), 'RuntimeError', '403', 'is bob you')
+        one_line(do('push', export, 'bob/birds'), 'RuntimeError', '403', 'is bob your user name')
         for token, words in {
             'hf_wrong': ('401', '`hf auth login`', 'HF_TOKEN'),
-            '': ('there is none here', '`hf auth login`', 'HF_TOKEN'),
-            'hf_reads': ('403', 'may the token write?'),
+            '': ('none is set', '`hf auth login`', 'HF_TOKEN'),
+            'hf_reads': ('403', 'does the token have write access?'),
         }.items():
             do('env', dict(HF_TOKEN=token))
             one_line(do('push', export, NAME), 'RuntimeError', *words)
@@ -223,7 +223,7 @@ def test_what_is_refused_is_told_in_one_line(way, export, tmp_path):
         (export / 'README.md').write_text('---\ntags: [birds\n---\n')
         one_line(do('push', export, NAME), 'RuntimeError', '400', 'README.md')
         hub.die()
-        one_line(do('push', export, NAME), 'RuntimeError', 'type the same again')
+        one_line(do('push', export, NAME), 'RuntimeError', 'run the same command again')
 
 
 @pytest.mark.parametrize('way', ['xet'], indirect=True)
