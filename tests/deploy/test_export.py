@@ -314,6 +314,6 @@ def test_a_label_is_no_way_out_of_the_folder(own, exported, tmp_path):
     (own / 'config.json').write_text(json.dumps(config | dict(labels=['..', '../out', '/out'])))
     one_line(
         birdsort('predict', image(exported[0]), '--model', own, '--sort-into', tmp_path / 'in'),
-        'no name for a folder',
+        'cannot be the name of a folder',
     )
     assert not (tmp_path / 'out').exists()
