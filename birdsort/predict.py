@@ -117,7 +117,7 @@ def _predict_rows(loaded, sources, allow, on_rows):
             yield from rows
             on_rows(len(rows))
 
-# %% ../nbs/80_predict.ipynb #ed48aa50
+# %% ../nbs/80_predict.ipynb #e47d6a93
 def _predict_any(loaded, images, allow): # One image in any form, or a list of them
     if isinstance(images, (list, tuple)): return list(_predict_rows(loaded, list(images), allow, noop))
     if isinstance(images, str) and '://' in images: return next(_predict_rows(loaded, [images], allow, noop))
@@ -149,7 +149,7 @@ def _gradcam_image(loaded, image, side):
     image.thumbnail((side, side))
     return gradcam_overlay(image, cam)
 
-# %% ../nbs/80_predict.ipynb #ae2d6891
+# %% ../nbs/80_predict.ipynb #7296ea11
 class Predictor(_LoadedModel):
     "A model that is loaded once and predicts often; in Jupyter it shows itself as a place to drop images."
     def __call__(self,
