@@ -1,4 +1,4 @@
-"An export in other hands: every format answers alike, and what was changed on its way is refused."
+"The exported files: every format gives the same predictions, and a changed file is refused."
 
 import hashlib
 import json
@@ -40,18 +40,19 @@ FILES = {
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    "A project that was trained, judged and exported -> the project, what export said."
+    "A project that was trained, evaluated and exported -> (the project, the result of export)."
     project = lesson_project(20, tmp_path_factory.mktemp('export') / 'birds')
-    split(project), train(project, quiet=True)
+    split(project)
+    train(project, quiet=True)
     as_json('evaluate', '--project', project.path)
-    said = as_json('export', '--project', project.path)
+    result = as_json('export', '--project', project.path)
     shutil.copytree(project.export, project.path / 'whole')  # Tests below export again
-    return project, said
+    return project, result
 
 
 @pytest.fixture
-def own(exported, tmp_path):
-    "A copy of the export folder, to be spoilt."
+def copied(exported, tmp_path):
+    "A copy of the export folder, for tests that damage it."
     return shutil.copytree(exported[0].path / 'whole', tmp_path / 'model')
 
 
@@ -59,78 +60,87 @@ def image(project):
     return next((project.images / 'garza').glob('*.jpg'))
 
 
-def test_what_is_there_and_what_it_says(exported):
-    project, said = exported
-    assert {f.name for f in project.export.iterdir()} == FILES - ({'model.int8.onnx'} if said['left_out'] else set())
-    assert max(said['apart'].values()) < 1e-3 and {'pickle', 'torch', 'onnx'} == set(said['apart'])
-    config, judged = read_config(project.export), as_json('evaluate', '--project', project.path)
-    assert config['labels'] == said['labels'] == (project.export / 'labels.txt').read_text().split()
-    assert config['temperature'] == pytest.approx(judged['temperature']) and config['threshold'][
-        'confidence'
-    ] == pytest.approx(judged['threshold']['confidence'])
-    done = subprocess.run(['sha256sum', '-c', 'SHA256SUMS'], cwd=project.export, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.count('OK') == len(FILES) - 1 - bool(said['left_out']), done.stdout
-    for name, sha in config['hashes'].items():
-        assert hashlib.sha256((project.export / name).read_bytes()).hexdigest() == sha
-    assert str(project.path) not in ''.join(
-        (project.export / n).read_text() for n in ('config.json', 'README.md', 'labels.txt')
-    )
+def sha256(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_the_card_is_the_hubs_and_tells_the_numbers(exported):
+def test_all_files_are_written_and_described(exported):
+    project, result = exported
+    folder = project.export
+    left_out = {'model.int8.onnx'} if result['left_out'] else set()
+    assert {f.name for f in folder.iterdir()} == FILES - left_out
+    assert set(result['apart']) == {'pickle', 'torch', 'onnx'}
+    assert max(result['apart'].values()) < 1e-3
+    config = read_config(folder)
+    evaluated = as_json('evaluate', '--project', project.path)
+    assert config['labels'] == result['labels'] == (folder / 'labels.txt').read_text().split()
+    assert config['temperature'] == pytest.approx(evaluated['temperature'])
+    assert config['threshold']['confidence'] == pytest.approx(evaluated['threshold']['confidence'])
+    done = subprocess.run(['sha256sum', '-c', 'SHA256SUMS'], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count('OK') == len(FILES - left_out) - 1
+    assert {name: sha256(folder / name) for name in config['hashes']} == config['hashes']
+    for name in ('config.json', 'README.md', 'labels.txt'):
+        assert str(project.path) not in (folder / name).read_text()
+
+
+def test_the_model_card_is_valid_and_contains_the_metrics(exported):
     from huggingface_hub import ModelCard
 
-    project, judged = exported[0], as_json('evaluate', '--project', exported[0].path)
+    project = exported[0]
+    evaluated = as_json('evaluate', '--project', project.path)
     card = ModelCard.load(project.export / 'README.md')
-    assert card.data.pipeline_tag == 'image-classification' and [r.metric_value for r in card.data.eval_results] == [
-        round(judged['accuracy'], 4),
-        round(judged['f1_macro'], 4),
-    ]
-    low, high = judged['intervals']['accuracy']
-    assert (
-        f"{100 * judged['accuracy']:.1f} % of {judged['n']} test images" in card.text
-        and f'{100 * low:.1f} % to {100 * high:.1f} %' in card.text
-    )
-    assert all(
-        w in card.text
-        for w in (
-            'cc0',
-            *judged['per_label'],
-            'birdsort predict',
-            'from birdsort.predict import Predictor',
-            'onnxruntime-web',
-            '## Limits',
-            'none of these',
-        )
-    )
+    assert card.data.pipeline_tag == 'image-classification'
+    metrics = [evaluated['accuracy'], evaluated['f1_macro']]
+    assert [r.metric_value for r in card.data.eval_results] == [round(value, 4) for value in metrics]
+    low, high = evaluated['intervals']['accuracy']
+    for words in (
+        f"{100 * evaluated['accuracy']:.1f} % of {evaluated['n']} test images",
+        f'{100 * low:.1f} % to {100 * high:.1f} %',
+        'cc0',
+        'birdsort predict',
+        'from birdsort.predict import Predictor',
+        'onnxruntime-web',
+        '## Limits',
+        'none of these',
+        *evaluated['per_label'],
+    ):
+        assert words in card.text
 
 
-def test_a_second_export_is_free(exported):
-    project, before = exported[0], files(exported[0].export)
-    assert as_json('export', '--project', project.path) == exported[1] and files(project.export) == before
+def test_a_second_export_does_nothing(exported):
+    project, result = exported
+    before = files(project.export)
+    assert as_json('export', '--project', project.path) == result
+    assert files(project.export) == before
 
 
-def test_chosen_formats_nothing_stale_and_a_new_card_for_a_new_evaluation(exported):
-    project, p = exported[0], ('--project', exported[0].path)
-    said = as_json('export', '--formats', 'safetensors', *p)
-    assert {f.name for f in project.export.iterdir()} == {
-        'model.safetensors',
-        'config.json',
-        'labels.txt',
-        'README.md',
-        'SHA256SUMS',
-    } and said['learner'] is None
+def test_only_the_requested_formats_remain(exported):
+    project = exported[0]
+    result = as_json('export', '--formats', 'safetensors', '--project', project.path)
+    texts = {'config.json', 'labels.txt', 'README.md', 'SHA256SUMS'}
+    assert {f.name for f in project.export.iterdir()} == {'model.safetensors'} | texts
+    assert result['learner'] is None
     assert list(read_config(project.export)['hashes']) == ['model.safetensors']
-    as_json('evaluate', '--precision', '0.6', *p)
-    as_json('export', '--formats', 'pickle,safetensors', *p)
+
+
+def test_a_new_evaluation_or_a_missing_file_leads_to_a_new_export(exported):
+    project = exported[0]
+    here, formats = ('--project', project.path), ('--formats', 'pickle,safetensors')
+    as_json('evaluate', '--precision', '0.6', *here)
+    as_json('export', *formats, *here)
     assert read_config(project.export)['threshold']['precision'] == 0.6
-    assert 'export' in as_json('status', *p)['done']
-    (project.export / 'learner.pkl').unlink()  # Somebody tidied up
-    assert 'export' not in as_json('status', *p)['done']
-    as_json('export', '--formats', 'pickle,safetensors', *p)
+    assert 'export' in as_json('status', *here)['done']
+    (project.export / 'learner.pkl').unlink()
+    assert 'export' not in as_json('status', *here)['done']
+    as_json('export', *formats, *here)
     assert (project.export / 'learner.pkl').is_file()
-    one_line(birdsort('export', '--formats', 'onnx,tflite', *p), "'tflite'", 'safetensors')
-    one_line(birdsort('export', '--to', 'moon', 'me/birds', *p), 'moon', 'hub')
+
+
+def test_unknown_formats_and_targets_are_one_line(exported):
+    here = ('--project', exported[0].path)
+    one_line(birdsort('export', '--formats', 'onnx,tflite', *here), "'tflite'", 'safetensors')
+    one_line(birdsort('export', '--to', 'moon', 'me/birds', *here), 'moon', 'hub')
 
 
 @pytest.mark.parametrize(
@@ -143,32 +153,33 @@ def test_chosen_formats_nothing_stale_and_a_new_card_for_a_new_evaluation(export
         ('vit_b_32', 224, {}),
     ],
 )
-def test_networks_go_and_come_back(birds, arch, size, kw):
+def test_networks_are_saved_and_loaded(birds, arch, size, kw):
     split(birds)
-    s = change(birds.settings, architecture=arch, image_size=size, **kw)
-    learn = bare(make_learner(birds, settings=s))
+    settings = change(birds.settings, architecture=arch, image_size=size, **kw)
+    learn = bare(make_learner(birds, settings=settings))
     torch.manual_seed(0)
-    for p in learn.model.parameters():  # Random weights answer evenly: make them differ
+    for p in learn.model.parameters():  # New weights give almost equal probabilities: make them differ
         if p.ndim > 1:
             nn.init.normal_(p, std=0.05)
-    config = json.loads(json.dumps(describe_network(learn, s))) | dict(temperature=1.0, hashes={})
-    back = from_safetensors(to_safetensors(learn.model), config)
-    session = onnxruntime.InferenceSession(to_onnx(back, config))
-    side, shown = config['crop']['resize'], [Image.open(f) for f in list(birds.images.glob('*/*.jpg'))[:5]]
-    x = np.stack([prepare(im, config) for im in shown])
-    assert x.shape == (5, 3, side, side) and (side == size) == ('augmentation' in kw)
+    config = json.loads(json.dumps(describe_network(learn, settings))) | dict(temperature=1.0, hashes={})
+    loaded = from_safetensors(to_safetensors(learn.model), config)
+    session = onnxruntime.InferenceSession(to_onnx(loaded, config))
+    side = config['crop']['resize']
+    assert (side == size) == ('augmentation' in kw)
+    images = [Image.open(f) for f in list(birds.images.glob('*/*.jpg'))[:5]]
+    x = np.stack([prepare(im, config) for im in images])
+    assert x.shape == (5, 3, side, side)
     with learn.no_bar(), learn.no_logging():
-        wanted = learn.get_preds(dl=learn.dls.test_dl(shown, num_workers=0))[0]
+        expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0]
     with torch.no_grad():
-        assert torch.allclose(back(torch.from_numpy(x)).softmax(1), wanted, atol=1e-3)
+        assert torch.allclose(loaded(torch.from_numpy(x)).softmax(1), expected, atol=1e-3)
     for n in (1, 5):
-        assert np.allclose(torch.from_numpy(session.run(None, {'images': x[:n]})[0]).softmax(1), wanted[:n], atol=1e-3)
-    meta = session.get_modelmeta().custom_metadata_map
-    assert (
-        json.loads(meta['labels']) == config['labels']
-        and int(meta['input_size']) == side
-        and json.loads(meta['mean']) == config['normalisation']['mean']
-    )
+        (logits,) = session.run(None, {'images': x[:n]})
+        assert np.allclose(torch.from_numpy(logits).softmax(1), expected[:n], atol=1e-3)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata['labels']) == config['labels']
+    assert int(metadata['input_size']) == side
+    assert json.loads(metadata['mean']) == config['normalisation']['mean']
 
 
 class Mine(nn.Sequential):
@@ -178,76 +189,84 @@ class Mine(nn.Sequential):
         )
 
 
-def test_a_network_of_ones_own(birds):
+def test_a_network_of_your_own(birds):
     split(birds)
     train(birds, model=Mine(), quiet=True)
-    said = export(birds, model=Mine(), quiet=True)
-    assert set(said['apart']) == {'pickle', 'onnx'} and read_config(birds.export)['architecture'] == 'Mine'
-    assert (
-        Predictor(birds)(image(birds))['label'] in said['labels']
-        and Predictor(birds).gradcam_image(image(birds)) is None
-    )
-    (birds.export / 'model.onnx').unlink(), (birds.export / 'learner.pkl').unlink()
+    result = export(birds, model=Mine(), quiet=True)
+    assert set(result['apart']) == {'pickle', 'onnx'}
+    assert read_config(birds.export)['architecture'] == 'Mine'
+    predictor = Predictor(birds)
+    assert predictor(image(birds))['label'] in result['labels']
+    assert predictor.gradcam_image(image(birds)) is None
+    (birds.export / 'model.onnx').unlink()
+    (birds.export / 'learner.pkl').unlink()
     with pytest.raises(ValueError, match='Mine'):
         Predictor(birds, 'torch')
 
 
-def test_eight_bits_only_where_the_validation_accuracy_does_not_suffer(exported, tmp_path, monkeypatch):
+def test_8_bits_are_left_out_if_the_validation_accuracy_falls(exported, tmp_path, monkeypatch):
     from birdsort.evaluation.predictions import predictions
 
     project = exported[0]
     learn, config, val = bare(load_run(open_run(project))), read_config(project.export), predictions(project)
     data = to_onnx(Sampled(learn.model, 64), config)
-    assert (
-        _eight_bits(data, tmp_path, config, learn, val._replace(targets=(val.predicted + 1) % 3))[1] is None
-    )  # Nothing to lose
-    for p in (upset := from_safetensors(to_safetensors(learn.model), config)).parameters():
-        nn.init.zeros_(p)  # Says the same of everything
-    monkeypatch.setattr('birdsort.export.to_int8', lambda data, batches: to_onnx(upset, config))
+    always_wrong = val._replace(targets=(val.predicted + 1) % 3)  # No accuracy to lose
+    assert _eight_bits(data, tmp_path, config, learn, always_wrong)[1] is None
+    constant = from_safetensors(to_safetensors(learn.model), config)
+    for p in constant.parameters():
+        nn.init.zeros_(p)
+    monkeypatch.setattr('birdsort.export.to_int8', lambda data, batches: to_onnx(constant, config))
     ones = np.ones(len(val.targets), dtype='int64')  # A validation split on which the network is always right
-    right = val._replace(probs=np.eye(3, dtype='float32')[ones], targets=ones)
-    small, why = _eight_bits(data, tmp_path, config, learn, right)
-    assert small is None and 'points fewer' in why
+    always_right = val._replace(probs=np.eye(3, dtype='float32')[ones], targets=ones)
+    small, why = _eight_bits(data, tmp_path, config, learn, always_right)
+    assert small is None
+    assert 'points fewer' in why
 
 
 def test_files_that_disagree_are_not_exported(birds, monkeypatch):
-    split(birds), train(birds, quiet=True)
-    right = to_onnx
+    split(birds)
+    train(birds, quiet=True)
 
-    def wrong(network, config):
+    def wrong_onnx(network, config):
         with torch.no_grad():
             network.network[1][-1].weight[0] += 3
-        return right(network, config)
+        return to_onnx(network, config)
 
-    monkeypatch.setattr('birdsort.export.to_onnx', wrong)
+    monkeypatch.setattr('birdsort.export.to_onnx', wrong_onnx)
     with pytest.raises(RuntimeError, match='model.onnx gives other probabilities'):
         export(birds, formats=('pickle', 'onnx'), quiet=True)
-    assert not birds.export.is_dir() and not (birds.path / '.export.part').exists()
+    assert not birds.export.is_dir()
+    assert not (birds.path / '.export.part').exists()
     monkeypatch.undo()
     assert export(birds, formats=('pickle', 'onnx'), quiet=True)['apart']['onnx'] < 1e-3
 
 
-def test_killed_and_run_again(birds):
-    split(birds), train(birds, quiet=True)
-    code = """
+KILLED = """
 import os, signal, sys, birdsort.export as e
 from birdsort.core.project import Project
 def die(*a): os.kill(os.getpid(), signal.SIGKILL)
 setattr(e, sys.argv[2], die)
 e.export(Project(sys.argv[1]), formats=('pickle', 'safetensors'), quiet=True)"""
-    for where in ('check_parity', '_explain_files'):
-        assert (
-            subprocess.run([sys.executable, '-c', code, str(birds.path), where], capture_output=True).returncode == -9
-        )
+
+
+def test_an_export_that_was_killed_runs_again(birds):
+    split(birds)
+    train(birds, quiet=True)
+    for step in ('check_parity', '_explain_files'):
+        done = subprocess.run([sys.executable, '-c', KILLED, str(birds.path), step], capture_output=True)
+        assert done.returncode == -9
         assert not birds.export.is_dir()
     as_json('export', '--formats', 'pickle,safetensors', '--project', birds.path)
-    assert not (birds.path / '.export.part').exists() and (birds.export / 'learner.pkl').is_file()
+    assert not (birds.path / '.export.part').exists()
+    assert (birds.export / 'learner.pkl').is_file()
 
 
-# What was changed on its way
+# Files that somebody changed
 
 
-class Bomb:
+class CreatesFile:
+    "Creates a file when it is unpickled."
+
     def __init__(self, file):
         self.file = file
 
@@ -255,65 +274,74 @@ class Bomb:
         return open, (str(self.file), 'w')
 
 
-def test_a_pickle_that_would_create_a_file(tmp_path, exported):
-    folder, trap = tmp_path / 'model', tmp_path / 'trap'
+def test_a_pickle_is_opened_only_if_it_is_trusted(tmp_path, exported):
+    folder, created = tmp_path / 'model', tmp_path / 'created'
     folder.mkdir()
-    torch.save(Bomb(trap), folder / 'learner.pkl')
+    torch.save(CreatesFile(created), folder / 'learner.pkl')
+    file = image(exported[0])
     for model in (folder, folder / 'learner.pkl'):
-        one_line(
-            birdsort('predict', image(exported[0]), '--model', model), 'pickle', 'runs whatever code', '--trust-pickle'
-        )
+        refused = birdsort('predict', file, '--model', model)
+        one_line(refused, 'pickle', 'runs whatever code', '--trust-pickle')
         one_line(birdsort('serve', '--model', model), 'pickle', '--trust-pickle')
-    assert not trap.exists()
-    birdsort('predict', image(exported[0]), '--model', folder, '--trust-pickle')
-    assert trap.exists(), 'the trap is none'
+    assert not created.exists()
+    birdsort('predict', file, '--model', folder, '--trust-pickle')
+    assert created.exists(), 'this pickle runs no code, so the test shows nothing'
 
 
-def test_an_export_with_everything_never_opens_its_pickle(own, exported):
-    trap = own / 'trap'
-    torch.save(Bomb(trap), own / 'learner.pkl')
-    assert as_json('predict', image(exported[0]), '--model', own)['predictions'][0]['label'] and not trap.exists()
+def test_a_pickle_beside_other_files_is_never_opened(copied, exported):
+    created = copied / 'created'
+    torch.save(CreatesFile(created), copied / 'learner.pkl')
+    assert as_json('predict', image(exported[0]), '--model', copied)['predictions'][0]['label']
+    assert not created.exists()
 
 
-def test_changed_files_are_refused(own, exported):
-    shown, config = image(exported[0]), json.loads((own / 'config.json').read_text())
+@pytest.fixture
+def refused(copied, exported):
+    "A function that asserts that predict refuses the copied export, in one line with these words."
 
-    def refused(*words, engine='auto'):
-        one_line(birdsort('predict', shown, '--model', own, '--engine', engine), *words)
+    def check(*words, engine='auto'):
+        one_line(birdsort('predict', image(exported[0]), '--model', copied, '--engine', engine), *words)
 
-    data = (own / 'model.safetensors').read_bytes()
-    (own / 'model.safetensors').write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    return check
+
+
+def write_config(folder, **changes):
+    config = json.loads((folder / 'config.json').read_text())
+    (folder / 'config.json').write_text(json.dumps(config | changes))
+
+
+def test_changed_weights_are_refused(copied, refused):
+    weights, network = copied / 'model.safetensors', copied / 'model.onnx'
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     refused('model.safetensors', 'SHA-256', engine='torch')
-    (own / 'model.onnx').write_bytes((whole := (own / 'model.onnx').read_bytes())[: len(whole) // 2])
+    data = network.read_bytes()
+    network.write_bytes(data[: len(data) // 2])
     refused('model.onnx', 'SHA-256')
-    cut = config | dict(
-        hashes=config['hashes'] | {'model.onnx': hashlib.sha256((own / 'model.onnx').read_bytes()).hexdigest()}
-    )
-    (own / 'config.json').write_text(json.dumps(cut))  # Whoever cut it has set the hash, too
+    write_config(copied, hashes=read_config(copied)['hashes'] | {'model.onnx': sha256(network)})
     refused('model.onnx', 'not a model')
-    (own / 'model.onnx').write_bytes(whole), (own / 'model.safetensors').write_bytes(data)
-    for labels in (config['labels'][:-1], [*config['labels'], 'owl']):
-        (own / 'config.json').write_text(json.dumps(config | dict(labels=labels)))
-        refused(f'{len(labels)} labels')
-        refused(f'{len(labels)} labels', engine='torch')
-    for spoilt in (
-        '{"labels": [',
-        '[]',
-        '{}',
-        json.dumps(config | dict(size='large')),
-        json.dumps(config | dict(temperature=0)),
-    ):
-        (own / 'config.json').write_text(spoilt)
+
+
+def test_a_config_with_other_labels_is_refused(copied, refused):
+    labels = read_config(copied)['labels']
+    for others in (labels[:-1], [*labels, 'owl']):
+        write_config(copied, labels=others)
+        refused(f'{len(others)} labels')
+        refused(f'{len(others)} labels', engine='torch')
+
+
+def test_an_invalid_config_is_refused(copied, refused):
+    config = read_config(copied)
+    wrong_size, wrong_temperature = config | dict(size='large'), config | dict(temperature=0)
+    for text in ('{"labels": [', '[]', '{}', json.dumps(wrong_size), json.dumps(wrong_temperature)):
+        (copied / 'config.json').write_text(text)
         refused('config.json')
-    (own / 'config.json').unlink()
+    (copied / 'config.json').unlink()
     refused('no config.json')
 
 
-def test_a_label_is_no_way_out_of_the_folder(own, exported, tmp_path):
-    config = json.loads((own / 'config.json').read_text())
-    (own / 'config.json').write_text(json.dumps(config | dict(labels=['..', '../out', '/out'])))
-    one_line(
-        birdsort('predict', image(exported[0]), '--model', own, '--sort-into', tmp_path / 'in'),
-        'no name for a folder',
-    )
+def test_a_label_cannot_lead_out_of_the_folder(copied, exported, tmp_path):
+    write_config(copied, labels=['..', '../out', '/out'])
+    done = birdsort('predict', image(exported[0]), '--model', copied, '--sort-into', tmp_path / 'in')
+    one_line(done, 'cannot be the name of a folder')
     assert not (tmp_path / 'out').exists()

@@ -1,4 +1,4 @@
-"The served page in a real browser, many clients at once, and what must not come in."
+"The served page in a real browser, many clients at once, and requests that must be refused."
 
 import io
 import os
@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
 
 @contextmanager
 def served(*args, temporary):
-    "`birdsort serve` in a process of its own -> (its address, the process); ended as by Ctrl-C."
+    "`birdsort serve` in a new process -> (its address, the process); stopped as by Ctrl-C."
     temporary.mkdir(exist_ok=True)
     log = temporary / 'log'
     process = subprocess.Popen(
@@ -64,33 +64,32 @@ def served(*args, temporary):
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    assert process.returncode == 0 and 'birdsort/' not in log.read_text(), log.read_text()
-    assert not [*temporary.glob('birdsort-*'), *temporary.glob('gradio*')], 'something is left behind'
+    assert process.returncode == 0, log.read_text()
+    assert 'birdsort/' not in log.read_text()
+    assert not [*temporary.glob('birdsort-*'), *temporary.glob('gradio*')], 'files were left behind'
 
 
 @pytest.fixture(scope='module')
 def server(trained, tmp_path_factory):
-    with served('--project', trained.path, '--threshold', 0, temporary=tmp_path_factory.mktemp('tmp')) as (
-        address,
-        process,
-    ):
+    temporary = tmp_path_factory.mktemp('tmp')
+    with served('--project', trained.path, '--threshold', 0, temporary=temporary) as (address, process):
         yield address, process
 
 
 @pytest.fixture(scope='module')
 def birds(trained):
-    "New birds of every label that the model knows by sight: [(label, JPEG)]."
-    ask, labels = Predictor(trained), {'cacatua': 'cockatoo', 'garza': 'grey heron', 'buitre': 'griffon vulture'}
-    found = [
-        next(((l, data) for i in range(900, 960) if ask(data := jpeg(species, i))['label'] == l), None)
-        for l, species in labels.items()
-    ]
-    assert all(found), 'the model knows nothing'
+    "A new bird of each label that the model labels correctly: [(label, JPEG)]."
+    predictor, found = Predictor(trained), []
+    for label, species in {'cacatua': 'cockatoo', 'garza': 'grey heron', 'buitre': 'griffon vulture'}.items():
+        drawn = (jpeg(species, seed) for seed in range(900, 960))
+        data = next((data for data in drawn if predictor(data)['label'] == label), None)
+        assert data, f'the model never predicts {label}'
+        found.append((label, data))
     return found
 
 
 class Page:
-    "What a person does on the page, and what stands on it."
+    "What a person does on the page, and what it shows."
 
     def __init__(self, driver, address, width):
         self.driver = driver
@@ -104,14 +103,17 @@ class Page:
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
-    def until(self, ask, seconds=30):
+    def until(self, condition, seconds=30):
         end = time.monotonic() + seconds
-        while not (answer := ask()):
-            assert time.monotonic() < end, self.driver.find_element(By.TAG_NAME, 'body').text
+        while not (result := condition()):
+            assert time.monotonic() < end, self.text()
             time.sleep(0.05)
-        return answer
+        return result
 
-    def cards(self, n):  # Texts of n cards, with their heat maps
+    def text(self):
+        return self.driver.find_element(By.TAG_NAME, 'body').text
+
+    def cards(self, n):  # Texts of n cards, once their Grad-CAM is there
         self.until(lambda: len(self.all('.bs-card')) == n and not self.all('.bs-soon'))
         return self.texts('.bs-card')
 
@@ -123,7 +125,7 @@ class Page:
     def headings(self):
         return self.texts('.bs-card h3')
 
-    def drop(self, *files):  # As the browser tells a page of a drop: (name, bytes)
+    def drop(self, *files):  # (name, bytes), as if a person dropped these files
         self.driver.execute_script(
             """const carried = new DataTransfer();
             for (const [name, data] of arguments[0]) carried.items.add(new File([new Uint8Array(data)], name));
@@ -132,13 +134,13 @@ class Page:
             [[n, list(d)] for n, d in files],
         )
 
-    def shot(self, name):  # Looked at by hand: BIRDSORT_SHOTS=folder
+    def shot(self, name):  # To look at: BIRDSORT_SHOTS=folder
         if folder := os.environ.get('BIRDSORT_SHOTS'):
             self.driver.save_screenshot(f'{folder}/{name}.png')
 
 
 @pytest.mark.parametrize('width', [1280, 375])
-def test_the_page(server, birds, tmp_path, width):
+def test_photos_are_labelled_on_the_page(server, birds, tmp_path, width):
     files = []
     for label, data in birds:
         files.append(tmp_path / f'one {label}.jpg')
@@ -160,11 +162,12 @@ def test_the_page(server, birds, tmp_path, width):
         assert driver.execute_script('return document.documentElement.scrollWidth <= innerWidth'), (
             'the page is wider than the window'
         )
-        asked = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
-        assert len(asked) > 10 and [a for a in asked if not a.startswith((server[0], 'data:'))] == []
+        loaded = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        assert len(loaded) > 10
+        assert [address for address in loaded if not address.startswith((server[0], 'data:'))] == []
         assert driver.get_log('browser') == []
         page.all('button[role=tab]')[1].click()
-        page.until(lambda: 'trained with birdsort' in driver.find_element(By.TAG_NAME, 'body').text)
+        page.until(lambda: 'trained with birdsort' in page.text())
         page.shot(f'about_{width}')
 
 
@@ -174,12 +177,15 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
     with browser() as driver:
         page = Page(driver, server[0], 375)
         page.drop(('notes.txt', b'no image'), ('a.jpg', data), ('bomb.png', bomb()), (name, data))
-        said = page.cards(4)
+        cards = page.cards(4)
         assert page.headings() == ['No prediction', label, 'No prediction', label]
-        assert 'not an image' in said[0] and 'too many pixels' in said[2] and name in said[3] and '/' not in said[0]
+        assert 'not an image' in cards[0]
+        assert '/' not in cards[0]
+        assert 'too many pixels' in cards[2]
+        assert name in cards[3]
         page.shot('bad_375')
-        for files in (('first.jpg', birds[0][1]),), (('second.jpg', birds[2][1]), ('third.txt', b'no')):
-            page.drop(*files)  # The last one wins, whole
+        page.drop(('first.jpg', birds[0][1]))
+        page.drop(('second.jpg', birds[2][1]), ('third.txt', b'no'))  # Replaces the first, also its late result
         page.until(lambda: page.headings() == [birds[2][0], 'No prediction'] and not page.all('.bs-soon'))
         time.sleep(1)
         assert page.headings() == [birds[2][0], 'No prediction']
@@ -192,8 +198,9 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
         assert 'big.jpg: larger than 20 MB' in page.cards(1)[0]
 
 
-def test_in_doubt_it_is_none_of_these(trained, birds, tmp_path):
-    (bare := tmp_path / 'bare').mkdir()  # No weights that PyTorch could open, and so no heat map
+def test_below_the_threshold_it_is_none_of_these(trained, birds, tmp_path):
+    bare = tmp_path / 'bare'  # Without weights for PyTorch there is no Grad-CAM
+    bare.mkdir()
     for name in ('model.onnx', 'config.json'):
         shutil.copy(trained.export / name, bare)
     with (
@@ -203,22 +210,20 @@ def test_in_doubt_it_is_none_of_these(trained, birds, tmp_path):
         page = Page(driver, address, 1280)
         assert not page.all('[data-sample]'), 'an export has no examples'
         page.drop(('a.jpg', birds[0][1]))
-        (said,) = page.cards(1)
-        assert (
-            page.headings() == [NONE]
-            and birds[0][0] in said
-            and 'Not sure enough' in said
-            and len(page.all('.bs-pair img')) == 1
-        )
+        (card,) = page.cards(1)
+        assert page.headings() == [NONE]
+        assert birds[0][0] in card
+        assert 'Not sure enough' in card
+        assert len(page.all('.bs-pair img')) == 1
         page.shot('doubt_1280')
         page.all('button[role=tab]')[1].click()
-        page.until(lambda: 'without a card' in driver.find_element(By.TAG_NAME, 'body').text)
+        page.until(lambda: 'without a card' in page.text())
 
 
-def test_many_at_once(server, birds):
+def test_many_clients_at_once(server, birds):
     address, process = server
 
-    def ask(i):
+    def is_correct(i):
         label, data = birds[i % 3]
         answer = requests.post(f'{address}/predict', files={'photo': (f'{i}.jpg', data)}, timeout=60)
         return answer.status_code == 200 and answer.json()['predictions'][0]['label'] == label
@@ -227,28 +232,24 @@ def test_many_at_once(server, birds):
         return psutil.Process(process.pid).memory_info().rss / 1e6
 
     with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(ask, range(40)))
+        assert all(pool.map(is_correct, range(40)))
         before, start = memory(), time.monotonic()
-        assert all(pool.map(ask, range(200)))
+        assert all(pool.map(is_correct, range(200)))
     print(f'200 in {time.monotonic() - start:.1f} s, {before:.0f} MB before, {memory():.0f} after')
     assert memory() - before < 60
     health = requests.get(f'{address}/health', timeout=10).json()
-    assert (health['status'], health['waiting'], sorted(health['labels']), health['run']) == (
-        'ok',
-        0,
-        ['buitre', 'cacatua', 'garza'],
-        '001_resnet18',
-    )
+    assert (health['status'], health['waiting'], health['run']) == ('ok', 0, '001_resnet18')
+    assert sorted(health['labels']) == ['buitre', 'cacatua', 'garza']
 
 
-def chunks(n):  # A body that does not say how long it is
+def chunks(n):  # A body without a Content-Length
     yield b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.jpg"\r\n\r\n'
     for _ in range(n):
         yield b'\0' * 1_000_000
 
 
 @pytest.mark.parametrize('where', ['/predict', '/photo'])
-def test_refusals(server, birds, where):
+def test_invalid_requests_are_refused(server, birds, where):
     address, process = server
 
     def post(**kw):
@@ -256,68 +257,72 @@ def test_refusals(server, birds, where):
         return answer.status_code, answer.json()['error']
 
     before = psutil.Process(process.pid).memory_info().rss
-    assert post(files={'a': ('a.jpg', b'\0' * 50_000_000)}) == (413, 'larger than 20 MB')
-    assert post(data=chunks(50), headers={'Content-Type': 'multipart/form-data; boundary=x'}) == (
-        413,
-        'larger than 20 MB',
-    )
+    too_large = (413, 'larger than 20 MB')
+    assert post(files={'a': ('a.jpg', b'\0' * 50_000_000)}) == too_large
+    assert post(data=chunks(50), headers={'Content-Type': 'multipart/form-data; boundary=x'}) == too_large
     assert psutil.Process(process.pid).memory_info().rss - before < 20e6
     status, why = post(files={'a': ('bomb.png', bomb())})
-    assert status == 422 and 'too many pixels' in why
+    assert status == 422
+    assert 'too many pixels' in why
     status, why = post(files={'a': ('notes.txt', b'hello')})
-    assert status == 415 and 'not an image' in why
+    assert status == 415
+    assert 'not an image' in why
     for name in ('../../etc/passwd', '..\\a.jpg', '/etc/passwd', '..'):
         status, why = post(files={'a': (name, birds[0][1])})
-        assert status == 400 and 'a path in the file name' in why
-    assert (
-        post(data={'a': 'b'})[0] == 400 and post(data=b'x', headers={'Content-Type': 'multipart/form-data'})[0] == 400
-    )
-    assert requests.get(address + '/predict', timeout=10).json() == {'error': 'GET is not allowed for /predict: use POST'}
+        assert status == 400
+        assert 'a path in the file name' in why
+    assert post(data={'a': 'b'})[0] == 400
+    assert post(data=b'x', headers={'Content-Type': 'multipart/form-data'})[0] == 400
+    error = requests.get(address + '/predict', timeout=10).json()['error']
+    assert error == 'GET is not allowed for /predict: use POST'
     assert requests.get(address + '/health', timeout=10).json()['status'] == 'ok'
 
 
-def test_good_ones_among_bad(server, birds):
+def test_good_images_among_bad_ones(server, birds):
     rows = requests.post(
         f'{server[0]}/predict',
         files=[('a', ('a.jpg', birds[0][1])), ('b', ('b.txt', b'no')), ('c', ('c.jpg', birds[2][1]))],
         timeout=30,
     ).json()['predictions']
     assert [(r['file'], r['label']) for r in rows] == [('a.jpg', birds[0][0]), ('b.txt', None), ('c.jpg', birds[2][0])]
-    assert rows[1]['error'] == 'not an image' and list(rows[0]['best'])[0] == birds[0][0]
+    assert rows[1]['error'] == 'not an image'
+    assert list(rows[0]['best'])[0] == birds[0][0]
 
 
-def test_whoever_comes_too_many_comes_again(server):
-    host, port = server[0].removeprefix('http://').split(':')
-    slow = []
-    try:
-        for _ in range(64):  # Half a request each
-            slow.append(socket.create_connection((host, int(port))))
-            slow[-1].sendall(
-                (
-                    f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\n'
-                    'Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'
-                ).encode()
-            )
-        deadline = time.monotonic() + 10
-        while requests.get(f'{server[0]}/health', timeout=10).json()['waiting'] < 64:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        answer = requests.post(f'{server[0]}/predict', files={'a': b'x'}, timeout=10)
-        assert (
-            answer.status_code == 503
-            and int(answer.headers['retry-after']) > 0
-            and 'try again' in answer.json()['error']
-        )
-    finally:
-        for s in slow:
-            s.close()
-    deadline = time.monotonic() + 10
-    while requests.get(f'{server[0]}/health', timeout=10).json()['waiting']:
+def wait_for(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def raw(address, path, **headers):  # As it is, nothing tidied up on the way
+def test_a_request_too_many_is_told_to_come_again(server):
+    host, port = server[0].removeprefix('http://').split(':')
+    half_a_request = (
+        f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\n'
+        'Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'
+    ).encode()
+
+    def waiting():
+        return requests.get(f'{server[0]}/health', timeout=10).json()['waiting']
+
+    slow = []
+    try:
+        for _ in range(64):
+            slow.append(socket.create_connection((host, int(port))))
+            slow[-1].sendall(half_a_request)
+        wait_for(lambda: waiting() >= 64)
+        answer = requests.post(f'{server[0]}/predict', files={'a': b'x'}, timeout=10)
+        assert answer.status_code == 503
+        assert int(answer.headers['retry-after']) > 0
+        assert 'try again' in answer.json()['error']
+    finally:
+        for s in slow:
+            s.close()
+    wait_for(lambda: waiting() == 0)
+
+
+def raw(address, path, **headers):  # A GET whose path is sent as it is -> (status, the whole answer)
     host, port = address.removeprefix('http://').split(':')
     with socket.create_connection((host, int(port)), timeout=10) as s:
         lines = [f'{k}: {v}' for k, v in (dict(Host=f'{host}:{port}') | headers).items()]
@@ -327,7 +332,7 @@ def raw(address, path, **headers):  # As it is, nothing tidied up on the way
     return int(answer.split()[1]), answer
 
 
-def test_nothing_can_be_read(server, trained, tmp_path):
+def test_no_file_can_be_read(server, trained, tmp_path):
     address, _ = server
     secret = tmp_path / 'secret.txt'
     secret.write_text('the secret')
@@ -351,12 +356,12 @@ def test_nothing_can_be_read(server, trained, tmp_path):
         '/openapi.json',
     ):
         status, answer = raw(address, path)
-        assert status in (403, 404) and b'the secret' not in answer and b'root:' not in answer, (path, answer)
+        assert status in (403, 404), path
+        assert b'the secret' not in answer
+        assert b'root:' not in answer
     for path in ('upload', 'run/answers', 'call/answers', 'component_server', 'process_recording', 'vibe-edit'):
-        assert (
-            requests.post(f'{address}/gradio_api/{path}', files={'files': ('a.txt', b'x')}, timeout=10).status_code
-            == 404
-        )
+        answer = requests.post(f'{address}/gradio_api/{path}', files={'files': ('a.txt', b'x')}, timeout=10)
+        assert answer.status_code == 404
     file = dict(path=str(secret), name='a.jpg', photo=str(secret), meta={'_type': 'gradio.FileData'})
     for sent in (
         dict(data=[[file]]),
@@ -365,19 +370,16 @@ def test_nothing_can_be_read(server, trained, tmp_path):
         dict(data=[], event_data=7),
         dict(data=[], event_data=dict(photos=[dict(sample=99), 5, None])),
     ):
-        joined = requests.post(
-            f'{address}/gradio_api/queue/join', json=dict(session_hash='s', fn_index=0, **sent), timeout=10
-        )
-        said = (
-            requests.get(f'{address}/gradio_api/queue/data?session_hash=s', timeout=30).text
-            if joined.ok
-            else joined.text
-        )
-        assert 'the secret' not in said and 'Traceback' not in said
+        event = dict(session_hash='s', fn_index=0, **sent)
+        answer = requests.post(f'{address}/gradio_api/queue/join', json=event, timeout=10)
+        if answer.ok:
+            answer = requests.get(f'{address}/gradio_api/queue/data?session_hash=s', timeout=30)
+        assert 'the secret' not in answer.text
+        assert 'Traceback' not in answer.text
     assert secret.is_file()
 
 
-def test_foreign_pages(server, birds):
+def test_pages_of_other_sites_are_refused(server, birds):
     address, _ = server
     port = address.rpartition(':')[2]
     assert raw(address, '/', Host=f'elsewhere.example:{port}')[0] == 421
@@ -385,13 +387,13 @@ def test_foreign_pages(server, birds):
     assert raw(address, '/', Host=f'localhost:{port}')[0] == raw(address, '/health', Host=f'LOCALHOST:{port}')[0] == 200
     for origin in ('https://elsewhere.example', 'null', f'http://localhost:{port}'):
         answer = requests.post(f'{address}/predict', files={'a': birds[0][1]}, headers={'Origin': origin}, timeout=10)
-        assert answer.status_code == 403 and 'foreign page' in answer.json()['error']
+        assert answer.status_code == 403
+        assert 'foreign page' in answer.json()['error']
     answer = requests.get(address, headers={'Origin': address}, timeout=10)
-    assert answer.status_code == 200 and not [h for h in answer.headers if h.lower().startswith('access-control')]
-    assert (
-        "default-src 'self'" in answer.headers['content-security-policy']
-        and answer.headers['x-frame-options'] == 'DENY'
-    )
+    assert answer.status_code == 200
+    assert not [h for h in answer.headers if h.lower().startswith('access-control')]
+    assert "default-src 'self'" in answer.headers['content-security-policy']
+    assert answer.headers['x-frame-options'] == 'DENY'
 
 
 def test_a_port_that_is_taken(server, trained):
@@ -400,7 +402,9 @@ def test_a_port_that_is_taken(server, trained):
     one_line(birdsort('serve', '--project', trained.path, '--host', 'no.such.host.invalid'), 'no.such.host.invalid')
 
 
-class Makes:  # A pickle that makes a file as it is opened
+class CreatesFile:
+    "Creates a file when it is unpickled."
+
     def __init__(self, file):
         self.file = file
 
@@ -409,11 +413,12 @@ class Makes:  # A pickle that makes a file as it is opened
 
 
 def test_a_pickle_is_not_opened(trained, tmp_path):
-    (export := tmp_path / 'export').mkdir()
-    (export / 'learner.pkl').write_bytes(pickle.dumps(Makes(made := tmp_path / 'made')))
+    export, created = tmp_path / 'export', tmp_path / 'created'
+    export.mkdir()
+    (export / 'learner.pkl').write_bytes(pickle.dumps(CreatesFile(created)))
     one_line(birdsort('serve', '--model', export), 'learner.pkl', '--trust-pickle')
     (export / 'config.json').write_bytes((trained.export / 'config.json').read_bytes())
     one_line(birdsort('serve', '--model', export), 'learner.pkl', '--trust-pickle')
-    assert not made.exists()
+    assert not created.exists()
     pickle.loads((export / 'learner.pkl').read_bytes())
-    assert made.exists(), 'the test would not notice'
+    assert created.exists(), 'this pickle runs no code, so the test shows nothing'
