@@ -18,7 +18,7 @@ def bow(
     project:str|None=None, # The project's folder
     extractor:str='sift', # sift, kaze, orb, or freak, which takes its key points from FAST
     step:int=8, # From patch to patch on a grid, pixels; 0 takes key points
-    words:int=600, # In the vocabulary
+    vocab_size:int=600, # Words in the vocabulary
     classifier:str='intersection', # linear, rbf, intersection, chi2 or forest
     C:float=3., # How much a mistake costs a support vector machine, above 0
     pyramid:tuple|None=None, # Cells a side in which words are counted, level by level, 1,2,4 by default; 1 forgets places
@@ -31,15 +31,13 @@ def bow(
 ) -> dict: # {run, train, validation, loss, seconds, options, words: an image of them, tried: a row per combination}
     "Train a visual bag of words, the cheap baseline; evaluate, compare and report take its run like a network's."
     from birdsort.recipes.bow.recipe import bow
+    from birdsort.recipes.bow.settings import BowSettings
     from birdsort.recipes.sweep import read_grid
-    options = (
-        dict(
-            extractor=extractor, step=step, words=words, classifier=classifier, C=C, pca=pca, assign=assign,
-            soft=soft, root=not no_root)
-        | ({} if pyramid is None else dict(pyramid=_whole('pyramid', pyramid))))
-    grid = read_grid(grid or ())
-    return bow(
-        find_project(project), grid, force, **{k: v for k,v in options.items() if k not in grid})
+    cells = BowSettings.pyramid if pyramid is None else _whole('pyramid', pyramid)
+    settings = BowSettings(
+        extractor=extractor, step=step, vocab_size=vocab_size, classifier=classifier, C=C, pyramid=cells,
+        root=not no_root, pca=pca, assign=assign, soft=soft)
+    return bow(find_project(project), read_grid(grid or ()), force, settings)
 
 def _whole(name, words): # ("1", "2") -> (1, 2)
     if bad := [w for w in words if not str(w).isdigit()]:

@@ -1,9 +1,13 @@
-"""The bag of words: every extractor with every classifier, what scikit-learn promises of a pipeline, wrong input,
-and what a kill leaves behind."""
+"""The bag of words: every extractor with every classifier, what scikit-learn expects of a pipeline, wrong input,
+interrupted trainings, and the runs of birdsort 0.1."""
 
+import json
 import pickle
 import sqlite3
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import joblib
 import numpy as np
@@ -14,14 +18,36 @@ from sklearn.metrics.pairwise import chi2_kernel
 from sklearn.model_selection import GridSearchCV
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.core.project import stable_hash
+from birdsort.datasets.splits import generated_images, splits_signature
+from birdsort.evaluate import evaluate
 from birdsort.recipes.bow import descriptors
 from birdsort.recipes.bow.descriptors import Descriptors
-from birdsort.recipes.bow.kernels import chi2_distance, intersection
+from birdsort.recipes.bow.kernels import KernelSVC, chi2_distance, intersection
 from birdsort.recipes.bow.recipe import bow, make_bow, open_bow
+from birdsort.recipes.bow.settings import BowSettings
+from birdsort.recipes.bow.vocabulary import Vocabulary
+from birdsort.report import report
 from birdsort.split import split
 from birdsort.training.runs import open_run
+from conftest import birdsort, one_line
 
-SMALL = dict(words=20, side=96, step=12, pca=16)
+SMALL = BowSettings(vocab_size=20, max_side=96, step=12, pca=16)
+# The same options, as a run of birdsort 0.1 has them in its note
+SMALL_01 = dict(
+    extractor='sift',
+    step=12,
+    words=20,
+    classifier='intersection',
+    C=3.0,
+    pyramid=(1, 2, 4),
+    root=True,
+    pca=16,
+    assign='brute',
+    soft=1,
+    kmeans='mini-batch',
+    side=96,
+)
 
 
 @pytest.fixture(scope='module')
@@ -40,113 +66,213 @@ def train(project):
 @pytest.mark.parametrize('extractor', ['sift', 'kaze', 'orb', 'freak'])
 @pytest.mark.parametrize('step', [0, 12])
 def test_every_extractor_learns_its_own_images(train, extractor, step):
-    pipe = make_bow(extractor, **SMALL | dict(step=step, side=160)).fit(*train)
+    settings = replace(SMALL, extractor=extractor, step=step, max_side=160)
+    pipe = make_bow(settings).fit(*train)
     assert pipe.score(*train) > 0.8
 
 
 @pytest.mark.parametrize('classifier', ['linear', 'rbf', 'intersection', 'chi2', 'forest'])
 def test_every_classifier_gives_probabilities(train, classifier):
-    pipe = make_bow(classifier=classifier, **SMALL).fit(*train)
-    assert np.allclose(pipe.predict_proba(train[0]).sum(1), 1) and pipe.score(*train) > 0.8
+    pipe = make_bow(replace(SMALL, classifier=classifier)).fit(*train)
+    assert np.allclose(pipe.predict_proba(train[0]).sum(1), 1)
+    assert pipe.score(*train) > 0.8
 
 
-def test_scikit_learn_keeps_its_promises(train, tmp_path):
-    pipe = make_bow(**SMALL, cache=tmp_path)
-    search = GridSearchCV(
-        pipe, dict(words__soft=[1, 3], words__assign=['brute', 'flann'], classifier__C=[1.0]), cv=2
-    ).fit(*train)
-    assert set(search.cv_results_['rank_test_score']) and clone(search.best_estimator_).get_params()['words__n'] == 20
-    force = pickle.loads(pickle.dumps(search.best_estimator_))
-    assert (force.predict(train[0]) == search.predict(train[0])).all()
-    assert np.array_equal(pipe.fit(*train).predict_proba(train[0]), clone(pipe).fit(*train).predict_proba(train[0]))
+def test_grid_search_clone_and_pickle_work(train, tmp_path):
+    files, _ = train
+    pipe = make_bow(SMALL, cache=tmp_path)
+    grid = dict(words__soft=[1, 3], words__assign=['brute', 'flann'], classifier__C=[1.0])
+    search = GridSearchCV(pipe, grid, cv=2).fit(*train)
+    best = search.best_estimator_
+    assert set(search.cv_results_['rank_test_score'])
+    assert clone(best).get_params()['words__size'] == 20
+    restored = pickle.loads(pickle.dumps(best))
+    assert (restored.predict(files) == search.predict(files)).all()
+    again = clone(pipe).fit(*train)
+    assert np.array_equal(pipe.fit(*train).predict_proba(files), again.predict_proba(files))
 
 
 def test_kernels_are_their_formulas():
     rng = np.random.default_rng(1)
-    a, b = (rng.random((n, 300), dtype='float32') * (rng.random((n, 300)) < 0.3).astype('float32') for n in (7, 130))
+
+    def histograms(n):
+        values = rng.random((n, 300), dtype='float32')
+        return values * (rng.random((n, 300)) < 0.3).astype('float32')
+
+    a, b = histograms(7), histograms(130)
     assert np.allclose(intersection(a, b), np.minimum(a[:, None], b).sum(2), atol=1e-3)
     assert np.allclose(np.exp(-0.01 * chi2_distance(a, b)), chi2_kernel(a, b, gamma=0.01), atol=1e-5)
 
 
-def test_images_are_told_once(train, tmp_path, monkeypatch):
+def total(vectors, positions):
+    return vectors.sum()
+
+
+def test_images_are_described_once(train, tmp_path, monkeypatch):
+    files, _ = train
     opened = []
-    monkeypatch.setattr(
-        descriptors, 'decode', lambda f, side=0, real=descriptors.decode: opened.append(f) or real(f, side)
-    )
-    look = Descriptors(step=12, side=96, cache=tmp_path)
-    first = look.transform(train[0]).each(lambda what, where: what.sum())
-    assert look.transform(train[0]).each(lambda what, where: what.sum()) == first and len(opened) == len(train[0])
+    decode = descriptors.decode
+
+    def counted(file, side=0):
+        opened.append(file)
+        return decode(file, side)
+
+    monkeypatch.setattr(descriptors, 'decode', counted)
+    step = Descriptors(step=12, max_side=96, cache=tmp_path)
+    first = step.transform(files).each(total)
+    assert step.transform(files).each(total) == first
+    assert len(opened) == len(files)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:5000])  # Cut off
-    assert look.transform(train[0]).each(lambda what, where: what.sum()) == first and len(opened) > len(train[0])
+    assert step.transform(files).each(total) == first
+    assert len(opened) > len(files)
 
 
-def test_half_a_row_is_made_anew(train, tmp_path):
-    look = Descriptors(step=12, side=96, cache=tmp_path)
-    want, _ = look.transform(train[0][:1])[0]
+def test_half_a_row_of_the_cache_is_computed_again(train, tmp_path):
+    first = train[0][:1]
+    step = Descriptors(step=12, max_side=96, cache=tmp_path)
+    expected, _ = step.transform(first)[0]
     db = sqlite3.connect(next(tmp_path.iterdir()))
     with db:
         db.execute('update patches set what = substr(what, 1, 100)')
     db.close()
-    assert np.array_equal(look.transform(train[0][:1])[0][0], want)
+    assert np.array_equal(step.transform(first)[0][0], expected)
 
 
-def test_a_run_is_kept_once_and_opened(project, train):
-    assert bow(project, **SMALL, quiet=True)['run'] == bow(project, **SMALL, quiet=True)['run']
-    other = bow(project, **SMALL, quiet=True, force=True)
-    assert other['run'].endswith('_bow') and not list(project.models.glob('.bow-*'))
+def test_a_run_is_saved_once_and_opened(project, train):
+    files, labels = train
+    first = bow(project, settings=SMALL, quiet=True)
+    assert bow(project, settings=SMALL, quiet=True)['run'] == first['run']
+    other = bow(project, settings=SMALL, quiet=True, force=True)
+    assert other['run'] != first['run']
+    assert other['run'].endswith('_bow')
+    assert not list(project.models.glob('.bow-*'))
     bag = open_bow(open_run(project, other['run']))
-    said = bag.ask([(f, f.parent.name) for f in train[0][:3]], quiet=True)
-    assert said.probs.dtype == 'float32' and said.vocab == sorted(set(train[1])) and (said.targets >= 0).all()
-    plain, drawn = bag.look(train[0][0], 100, 0)
-    assert plain.size == drawn.size and plain.tobytes() != drawn.tobytes()
+    predictions = bag.ask([(f, f.parent.name) for f in files[:3]], quiet=True)
+    assert predictions.probs.dtype == 'float32'
+    assert predictions.vocab == sorted(set(labels))
+    assert (predictions.targets >= 0).all()
+    plain, drawn = bag.look(files[0], 100, 0)
+    assert plain.size == drawn.size
+    assert plain.tobytes() != drawn.tobytes()
 
 
-def test_a_kill_leaves_nothing_in_the_way(project, monkeypatch):
+def test_the_seed_is_that_of_the_project_unless_another_is_given(project):
+    assert project.settings.seed == 42
+    own = bow(project, settings=SMALL, quiet=True)['run']
+    assert bow(project, settings=replace(SMALL, seed=42), quiet=True)['run'] == own
+    assert bow(project, settings=replace(SMALL, seed=7), quiet=True)['run'] != own
+
+
+def save_as_01(run, monkeypatch):
+    "Rewrite the note and the pipeline of a run as birdsort 0.1 saved them."
+    note = json.loads((run.folder / 'run.json').read_text())
+    note['sides'] = note.pop('splits')
+    scores = {name: note['bow'][name] for name in ('train', 'validation', 'loss', 'seconds')}
+    note['bow'] = SMALL_01 | scores
+    note['tried'] = [note['bow']]
+    (run.folder / 'run.json').write_text(json.dumps(note))
+
+    pipe = joblib.load(run.folder / 'bow.pkl')
+    renamed = dict(words=('size', 'n'), descriptors=('max_side', 'side'), classifier=('inverse_temperature_', 'heat_'))
+    for step, (new, old) in renamed.items():
+        attributes = vars(pipe[step])
+        attributes[old] = attributes.pop(new)
+    old_modules = {'vocabulary': Vocabulary, 'descriptors': Descriptors, 'kernels': KernelSVC}
+    with monkeypatch.context() as m:
+        for name, cls in old_modules.items():
+            old_module = ModuleType(f'birdsort.words.{name}')
+            setattr(old_module, 'Words' if cls is Vocabulary else cls.__name__, cls)
+            m.setitem(sys.modules, old_module.__name__, old_module)
+            m.setattr(cls, '__module__', old_module.__name__)
+        Vocabulary.__qualname__ = 'Words'
+        try:
+            joblib.dump(pipe, run.folder / 'bow.pkl')
+        finally:
+            Vocabulary.__qualname__ = 'Vocabulary'
+    for name in old_modules:
+        monkeypatch.delitem(sys.modules, f'birdsort.words.{name}', raising=False)
+
+
+def test_a_run_of_birdsort_01_is_found_opened_and_evaluated(project, train, monkeypatch):
+    run = open_run(project, bow(project, settings=SMALL, quiet=True, force=True)['run'])
+    pairs = [(f, f.parent.name) for f in train[0]]
+    expected = open_bow(run).ask(pairs, quiet=True).probs
+    save_as_01(run, monkeypatch)
+    assert b'Words' in (run.folder / 'bow.pkl').read_bytes()
+
+    images = splits_signature(project), generated_images(project)
+    signature_01 = stable_hash('bow', 1, *images, [SMALL_01], project.settings.seed)
+    result = bow(project, settings=SMALL, quiet=True)
+    assert result['run'] == run.name, 'the training is known, and nothing is trained'
+    assert open_run(project, run.name).signature == signature_01
+    assert result['options']['vocab_size'] == 20
+    assert result['options']['max_side'] == 96
+    assert 'words' not in result['tried'][0]
+    opened = open_bow(open_run(project, run.name))
+    assert np.array_equal(opened.ask(pairs, quiet=True).probs, expected)
+    assert evaluate(project, run.name, quiet=True)['run'] == run.name
+
+
+def test_an_interrupted_training_leaves_nothing_in_the_way(project, monkeypatch):
+    settings = replace(SMALL, vocab_size=21)
+
     def killed(*args, **kw):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
         m.setattr(joblib, 'dump', killed)
         with pytest.raises(KeyboardInterrupt):
-            bow(project, **SMALL | dict(words=21), quiet=True)
+            bow(project, settings=settings, quiet=True)
     assert list(project.models.glob('.bow-*.part'))
-    run = bow(project, **SMALL | dict(words=21), quiet=True)['run']
-    assert (project.models / run / 'bow.pkl').is_file() and not list(project.models.glob('.bow-*'))
+    run = bow(project, settings=settings, quiet=True)['run']
+    assert (project.models / run / 'bow.pkl').is_file()
+    assert not list(project.models.glob('.bow-*'))
 
 
-def test_grid_is_judged_by_validation(project):
-    made = bow(
-        project,
-        dict(classifier=['linear', 'chi2'], words=[10, 20]),
-        **{k: v for k, v in SMALL.items() if k != 'words'},
-        quiet=True,
-    )
-    assert len(made['tried']) == 4 and made['validation'] == max(r['validation'] for r in made['tried'])
+def test_a_grid_is_judged_by_validation(project):
+    grid = dict(classifier=['linear', 'chi2'], vocab_size=[10, 20])
+    made = bow(project, grid, settings=SMALL, quiet=True)
+    assert len(made['tried']) == 4
+    assert made['validation'] == max(row['validation'] for row in made['tried'])
 
 
-def test_wrong_input_in_one_line(project, train, tmp_path):
-    for options, words in (
-        (dict(extractor='sfit'), "did you mean 'sift'"),
-        (dict(classifier='forrest'), "did you mean 'forest'"),
-        (dict(words=10**6), 'cannot be learned from'),
-        (dict(vords=1), "did you mean 'words'"),
-    ):
-        with pytest.raises(ValueError, match=words) as e:
-            bow(project, **SMALL | options, quiet=True)
-        assert '\n' not in str(e.value)
-    pipe = make_bow('sift', **SMALL | dict(step=0)).fit(*train)
+@pytest.mark.parametrize(
+    'grid, words',
+    [
+        (dict(extractor=['sfit']), "did you mean 'sift'"),
+        (dict(classifier=['forrest']), "did you mean 'forest'"),
+        (dict(vocab_size=[10**6]), 'cannot be learned from'),
+        (dict(vocabsize=[1]), "did you mean 'vocab_size'"),
+        (dict(words=[10]), 'words is now vocab_size'),
+        (dict(pyramid=[(0,)]), 'pyramid = \\(0,\\)'),
+    ],
+)
+def test_a_wrong_option_is_answered_in_one_line(project, grid, words):
+    with pytest.raises(ValueError, match=words) as e:
+        bow(project, grid, settings=SMALL, quiet=True)
+    assert '\n' not in str(e.value)
+
+
+def test_the_command_line_names_the_new_flag(project):
+    at = ['bow', '--project', project.path]
+    one_line(birdsort(*at, '--words', 20), '--words is now --vocab-size')
+    one_line(birdsort(*at, '--vocab-size', 1), 'vocab_size = 1: must be a whole number from 2')
+    one_line(birdsort(*at, '--pyramid', 'one'), 'such as 1,2,4')
+    one_line(birdsort(*at, '--grid', 'words=10,20'), 'words is now vocab_size')
+
+
+def test_blank_and_broken_images(train, tmp_path):
+    pipe = make_bow(replace(SMALL, step=0)).fit(*train)
     Image.new('RGB', (90, 90), 'white').save(tmp_path / 'blank.png')
     assert pipe.predict([tmp_path / 'blank.png'])[0] in train[1]
     (tmp_path / 'broken.jpg').write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='broken.jpg'):
+    with pytest.raises(ValueError, match=r'broken\.jpg'):
         pipe.predict([tmp_path / 'broken.jpg'])
 
 
 def test_evaluate_and_report_judge_it(project):
-    from birdsort.evaluate import evaluate
-    from birdsort.report import report
-
-    run = bow(project, **SMALL, quiet=True, force=True)['run']
+    run = bow(project, settings=SMALL, quiet=True, force=True)['run']
     assert evaluate(project, run, quiet=True)['run'] == run
-    assert run in Path(report(project, run, quiet=True)['report']).read_text(encoding='utf-8')
+    page = Path(report(project, run, quiet=True)['report'])
+    assert run in page.read_text(encoding='utf-8')

@@ -7,15 +7,18 @@ __all__ = ['make_bow', 'BagOfWords', 'open_bow', 'BowResult', 'bow']
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #b5da4102
 import shutil
+import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from itertools import groupby, product
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TypedDict
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple, TypedDict
 
 import joblib
 import numpy as np
+from PIL import Image
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 
@@ -26,220 +29,223 @@ from ...datasets.cache import prune_cache
 from ...datasets.splits import Splits, generated_images, load_splits, splits_signature
 from ...evaluation.predictions import Predictions
 from ...training.runs import Run, find_run, keep_run
-from .descriptors import Descriptors, check_extractor
-from .kernels import make_classifier
+from . import descriptors, kernels, vocabulary
+from .descriptors import Descriptors
+from .kernels import make_bow_classifier
+from .settings import OPTIONS, RENAMED_OPTIONS, BowSettings, signed_options, todays_names
 from .visualise import draw_words, nearest_patches, word_worth, words_sheet
 from .vocabulary import Vocabulary
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #3a994edb
-def _whole(low, high):
-    return (
-        lambda v: type(v) is int and low <= v <= high, f'a whole number from {low} to {high}')
-_RULES = dict(
-    step=_whole(0, 256), words=_whole(2, 10_000_000), pca=_whole(0, 512), soft=_whole(1, 100),
-    side=_whole(32, 4096),
-    C=(lambda v: type(v) in (int, float) and 0 < v < 1e9, 'a number above 0'),
-    pyramid=(
-        lambda v: (
-            isinstance(v, (tuple, list))
-            and v
-            and all(type(c) is int and 1 <= c <= 16 for c in v)),
-        'cells a side, level by level, such as [1, 2, 4]'),
-    assign=(lambda v: v in ('brute', 'flann'), 'brute or flann'),
-    kmeans=(lambda v: v in ('mini-batch', 'full'), 'mini-batch or full'))
-
-def _check(**options):
-    for k,v in options.items():
-        right, wanted = _RULES[k]
-        if not right(v): raise ValueError(f'{k} = {v!r}: must be {wanted}')
+def _takes_roots(settings): return settings.classifier in ('linear', 'rbf')
 
 def make_bow(
-    extractor:str='sift', # sift, kaze, orb, or freak, which takes its key points from FAST
-    step:int=8, # From patch to patch on a grid, pixels; 0 takes key points
-    words:int=600, # In the vocabulary
-    classifier:str='intersection', # linear, rbf, intersection, chi2 or forest
-    C:float=3., # How much a mistake costs a support vector machine, above 0
-    pyramid:tuple=(1, 2, 4), # Cells a side in which words are counted, level by level; (1,) forgets places
-    root:bool=True, # RootSIFT
-    pca:int=64, # Directions of the descriptors that are kept; 0 keeps them as they are
-    assign:str='brute', # How the nearest word is found: brute, or flann
-    soft:int=1, # Nearest words that share a patch; 1 is hard
-    kmeans:str='mini-batch', # mini-batch, or full
-    side:int=256, # Larger images are made smaller to this, longest side in pixels
-    seed:int=42, # Of sample, words and folds
-    cache:Path|None=None, # A folder in which descriptors are kept
+    settings:BowSettings|None=None, # All options; None takes the defaults
+    cache:Path|None=None, # A folder in which descriptors are cached
     quiet:bool=True, # No progress bar
 ) -> Pipeline: # Image files -> labels; its steps are descriptors, words, classifier
-    (
-        "The visual bag of words, not fitted yet; `ValueError` for a name that there is not, or a value "
-        "that makes no sense.")
-    _check(
-        step=step, words=words, C=C, pyramid=pyramid, pca=pca, soft=soft, side=side, assign=assign,
-        kmeans=kmeans)
-    norm = 'root' if classifier in ('linear', 'rbf') else 'sum'
-    return Pipeline(
-        [
-            (
-                'descriptors',
-                Descriptors(
-                    check_extractor(extractor), step, side=side, root=root, cache=cache, quiet=quiet)),
-            ('words', Vocabulary(words, pca, kmeans, assign, soft, tuple(pyramid), norm, seed=seed)),
-            ('classifier', make_classifier(classifier, C, seed))])
+    "The visual bag of words, not fitted yet."
+    s = settings or BowSettings()
+    seed = 42 if s.seed is None else s.seed
+    norm = 'root' if _takes_roots(s) else 'sum'
+    steps = dict(
+        descriptors=Descriptors(s.extractor, s.step, max_side=s.max_side, root=s.root, cache=cache, quiet=quiet),
+        words=Vocabulary(s.vocab_size, s.pca, s.kmeans, s.assign, s.soft, s.pyramid, norm, seed),
+        classifier=make_bow_classifier(s.classifier, s.C, seed))
+    return Pipeline(list(steps.items()))
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #fcb515d1
 class BagOfWords:
     "A fitted bag of words and the splits of the project that it was trained in."
     def __init__(self,
         pipe:Pipeline, # From `make_bow`, fitted
-        splits:Splits, # That it was fitted on
+        splits:Splits, # The splits that it was fitted on
     ):
         self.pipe, self.dls = pipe, SimpleNamespace(vocab=list(map(str, pipe.classes_)), splits=splits)
 
-    def ask(self, pairs:list, quiet:bool=False) -> Predictions: # (file, label) pairs
-        "What it says of images and of their mirror images."
-        files, vocab = [f for f,_ in pairs], self.dls.vocab
-        def said(mirror):
-            return self.pipe.set_params(descriptors__mirror=mirror, descriptors__quiet=quiet).predict_proba(
-                files).astype(
-                'float32')
-        try: mirrored = said(True)
+    def _probs(self, files, *, mirror, quiet):
+        self.pipe.set_params(descriptors__mirror=mirror, descriptors__quiet=quiet)
+        try: return self.pipe.predict_proba(files).astype('float32')
         finally: self.pipe.set_params(descriptors__mirror=False)
-        return Predictions(
-            files, said(False),
-            np.array(
-                [vocab.index(l) if l in vocab else -1 for _,l in pairs], dtype='int64'),
-            vocab, mirrored=mirrored)
 
-    def look(self, file, side:int, target:int) -> tuple:
-        # Longest side, pixels; number of a label -> (image, the same with its words drawn on)
-        "An image, and which of its words spoke for a label, in red, or against it, in blue."
+    def ask(self,
+        pairs:list[tuple[Path, str]], # (file, label) pairs
+        quiet:bool=False, # No progress bar
+    ) -> Predictions: # In the order of the pairs
+        "The predictions for images and for their mirror images."
+        files, vocab = [f for f,_ in pairs], self.dls.vocab
+        targets = np.array([vocab.index(label) if label in vocab else -1 for _,label in pairs], dtype='int64')
+        mirrored = self._probs(files, mirror=True, quiet=quiet)
+        return Predictions(files, self._probs(files, mirror=False, quiet=quiet), targets, vocab, mirrored=mirrored)
+
+    def look(self, file:Path, side:int, target:int) -> tuple[Image.Image, Image.Image]: # side: the longest, pixels
+        "An image, and the same with the words drawn on it that are evidence for a label (red) or against it (blue)."
         image = decode(file, side)
         image.thumbnail((side, side))
         return image, draw_words(image, *word_worth(self.pipe, file, target))
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #939569ff
+def _modules_of_01() -> dict[str, ModuleType]:
+    "Where pickles of birdsort 0.1 look for their classes."
+    words = ModuleType('birdsort.words.vocabulary')
+    vars(words).update(Words=Vocabulary, _Nearest=vars(vocabulary)['_Nearest'])
+    return {'birdsort.words.descriptors': descriptors, 'birdsort.words.kernels': kernels, words.__name__: words}
+
 def open_bow(
-    run:Run, # Of this recipe
+    run:Run, # A run of this recipe
 ) -> BagOfWords: # As it was trained
-    (
-        "A bag of words as it was kept; only runs of one's own, for a pickle can run code; `ValueError` for "
-        "a damaged one.")
-    try: pipe = joblib.load(run.folder/'bow.pkl')
-    except Exception as e: # Damaged pickles raise all sorts of things
+    "Open a saved bag of words; `ValueError` for a damaged one."
+    file = run.folder/'bow.pkl'
+    for name,module in _modules_of_01().items(): sys.modules.setdefault(name, module)
+    try: pipe = joblib.load(file)
+    except Exception as e: # Damaged pickles raise errors of all sorts
         raise ValueError(
-            (
-                f'{run.folder/"bow.pkl"} cannot be read ({type(e).__name__}): train it anew with `birdsort '
-                'bow --force`')) from None
-    return BagOfWords(
-        pipe.set_params(descriptors__cache=run.project.path/'.cache'), load_splits(run.project, run.settings))
+            f'{file} cannot be read ({type(e).__name__}): train it again with `birdsort bow --force`') from None
+    pipe.set_params(descriptors__cache=run.project.path/'.cache')
+    return BagOfWords(pipe, load_splits(run.project, run.settings))
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #41106e6b
-_OPTIONS = {
-    k: v
-    for k,v in zip(make_bow.__code__.co_varnames, make_bow.__defaults__, strict=False)
-    if k not in ('cache', 'quiet', 'seed')}
+def _check_grid(grid):
+    "`ValueError` for an option that does not exist, or one without a list of values."
+    for name,values in grid.items():
+        if name in RENAMED_OPTIONS:
+            raise ValueError(f'grid: {name} is now {RENAMED_OPTIONS[name]}: type that instead')
+        if name not in OPTIONS: raise ValueError(unknown('option', name, OPTIONS))
+        if not isinstance(values, (list, tuple)) or not values:
+            default = getattr(BowSettings(), name)
+            raise ValueError(f'grid: {name} needs a list of values, such as {name}=[{default!r}]')
 
-def _combinations(options, grid): # -> option dicts; those with the same words stand together
-    for k in (*options, *grid):
-        if k not in _OPTIONS: raise ValueError(unknown('option', k, _OPTIONS))
-    if empty := [k for k,v in grid.items() if not isinstance(v, (list, tuple)) or not len(v)]:
-        raise ValueError(f'grid: {empty[0]} needs a list of values, such as {empty[0]}=[{_OPTIONS[empty[0]]!r}]')
-    made = [_OPTIONS | options | dict(zip(grid, values, strict=False)) for values in product(*grid.values())]
-    return sorted(
-        (
-            {k: tuple(v) if isinstance(v, list) else v for k,v in o.items()}
-            for o in made),
-        key=_front)
+def _vocabulary_key(settings):
+    "The same text for all combinations that share descriptors and words."
+    options = signed_options(settings)
+    values = [value for name,value in options.items() if name not in ('classifier', 'C')]
+    return repr([*values, _takes_roots(settings)])
 
-def _front(options):
-    return repr(
-        (
-            [v for k,v in options.items() if k not in ('classifier', 'C')]
-            + [options['classifier'] in ('linear', 'rbf')]))
+def _combinations(settings, grid):
+    _check_grid(grid)
+    changes = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return sorted((replace(settings, **change) for change in changes), key=_vocabulary_key)
 
-def _fit_best(splits, made, seed, cache, quiet): # -> (the best pipeline, its row, all rows)
-    (files, labels), (others, truths) = (list(map(list, zip(*pairs, strict=False))) for pairs in (splits.train, splits.val))
-    rows, best = [], None
-    for _,group in groupby(made, _front):
-        start, front = time.perf_counter(), None
-        for o in group:
-            pipe = make_bow(**o, seed=seed, cache=cache, quiet=quiet)
-            if front is None:
-                front = pipe[:-1]
-                seen = front.fit_transform(files), front.transform(others)
-            pipe.steps[:-1] = front.steps
-            pipe['classifier'].fit(seen[0], labels)
-            said = pipe['classifier'].predict_proba(seen[1])
-            rows.append(
-                o | dict(
-                    train=float((pipe['classifier'].predict(seen[0]) == labels).mean()),
-                    validation=float((pipe.classes_[said.argmax(1)] == truths).mean()),
-                    loss=float(log_loss(truths, said/said.sum(1, keepdims=True), labels=pipe.classes_)),
-                    seconds=round(time.perf_counter()-start, 2)))
-            if best is None or (rows[-1]['validation'], -rows[-1]['loss']) > (best[1]['validation'], -best[1]['loss']):
-                best = pipe, rows[-1], seen[0]
-            start = time.perf_counter()
-    return best, rows
+# %% ../../../nbs/recipes/bow/05_recipe.ipynb #df7c5f9c
+class _Fitted(NamedTuple):
+    "A combination that was fitted."
+    pipe:Pipeline
+    row:dict[str, Any] # Options, train, validation, loss, seconds
+    histograms:np.ndarray # (n, d) of the train split
+
+    @property
+    def rank(self): return self.row['validation'], -self.row['loss'] # The highest is chosen
+
+def _scores(classifier, train, validation): # Of pairs (histograms, labels)
+    probs = classifier.predict_proba(validation[0])
+    predicted = classifier.classes_[probs.argmax(1)]
+    probs = probs/probs.sum(1, keepdims=True)
+    return dict(
+        train=float((classifier.predict(train[0]) == train[1]).mean()),
+        validation=float((predicted == validation[1]).mean()),
+        loss=float(log_loss(validation[1], probs, labels=classifier.classes_)))
+
+# %% ../../../nbs/recipes/bow/05_recipe.ipynb #b159ee5e
+def _fit_group(group, splits, cache, quiet) -> Iterator[_Fitted]:
+    "Fit combinations that share descriptors and words."
+    start = time.perf_counter()
+    (files, labels), (others, truths) = (map(list, zip(*pairs, strict=True)) for pairs in splits[:2])
+    shared = make_bow(group[0], cache, quiet)[:-1]
+    train = shared.fit_transform(files), np.array(labels)
+    validation = shared.transform(others), np.array(truths)
+    for settings in group:
+        pipe = make_bow(settings, cache, quiet)
+        pipe.steps[:-1] = shared.steps
+        pipe['classifier'].fit(*train)
+        row = {name: getattr(settings, name) for name in OPTIONS} | _scores(pipe['classifier'], train, validation)
+        row['seconds'] = round(time.perf_counter()-start, 2)
+        yield _Fitted(pipe, row, train[0])
+        start = time.perf_counter()
+
+def _fit_best(combinations, splits, cache, quiet) -> tuple[_Fitted, list[dict[str, Any]]]:
+    "The best combination by the validation split, and the rows of all."
+    rows:list[dict[str, Any]] = []
+    def fit_all():
+        for _,group in groupby(combinations, _vocabulary_key):
+            for fitted in _fit_group(list(group), splits, cache, quiet):
+                rows.append(fitted.row)
+                yield fitted
+    return max(fit_all(), key=lambda fitted: fitted.rank), rows
+
+# %% ../../../nbs/recipes/bow/05_recipe.ipynb #c7e1242f
+def _vocabulary_sheet(best, files):
+    "An image of 24 or more of the commoner words, from up to 200 images."
+    counts = best.histograms[:, :best.pipe['words'].size].sum(0)
+    commonest = np.argsort(-counts, kind='stable')
+    words = commonest[:len(counts)//2:-(-len(counts)//48)]
+    some = files[::-(-len(files)//200)]
+    return words_sheet(nearest_patches(best.pipe, some, words.tolist()))
+
+def _note(project, splits, signature, best, rows, seconds):
+    "What `run.json` says of a run."
+    row = best.row
+    stage = dict(
+        name='bag of words', epochs=1, seconds=seconds, valid_loss=row['loss'], accuracy=row['validation'])
+    return dict(
+        recipe='bow', stages=[stage], seconds=seconds, precision='', signature=signature,
+        splits=splits_signature(project, project.settings), settings=asdict(project.settings),
+        vocab=splits.labels, own=None, bow=row, tried=rows)
+
+# %% ../../../nbs/recipes/bow/05_recipe.ipynb #913e05b0
+def _signature(project, combinations, seed):
+    images = splits_signature(project, project.settings), generated_images(project, project.settings)
+    return stable_hash('bow', 1, *images, [signed_options(settings) for settings in combinations], seed)
+
+def _train(project, splits, combinations, signature, quiet):
+    "Fit all combinations, and save the best one as a run."
+    start = time.perf_counter()
+    cache = project.path/'.cache'
+    best, rows = _fit_best(combinations, splits, cache, quiet)
+    part = project.models/f'.bow-{signature}.part'
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    _vocabulary_sheet(best, [f for f,_ in splits.train]).save(part/'words.jpg', quality=85)
+    best.pipe.set_params(descriptors__cache=None, descriptors__quiet=True)
+    joblib.dump(best.pipe, part/'bow.pkl', compress=3)
+    seconds = round(time.perf_counter()-start, 2)
+    run = keep_run(project, part, 'bow', _note(project, splits, signature, best, rows, seconds))
+    prune_cache(cache)
+    return run
 
 # %% ../../../nbs/recipes/bow/05_recipe.ipynb #d498111b
 class BowResult(TypedDict):
     "A trained bag of words."
-    run:str # Its folder's name in `models/`
-    train:float # Accuracy on the training split
+    run:str # The name of its folder in `models/`
+    train:float # Accuracy on the train split
     validation:float # Accuracy on the validation split
     loss:float # Cross-entropy on the validation split
-    seconds:float # Of all combinations
-    options:dict # Those that were chosen
+    seconds:float # For all combinations
+    options:dict[str, Any] # The options that were chosen
     words:str # Path of an image of the vocabulary
-    tried:list[dict] # A row per combination
+    tried:list[dict[str, Any]] # A row per combination: options, train, validation, loss, seconds
 
+def _result(run:Run) -> BowResult: # Also of runs of birdsort 0.1
+    row = todays_names(run.note['bow'])
+    return BowResult(
+        run=run.name, train=row['train'], validation=row['validation'], loss=row['loss'],
+        seconds=run.note['seconds'], options={name: row[name] for name in OPTIONS},
+        words=str(run.folder/'words.jpg'), tried=[todays_names(row) for row in run.note['tried']])
+
+# %% ../../../nbs/recipes/bow/05_recipe.ipynb #b4965f03
 def bow(
     project:Project, # With a split, or other images in its settings
-    grid:dict|None=None, # Option -> list of values to try, such as dict(words=[100, 400], C=[1, 10])
-    force:bool=False, # Train even where the same was trained before
+    grid:dict[str, list]|None=None, # Option -> values to try, such as dict(vocab_size=[100, 400], C=[1, 10])
+    force:bool=False, # Train even if the same has been trained before
+    settings:BowSettings|None=None, # The options that the grid does not vary; None takes the defaults
     quiet:bool=False, # No progress bar
-    **options, # What differs from the defaults of `make_bow`
 ) -> BowResult: # The chosen combination of options, and a row per combination
-    (
-        "Train a bag of words on the train split, chosen by the validation split; `ValueError` for options "
-        "that make no sense.")
-    made, s = _combinations(options, grid or {}), project.settings
-    for o in made: make_bow(**o) # A word that makes no sense is refused before anything is read
+    "Train a bag of words on the train split, chosen by the validation split."
+    settings = settings or BowSettings()
+    seed = project.settings.seed if settings.seed is None else settings.seed
+    combinations = _combinations(replace(settings, seed=seed), grid or {})
     with hold(project):
-        splits = load_splits(project, s)
-        sign = stable_hash('bow', 1, splits_signature(project, s), generated_images(project, s), made, s.seed)
-        if not force and (done := find_run(project, sign)): return _result(done)
-        start = time.perf_counter()
-        (pipe, row, seen), rows = _fit_best(splits, made, s.seed, project.path/'.cache', quiet)
-        part = project.models/f'.bow-{sign}.part'
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        files = [f for f,_ in splits.train]
-        often = np.argsort(-seen[:, :pipe['words'].n].sum(0), kind='stable')
-        words_sheet(
-            nearest_patches(
-                pipe, files[::-(-len(files)//200)],
-                often[:len(often)//2:-(-len(often)//48)].tolist())).save(
-            part/'words.jpg', quality=85)
-        joblib.dump(pipe.set_params(descriptors__cache=None, descriptors__quiet=True), part/'bow.pkl', compress=3)
-        seconds = round(time.perf_counter()-start, 2)
-        note = dict(
-            recipe='bow',
-            stages=[
-                dict(
-                    name='bag of words', epochs=1, seconds=seconds, valid_loss=row['loss'],
-                    accuracy=row['validation'])],
-            seconds=seconds, precision='', signature=sign, splits=splits_signature(project, s),
-            settings=asdict(s), vocab=splits.labels, own=None, bow=row, tried=rows)
-        run = keep_run(project, part, 'bow', note)
-        prune_cache(project.path/'.cache')
+        splits = load_splits(project, project.settings)
+        signature = _signature(project, combinations, seed)
+        run = None if force else find_run(project, signature)
+        if run is None: run = _train(project, splits, combinations, signature, quiet)
     return _result(run)
-
-# %% ../../../nbs/recipes/bow/05_recipe.ipynb #a84f6584
-def _result(run):
-    note = run.note
-    row = note['bow']
-    return dict(
-        run=run.name, train=row['train'], validation=row['validation'], loss=row['loss'],
-        seconds=note['seconds'], options={k: row[k] for k in _OPTIONS}, words=str(run.folder/'words.jpg'),
-        tried=note['tried'])
