@@ -3,11 +3,13 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,13 +55,14 @@ def alone(func, args, cwd, environ, said):
     sys.exit(func(*args))
 
 
-def forked(func, *args, cwd=None, timeout=300):
+def forked(func, *args, cwd=None, env=None, timeout=300):
     """Call a function of a test module in a process of its own -> the finished process; its exit code is what the
     function returns."""
     with tempfile.TemporaryDirectory() as folder:
         for f in (said := [Path(folder) / 'out', Path(folder) / 'err']):
             f.touch()
-        process = SERVER.Process(target=alone, args=(func, args, cwd or os.getcwd(), dict(os.environ), said))
+        environ = {**os.environ, **(env or {})}
+        process = SERVER.Process(target=alone, args=(func, args, cwd or os.getcwd(), environ, said))
         process.start(), process.join(timeout)
         if process.exitcode is None:
             process.kill(), process.join()
@@ -90,20 +93,60 @@ def own_session(argv):
     return verb(argv)
 
 
+READ_AT_START = ('PYTHON', 'HF_')  # Variables that Python and the hub's client read once, before any of our code runs
+
+
 def birdsort(*args, cwd=None, env=None, timeout=300):
-    "Run a verb in a process of its own, a wholly new one where the environment is another -> the finished process."
+    """Run a verb in a process of its own -> the finished process. It is forked, or wholly new where the environment
+    has to be another from the start."""
     argv = list(map(str, args))
-    if env is None:
-        return forked(verb, argv, cwd=cwd, timeout=timeout)
+    if not any(name.startswith(READ_AT_START) for name in env or {}):
+        return forked(verb, argv, cwd=cwd, env=env, timeout=timeout)
     return subprocess.run([*CLI, *argv], capture_output=True, text=True, cwd=cwd, env=ENV | env, timeout=timeout)
+
+
+SEVERAL = """
+import contextlib, io, json, sys
+from birdsort.cli import main
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try: code = main(json.loads(line))
+        except SystemExit as stop: code = stop.code
+    print(json.dumps([code or 0, out.getvalue(), err.getvalue()]), flush=True)"""
+
+
+@contextmanager
+def birdsort_with(env):
+    "One new process with an environment of its own for several verbs -> the function that runs one, as `birdsort`."
+    with subprocess.Popen(
+        [sys.executable, '-W', 'ignore', '-c', SEVERAL],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENV | env,
+    ) as process:
+
+        def run(*args):
+            process.stdin.write(json.dumps(list(map(str, args))) + '\n')
+            process.stdin.flush()
+            code, out, err = json.loads(process.stdout.readline())
+            return subprocess.CompletedProcess(args, code, out, err)
+
+        yield run
+        process.stdin.close()
+
+
+def one_object(done):
+    "The one JSON object that a verb with --json has printed."
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    return json.loads(done.stdout)
 
 
 def as_json(*args, **kw):
     "Run a verb with --json -> the one object on stdout."
-    done = birdsort(*args, '--json', **kw)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1
-    return json.loads(done.stdout)
+    return one_object(birdsort(*args, '--json', **kw))
 
 
 def one_line(done, *words):
@@ -142,3 +185,32 @@ def birds(tmp_path):
     from birdsort.aviary.sample_project import lesson_project
 
     return lesson_project(20, tmp_path / 'birds')
+
+
+def make_exported(folder):
+    "A project of tinted birds that was split, trained on and exported for other programs."
+    from birdsort.aviary.sample_project import lesson_project
+    from birdsort.core.settings import Training
+    from helpers.birds import tinted
+
+    project = lesson_project(20, folder, epochs=(4, 4), train=Training(precision='fp32'))
+    for label in project.settings.labels:
+        for seed, file in enumerate(sorted((project.images / label).iterdir())):
+            tinted(label, seed).save(file, 'JPEG')
+    for stage in (['split'], ['train'], ['export', '--formats', 'onnx,safetensors']):
+        as_json(*stage, '--project', project.path)
+
+
+@pytest.fixture(scope='module')
+def exported_birds(tmp_path_factory):
+    "A project with an exported model, made once for all test files: a copy for each of them."
+    from filelock import FileLock
+
+    from birdsort.core.project import Project
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base  # Workers have folders side by side
+    with FileLock(shared / 'exported.lock'):
+        if not (shared / 'exported' / 'export' / 'model.onnx').is_file():
+            make_exported(shared / 'exported')
+    return Project(shutil.copytree(shared / 'exported', tmp_path_factory.mktemp('exported') / 'birds'))

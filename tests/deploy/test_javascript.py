@@ -8,16 +8,11 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from birdsort.aviary.pencil import draw_bird
-from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.images import decode
-from birdsort.core.settings import Training
 from birdsort.deploy.onnx import to_int8
-from birdsort.export import export
 from birdsort.predict import Predictor
-from birdsort.split import split
-from birdsort.train import train
 from conftest import ROOT
+from helpers.birds import between
 
 
 def label(*args, cwd=None):
@@ -62,16 +57,12 @@ def assert_alike(ours, theirs, images, tolerance):
 
 
 @pytest.fixture(scope='module')
-def exported(tmp_path_factory):
+def exported(exported_birds, tmp_path_factory):
     "A small model, and twenty birds that it was not trained on."
-    folder = tmp_path_factory.mktemp('javascript')
-    project = lesson_project(20, folder / 'birds', train=Training(precision='fp32'))
-    split(project, quiet=True)
-    train(project, quiet=True)
-    export(project, formats=('onnx',), quiet=True)
-    species = [s for queries in project.settings.labels.values() for s in queries]
+    project, folder = exported_birds, tmp_path_factory.mktemp('javascript')
     for i in range(20):
-        draw_bird(species[i % len(species)], 5000 + i).save(folder / f'{i:02}.jpg', quality=90)
+        pair = ('cacatua', 'garza') if i % 2 else ('garza', 'buitre')
+        between(*pair, i / 19, 5000 + i).save(folder / f'{i:02}.jpg', quality=90)
     return project, sorted(folder.glob('*.jpg'))
 
 

@@ -15,23 +15,17 @@ import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
 
-from birdsort.aviary.sample_project import lesson_project
 from birdsort.export import export
 from birdsort.predict import Predictor
 from birdsort.sources.browser import browser
 from birdsort.split import split
-from birdsort.train import train
 from conftest import CLI, ENV, as_json, birdsort, files, one_line, until
 from helpers.runs import add_fixed_run
 
 
 @pytest.fixture(scope='module')
-def project(tmp_path_factory):
-    project = lesson_project(20, tmp_path_factory.mktemp('predict') / 'birds', epochs=(6, 2))
-    split(project)
-    train(project, quiet=True)
-    export(project, formats=('onnx', 'safetensors'), quiet=True)
-    return project
+def project(exported_birds):
+    return exported_birds
 
 
 @pytest.fixture

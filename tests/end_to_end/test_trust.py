@@ -48,7 +48,7 @@ def test_a_run_keeps_its_own_settings(birds):
     first = as_json('evaluate', *p)
     edit(birds, 'image_size = 64', 'image_size = 96')
     edit(birds, '"resnet18"', '"resnet34"')
-    assert as_json('export', *p)['run'] == first['run'] == '001_resnet18'
+    assert as_json('export', '--formats', 'pickle', *p)['run'] == first['run'] == '001_resnet18'
 
 
 def test_two_at_once(birds):

@@ -111,8 +111,7 @@ def test_a_local_ray_gives_the_same_table(project, tmp_path):
     other = lesson_project(20, tmp_path / 'other', image_size=32, epochs=(1, 1))
     split(other, quiet=True)
     command = ['sweep', '--project', other.path, '--ray', 'local']
-    settings = dict(env={'OMP_NUM_THREADS': '1'}, timeout=600)
-    by_ray = as_json(*command, '--archs', ARCHS, **settings)
+    by_ray = as_json(*command, '--archs', ARCHS, timeout=600)
     columns = ['arch', 'train_accuracy', 'validation_accuracy', 'gap', 'parameters', 'epochs', 'early_stop', 'error']
     for a, b in zip(by_ray['rows'], one_by_one['rows'], strict=True):
         assert {name: a[name] for name in columns} == {name: b[name] for name in columns}
@@ -121,7 +120,7 @@ def test_a_local_ray_gives_the_same_table(project, tmp_path):
     assert not (other.path / '.cache' / 'ray').exists()
 
     grid = ['--archs', 'test_resnet', '--grid', 'lr=1e-2,1e-7', '--epochs', '1,3']
-    stopped = as_json(*command, *grid, '--asha', **settings)
+    stopped = as_json(*command, *grid, '--asha', timeout=600)
     assert len(stopped['rows']) == 2
     assert all(row['run'] or 'stopped early after' in row['error'] for row in stopped['rows'])
 

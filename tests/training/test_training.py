@@ -25,7 +25,7 @@ from birdsort.core.settings import SHORTCUTS_OFF, change
 from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.runs import load_run, open_run
-from conftest import ENV, as_json, birdsort, forked, one_line
+from conftest import ENV, as_json, birdsort, birdsort_with, forked, one_line, one_object
 
 
 @pytest.fixture
@@ -218,13 +218,15 @@ def test_weights_from_a_hub(pretrained, tmp_path):
     Thread(target=server.serve_forever, daemon=True).start()
     env = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HOME=str(tmp_path / 'hub'))
     p = ('--project', pretrained.path)
-    one_line(birdsort('train', *p, '--arch', 'hf-hub:birds/none', env=env), 'hf-hub:birds/none', 'local-dir:')
-    assert as_json('train', *p, '--arch', 'hf-hub:birds/tiny', '--epochs', '2,1', env=env)['run'] == '001_tiny'
-    ours, found = history(pretrained), as_json('train', *p, '--epochs', '2,1')
-    assert history(pretrained, '001_tiny') == ours and found['run'] == '002_weights'
-    server.shutdown()
-    server.server_close()
-    assert as_json('evaluate', *p, '--run', '001_tiny', env=env)['n'] == 9
+    with birdsort_with(env) as run:
+        one_line(run('train', *p, '--arch', 'hf-hub:birds/none'), 'hf-hub:birds/none', 'local-dir:')
+        first = one_object(run('train', *p, '--arch', 'hf-hub:birds/tiny', '--epochs', '2,1', '--json'))
+        ours, second = history(pretrained), as_json('train', *p, '--epochs', '2,1')
+        assert (first['run'], second['run']) == ('001_tiny', '002_weights')
+        assert history(pretrained, '001_tiny') == ours
+        server.shutdown()
+        server.server_close()
+        assert one_object(run('evaluate', *p, '--run', '001_tiny', '--json'))['n'] == 9
 
 
 class Small(nn.Module):
@@ -270,7 +272,7 @@ def test_data_from_elsewhere(birds, tmp_path):
     assert runs == ['001_resnet18', '002_resnet18', '003_resnet18']
     assert open_run(birds).note['vocab'] == ['bui', 'cac', 'gar']
     assert as_json('evaluate', '--project', birds.path)['n'] == 9
-    as_json('export', '--project', birds.path)
+    as_json('export', '--formats', 'pickle', '--project', birds.path)
     code = """
 import sys
 from fastai.learner import load_learner
