@@ -202,7 +202,7 @@ def predict(
     paths:Sequence[str|Path], # Files, folders, patterns, addresses, or "-"
     quiet:bool=False, # No progress bar
     allow:Sequence[str]=(), # Hosts of your own network that images may be fetched from
-    leave:Path|None=None, # A folder to leave out
+    leave:str|Path|None=None, # A folder to leave out
     **options:'Unpack[PredictorOptions]', # model, engine, threshold, trust_pickle: see `Predictor`
 ) -> list[PredictResult]: # One for each image, in order
     "Label images with an exported model; without `engine`, by the fastest."

@@ -91,7 +91,7 @@ class Page:
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
-    def until(self, condition, seconds=30):
+    def until(self, condition, seconds=120):  # The first Grad-CAM waits until PyTorch is loaded
         end = time.monotonic() + seconds
         while not (result := condition()):
             assert time.monotonic() < end, self.text()
