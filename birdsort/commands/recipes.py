@@ -12,37 +12,19 @@ from typing import Any
 
 from ..core.project import absolute, find_project
 from ..core.settings import change, unknown
+from ..recipes.bow.settings import BowSettings
 
 # %% ../../nbs/commands/03_recipes.ipynb #1dc57ede
 def bow(
     project:str|None=None, # The project's folder
-    extractor:str='sift', # sift, kaze, orb, or freak, which takes its key points from FAST
-    step:int=8, # From patch to patch on a grid, pixels; 0 takes key points
-    vocab_size:int=600, # Words in the vocabulary
-    classifier:str='intersection', # linear, rbf, intersection, chi2 or forest
-    C:float=3., # How much a mistake costs a support vector machine, above 0
-    pyramid:tuple|None=None, # Cells a side in which words are counted, level by level, 1,2,4 by default; 1 forgets places
-    no_root:bool=False, # SIFT as it is, instead of RootSIFT
-    pca:int=64, # Directions of the descriptors that are kept; 0 keeps them as they are
-    assign:str='brute', # How the nearest word is found: brute, or flann
-    soft:int=1, # Nearest words that share a patch; 1 is hard
-    grid:tuple|None=None, # Try all of these values, the best by the validation split stays, as NAME=VALUE,VALUE
-    force:bool=False, # Train even where the same was trained before
-) -> dict: # {run, train, validation, loss, seconds, options, words: an image of them, tried: a row per combination}
+    settings:BowSettings|None=None, # The options of the bag of words
+    grid:tuple|None=None, # Try all of these values, the best on the validation split stays, as NAME=VALUE,VALUE
+    force:bool=False, # Train even if the same has been trained before
+) -> dict: # A `birdsort.recipes.bow.recipe.BowResult`
     "Train a visual bag of words, the cheap baseline; evaluate, compare and report take its run like a network's."
     from birdsort.recipes.bow.recipe import bow
-    from birdsort.recipes.bow.settings import BowSettings
     from birdsort.recipes.sweep import read_grid
-    cells = BowSettings.pyramid if pyramid is None else _whole('pyramid', pyramid)
-    settings = BowSettings(
-        extractor=extractor, step=step, vocab_size=vocab_size, classifier=classifier, C=C, pyramid=cells,
-        root=not no_root, pca=pca, assign=assign, soft=soft)
     return bow(find_project(project), read_grid(grid or ()), force, settings)
-
-def _whole(name, words): # ("1", "2") -> (1, 2)
-    if bad := [w for w in words if not str(w).isdigit()]:
-        raise ValueError(f'{name} {bad[0]!r}: must be whole numbers with commas, such as 1,2,4')
-    return tuple(map(int, words))
 
 # %% ../../nbs/commands/03_recipes.ipynb #b0897835
 def sweep(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,22 +40,26 @@ def _direction_maps(grey, sigma):
     lower = lower.astype('int64') % 8
     upper = (lower+1) % 8
     maps = np.zeros((*grey.shape, 8), 'float32')
-    np.put_along_axis(maps, lower[..., None], (strength*(1-share))[..., None], 2)
-    np.put_along_axis(maps, upper[..., None], (strength*share)[..., None], 2)
+    for direction,part in ((lower, 1-share), (upper, share)):
+        values = strength*part
+        np.put_along_axis(maps, direction[..., None], values[..., None], 2)
     return maps
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #f8fa1a72
 def _normalise(histograms, contrast):
     "(n, 128) -> (n, 128) uint8, in OpenCV's scale; histograms shorter than `contrast` become 0."
     length = np.linalg.norm(histograms, axis=1, keepdims=True)
-    clipped = np.minimum(histograms/np.maximum(length, 1e-9), .2)
+    scaled = histograms/np.maximum(length, 1e-9)
+    clipped = np.minimum(scaled, .2)
     clipped = np.where(length < contrast, 0, clipped)
-    clipped *= 512/np.maximum(np.linalg.norm(clipped, axis=1, keepdims=True), 1e-9)
+    length = np.linalg.norm(clipped, axis=1, keepdims=True)
+    clipped *= 512/np.maximum(length, 1e-9)
     return np.minimum(clipped, 255).astype('uint8')
 
 def _starts(length, width, step):
     "Where patches begin along one side of an image, so that they stand in its middle."
-    return np.arange((length-width)%step//2, length-width+1, step)
+    last = length-width
+    return np.arange(last%step//2, last+1, step)
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #0ebb4edc
 def dense_sift(
@@ -66,16 +71,22 @@ def dense_sift(
     "Upright SIFT descriptors of every patch on a grid, after VLFeat's dsift."
     h, w = grey.shape
     cell = width//4
-    if min(h, w) < width: return np.zeros((0, 128), 'uint8'), np.zeros((0, 2), 'float32')
-    triangle = np.convolve(np.ones(cell), np.ones(cell)).astype('float32')/cell**2
+    if min(h, w) < width:
+        return np.zeros((0, 128), 'uint8'), np.zeros((0, 2), 'float32')
+    box = np.ones(cell)
+    triangle = np.convolve(box, box).astype('float32')/cell**2
     maps = _direction_maps(grey, cell/4)
     maps = cv2.sepFilter2D(maps, -1, triangle, triangle, borderType=cv2.BORDER_REFLECT)
     top, left = _starts(h, width, step), _starts(w, width, step)
     rows, columns = top+cell//2, left+cell//2
     window = np.exp(-np.array([1.5, .5, .5, 1.5])**2/8) # Lowe's Gaussian window, by cell
-    cells = [window[i]*window[j]*maps[np.ix_(rows+i*cell, columns+j*cell)] for i in range(4) for j in range(4)]
+    cells = []
+    for i,j in product(range(4), repeat=2):
+        places = np.ix_(rows+i*cell, columns+j*cell)
+        cells.append(window[i]*window[j]*maps[places])
     histograms = np.stack(cells, 2).reshape(-1, 128)
-    centres = np.stack(np.meshgrid(left+width/2, top+width/2), -1).reshape(-1, 2)
+    x, y = np.meshgrid(left+width/2, top+width/2)
+    centres = np.column_stack([x.ravel(), y.ravel()])
     return _normalise(histograms, contrast), centres.astype('float32')
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #e7a74d70
@@ -110,13 +121,19 @@ def _on_grid(name, grey, width, step):
     if name == 'sift': return dense_sift(grey/np.float32(255), width, step)
     h, w = grey.shape
     rows, columns = _centres(h, width, step), _centres(w, width, step)
-    points = [(float(x+_BORDER), float(y+_BORDER)) for y in rows for x in columns]
-    keys = [cv2.KeyPoint(x, y, width*_KEY_SIZE[name], 0., 1., 0, 1) for x,y in points]
-    padded = cv2.copyMakeBorder(grey, *[_BORDER]*4, cv2.BORDER_REFLECT_101)
-    keys, descriptors = _create(name).compute(padded, keys)
-    return descriptors, np.array([k.pt for k in keys], 'float32').reshape(-1, 2)-_BORDER
+    points = product(rows+_BORDER, columns+_BORDER)
+    size = width*_KEY_SIZE[name]
+    keys = [cv2.KeyPoint(float(x), float(y), size, 0., 1., 0, 1) for y,x in points]
+    borders = [_BORDER]*4
+    padded = cv2.copyMakeBorder(grey, *borders, cv2.BORDER_REFLECT_101)
+    extractor = _create(name)
+    keys, descriptors = extractor.compute(padded, keys)
+    centres = np.array([key.pt for key in keys], 'float32')
+    return descriptors, centres.reshape(-1, 2)-_BORDER
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #160caf2b
+_WIDTHS = dict(kaze=12, freak=44/7, sift=3, orb=1) # Width of a patch whose key point has size 1, pixels
+
 def _at_key_points(name, grey):
     "(descriptors, (n, 3) centres and widths in pixels) of patches that stand out."
     extractor = _create(name)
@@ -125,8 +142,9 @@ def _at_key_points(name, grey):
         strongest = sorted(keys, key=lambda k: -k.response)[:2000]
         keys, descriptors = extractor.compute(grey, strongest)
     else: keys, descriptors = extractor.detectAndCompute(grey, None)
-    scale = dict(kaze=12, freak=44/7, sift=3).get(name, 1)
-    return descriptors, np.array([(*k.pt, k.size*scale) for k in keys], 'float32').reshape(-1, 3)
+    scale = _WIDTHS[name]
+    places = np.array([(*key.pt, key.size*scale) for key in keys], 'float32')
+    return descriptors, places.reshape(-1, 3)
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #a2b7cf92
 def _extract(name, grey, step, widths):
@@ -136,9 +154,12 @@ def _extract(name, grey, step, widths):
         found = []
         for width in widths:
             descriptors, centres = _on_grid(name, grey, width, step)
-            found.append((descriptors, np.column_stack([centres, np.full(len(centres), width, 'float32')])))
-    return [(descriptors, places) for descriptors,places in found if descriptors is not None and len(descriptors)]
+            column = np.full(len(centres), width, 'float32')
+            places = np.column_stack([centres, column])
+            found.append((descriptors, places))
+    return [pair for pair in found if pair[0] is not None and len(pair[0])]
 
+# %% ../../../nbs/recipes/bow/01_descriptors.ipynb #fb39b827
 def describe(
     image:Image.Image, # Any mode and size
     extractor:str='sift', # One of `EXTRACTORS`; `ValueError` for another
@@ -152,11 +173,14 @@ def describe(
     image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     grey = np.asarray(image)
     found = _extract(extractor, grey, step, widths)
-    if not found: return Patches(np.zeros((0, length), dtype), np.zeros((0, 3), 'float32'))
+    if not found:
+        nothing = np.zeros((0, 3), 'float32')
+        return Patches(np.zeros((0, length), dtype), nothing)
     descriptors = np.concatenate([d for d,_ in found]).astype(dtype)
     positions = np.concatenate([p for _,p in found])
     h, w = grey.shape
-    return Patches(descriptors, positions/np.array([w, h, max(w, h)], 'float32'))
+    size = np.array([w, h, max(w, h)], 'float32')
+    return Patches(descriptors, positions/size)
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #3d4bfb9c
 def as_numbers(
@@ -165,20 +189,28 @@ def as_numbers(
     root:bool=True, # RootSIFT; no effect on other extractors
 ) -> np.ndarray: # (n, d) float32: length 1 for SIFT and KAZE, 256 or 512 numbers of 0 and 1 for ORB and FREAK
     "Descriptors as vectors that can be compared by their distance."
-    if extractor in ('orb', 'freak'): return np.unpackbits(patches.descriptors, axis=1).astype('float32')
+    if extractor in ('orb', 'freak'):
+        bits = np.unpackbits(patches.descriptors, axis=1)
+        return bits.astype('float32')
     x = patches.descriptors.astype('float32')
-    if extractor == 'sift' and root: return np.sqrt(x/np.maximum(x.sum(1, keepdims=True), 1e-9))
-    return x/np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+    if extractor == 'sift' and root:
+        total = x.sum(1, keepdims=True)
+        return np.sqrt(x/np.maximum(total, 1e-9))
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x/np.maximum(length, 1e-9)
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #ef15b01c
 def _decode_row(descriptors, positions, kind):
     "Patches from two byte strings; None where their lengths do not fit."
     dtype, length = kind
-    n, rest = divmod(len(descriptors), np.dtype(dtype).itemsize*length)
+    width = np.dtype(dtype).itemsize*length
+    n, rest = divmod(len(descriptors), width)
     if rest or n != len(positions)//12: return None
-    places = np.frombuffer(positions, 'float32').reshape(-1, 3)
-    return Patches(np.frombuffer(descriptors, dtype).reshape(-1, length), places)
+    vectors = np.frombuffer(descriptors, dtype)
+    places = np.frombuffer(positions, 'float32')
+    return Patches(vectors.reshape(-1, length), places.reshape(-1, 3))
 
+# %% ../../../nbs/recipes/bow/01_descriptors.ipynb #5527c62a
 class Store:
     "Patches of many images in one file; a damaged file is replaced, and on a full disk nothing is cached."
     def __init__(self,
@@ -216,11 +248,12 @@ def cached_patches(
     "The patches of an image, computed once."
     rows = _query(store, 'select what, place from patches where key = ?', (key,))
     if rows:
-        descriptors, positions = rows[0]
-        cached = _decode_row(descriptors, positions, kind)
+        descriptors, places = rows[0]
+        cached = _decode_row(descriptors, places, kind)
         if cached is not None: return cached
     patches = compute()
-    row = key, patches.descriptors.tobytes(), patches.positions.astype('float32').tobytes()
+    positions = patches.positions.astype('float32')
+    row = key, patches.descriptors.tobytes(), positions.tobytes()
     _query(store, 'insert or replace into patches values (?, ?, ?)', row)
     return patches
 

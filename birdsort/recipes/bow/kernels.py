@@ -112,8 +112,9 @@ class KernelSVC(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X): # (n, d) -> (n, c) float64, the largest for the predicted label
         check_is_fitted(self)
-        gram = _compare(self.kernel, np.asarray(X, 'float32'), self.x_)
-        return _columns(self.svc_.decision_function(_apply_scale(self.kernel, gram, self.scale_)))
+        x = np.asarray(X, 'float32')
+        gram = _apply_scale(self.kernel, _compare(self.kernel, x, self.x_), self.scale_)
+        return _columns(self.svc_.decision_function(gram))
 
     def predict(self, X): return self.classes_[self.decision_function(X).argmax(1)]
 

@@ -26,6 +26,14 @@ def level_weights(
     if last == 0: return [1.]
     return [2.**(max(level, 1)-last-1) for level in range(last+1)]
 
+def _cells(positions, side):
+    "The number of the cell of each patch, row by row, of side*side cells."
+    scaled = (positions[:, :2]*side).astype('int64')
+    inside = np.clip(scaled, 0, side-1)
+    columns, rows = inside.T
+    return rows*side+columns
+
+# %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #4e10d3d6
 def pyramid_histogram(
     words:np.ndarray, # (n, k) int: the words of each patch, k of them where they share it
     shares:np.ndarray, # (n, k) float32: how much of the patch is each word's
@@ -35,12 +43,15 @@ def pyramid_histogram(
 ) -> np.ndarray: # (cells*size,) float32, summing to 1 over all levels; zeros for an image without patches
     "The words of an image, counted cell by cell, row by row, levels weighted."
     levels = []
-    for side,weight in zip(pyramid, level_weights(pyramid), strict=True):
-        columns = np.clip((positions[:, 0]*side).astype('int64'), 0, side-1)
-        rows = np.clip((positions[:, 1]*side).astype('int64'), 0, side-1)
-        bins = (rows*side+columns)[:, None]*size+words
-        levels.append(weight*np.bincount(bins.ravel(), shares.ravel(), side*side*size))
-    return (np.concatenate(levels)/max(shares.sum(), 1e-9)).astype('float32')
+    weights = level_weights(pyramid)
+    for side,weight in zip(pyramid, weights, strict=True):
+        cells = _cells(positions, side)
+        bins = cells[:, None]*size+words
+        counts = np.bincount(bins.ravel(), shares.ravel(), side*side*size)
+        levels.append(weight*counts)
+    total = max(shares.sum(), 1e-9)
+    histogram = np.concatenate(levels)/total
+    return histogram.astype('float32')
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #650e2cbb
 class _Nearest:
@@ -53,9 +64,13 @@ class _Nearest:
     def __call__(self, x, k):
         "(n, d) -> numbers of words (n, k) and squared distances (n, k)."
         if self.assign == 'flann': return self._flann(x, k)
-        distances = (self.words**2).sum(1)-2*(x@self.words.T)+(x**2).sum(1, keepdims=True)
+        products = x@self.words.T
+        word_norms = (self.words**2).sum(1)
+        x_norms = (x**2).sum(1, keepdims=True)
+        distances = word_norms-2*products+x_norms
         nearest = distances.argmin(1)[:, None] if k == 1 else np.argpartition(distances, k-1, 1)[:, :k]
-        return nearest, np.maximum(np.take_along_axis(distances, nearest, 1), 0)
+        distances = np.take_along_axis(distances, nearest, 1)
+        return nearest, np.maximum(distances, 0)
 
     def _flann(self, x, k):
         with self.lock:
@@ -63,14 +78,17 @@ class _Nearest:
                 cv2.setRNGSeed(0)
                 self.trees = cv2.flann_Index(self.words, dict(algorithm=1, trees=4))
         if not len(x): return np.zeros((0, k), 'int64'), np.zeros((0, k), 'float32')
-        nearest, distances = self.trees.knnSearch(np.ascontiguousarray(x), k, params=dict(checks=64))
+        x = np.ascontiguousarray(x)
+        nearest, distances = self.trees.knnSearch(x, k, params=dict(checks=64))
         return nearest.astype('int64'), distances
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #56146841
 def _sample(vectors, n, seed):
     "Up to n vectors of one image; patches without edges are left out."
     full = vectors[vectors.any(1)]
-    return full[np.random.default_rng(seed).permutation(len(full))[:n]]
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(full))
+    return full[order[:n]]
 
 def _distinct(x): # Drawings may have the same few descriptors again and again
     return x if len(x) > 20_000 else np.unique(x, axis=0)
@@ -81,8 +99,10 @@ def _principal_axes(x, n):
     d = x.shape[1]
     if n > d: raise ValueError(f'pca = {n}: a descriptor has {d} numbers, so ask for 1 to {d}, or 0 for all')
     mean = x.mean(0)
-    axes = np.linalg.eigh(np.cov((x-mean).T))[1][:, ::-1][:, :n]
-    return mean, np.ascontiguousarray(axes.astype('float32'))
+    covariance = np.cov((x-mean).T)
+    _, axes = np.linalg.eigh(covariance) # From the smallest variance to the largest
+    largest = axes[:, ::-1][:, :n]
+    return mean, np.ascontiguousarray(largest.astype('float32'))
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #22e99243
 NORMS = ('sum', 'length', 'root')
@@ -117,30 +137,40 @@ def _cluster(x, size, kmeans, seed):
 
 def _soft_shares(distances, spread):
     "(n, k) squared distances -> (n, k) shares of a patch's nearest words, summing to 1."
-    if distances.shape[1] == 1: shares = np.ones_like(distances)
-    else: shares = np.exp(-(distances-distances.min(1, keepdims=True))/(2*spread))
+    if distances.shape[1] == 1: return np.ones_like(distances)
+    beyond = distances-distances.min(1, keepdims=True)
+    shares = np.exp(-beyond/(2*spread))
     return shares/shares.sum(1, keepdims=True)
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #c6f4531b
 def _encode(vocabulary, vectors, positions):
     full = vectors.any(1)
-    words, distances = vocabulary.nearest_(vocabulary.project(vectors[full]), vocabulary.soft)
-    return words, _soft_shares(distances, vocabulary.spread_), positions[full]
+    x = vocabulary.project(vectors[full])
+    words, distances = vocabulary.nearest_(x, vocabulary.soft)
+    shares = _soft_shares(distances, vocabulary.spread_)
+    return words, shares, positions[full]
 
 def _histogram(vocabulary, vectors, positions):
     words, shares, positions = _encode(vocabulary, vectors, positions)
     histogram = pyramid_histogram(words, shares, positions, vocabulary.size, vocabulary.pyramid)
     if vocabulary.norm == 'root': return np.sqrt(histogram)
-    if vocabulary.norm == 'length': return histogram/max(np.linalg.norm(histogram), 1e-9)
-    return histogram
+    if vocabulary.norm == 'sum': return histogram
+    length = np.linalg.norm(histogram)
+    return histogram/max(length, 1e-9)
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #51a501d5
 def _gather(bags, n, seed):
     "About n distinct vectors of up to 600 images."
-    ids = np.random.default_rng(seed).permutation(len(bags))[:600]
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation(len(bags))[:600]
     per_image = -(-n//len(ids))
-    samples = bags.each(lambda vectors, positions: _sample(vectors, per_image, seed), ids)
+    def sample(vectors, positions): return _sample(vectors, per_image, seed)
+    samples = bags.each(sample, ids)
     return _distinct(np.concatenate(samples))
+
+def _typical_distance(nearest, x): # Squared, to the nearest word
+    _, distances = nearest(x[:5000], 1)
+    return float(np.median(distances)) or 1.
 
 def _todays_attributes(state): # A pickle of birdsort 0.1 calls the size n
     return {'size' if name == 'n' else name: value for name,value in state.items()}
@@ -172,7 +202,7 @@ class Vocabulary(TransformerMixin, BaseEstimator):
         x = self.project(x)
         self.words_ = _cluster(x, self.size, self.kmeans, self.seed)
         self.nearest_ = _Nearest(self.words_, self.assign)
-        self.spread_ = float(np.median(self.nearest_(x[:5000], 1)[1])) or 1. # A typical squared distance
+        self.spread_ = _typical_distance(self.nearest_, x)
         return self
 
     def project(self, x): return (x-self.mean_)@self.axes_ if self.pca else x # (n, d) -> (n, pca)
