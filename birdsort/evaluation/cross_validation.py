@@ -38,11 +38,11 @@ from ..training.schedule import fit_by, plan_acceleration, plan_fits
 from .metrics import numbers
 from .predictions import Predictions
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #f980628a
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #112b7615
 def _check_folds(labels, groups, folds):
     "`ValueError` for a number of folds that the images do not allow."
     if not 3 <= folds <= 100: raise ValueError(f'folds = {folds}: must be 3 to 100, for train, val and test')
-    groups_of:dict[str, set] = {}
+    groups_of = {}
     for label, group in zip(labels, groups, strict=True): groups_of.setdefault(label, set()).add(group)
     few = [f'{label!r} has {len(found)}' for label, found in groups_of.items() if len(found) < folds]
     if few:
@@ -66,7 +66,7 @@ def plan_folds(
         plan.append((sorted(chain(*train)), parts[following], test))
     return plan
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #ec4e41f0
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #0cc05d6d
 def _plan_trainings(project, settings, splits, folds, seeds, *, quiet):
     "The parts to train on, as indices of the images of all splits, and a seed for each."
     if seeds:
@@ -79,7 +79,7 @@ def _plan_trainings(project, settings, splits, folds, seeds, *, quiet):
     plan = plan_folds(labels, [groups[file] for file in files], folds, settings.seed)
     return plan, [settings.seed]*folds
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #5a654958
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #b5a61ecb
 def _cache_images(project, learn, *, quiet):
     "Decode every image once; `OSError` where the disk has no room for them."
     with naming_broken(learn.dls.splits, project):
@@ -98,7 +98,7 @@ def _drawing_from(learn, train, val):
         yield
     finally: learn.dls = every
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #5206f367
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #21662dd5
 def _train_part(learn, settings, *, quiet):
     "Fit a learner to its images by the published schedule; of a pretrained network only the head."
     how, best = settings.train, save_best()
@@ -140,7 +140,7 @@ class _Trainer(NamedTuple):
         probs, targets = _predict_part(learn, test_dl), learn.dls.valid.targets[test]
         return Predictions([self.pairs[i][0] for i in test], probs, targets.numpy(), self.vocab)
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #c4a902ad
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #3ee1caf7
 def _accelerated(project, learn, settings, *, quiet) -> AbstractContextManager:
     "Within, each part is trained with the shortcuts of stage one."
     precision = choose_precision(project, settings, learn)
@@ -168,7 +168,7 @@ def _train_parts(project, settings, pairs, parts, seeds, *, quiet) -> Iterator[P
         train = _Trainer(learn, settings, pairs, vocab, new_weights, quiet)
         for part, seed in zip(parts, seeds, strict=True): yield train(part, seed)
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #8f0d86bd
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #38e53e92
 class CrossValidationResult(TypedDict):
     "Several trainings with the same settings."
     rows:list[dict[str, float]] # {fold or seed, n, accuracy, f1_macro, loss} per training
@@ -189,7 +189,7 @@ def _mean_and_sd(rows, metric):
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.
     return dict(mean=float(np.mean(values)), sd=sd)
 
-# %% ../../nbs/evaluation/06_cross_validation.ipynb #a1db5014
+# %% ../../nbs/evaluation/06_cross_validation.ipynb #385076c0
 def _check_request(settings, folds, seeds):
     "`ValueError` for a cross-validation that cannot be done."
     if bool(folds) == bool(seeds):

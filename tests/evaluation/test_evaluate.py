@@ -151,7 +151,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
         <= evaluate(project, precision=0.95, quiet=True)['threshold']['confidence']
     )
     for choose in (fit_temperature, choose_threshold):
-        with pytest.raises(ValueError, match='never by those to test'):
+        with pytest.raises(ValueError, match='never by those for test'):
             choose(predictions(project)._replace(split='test'))
 
 
