@@ -217,7 +217,7 @@ def _fit_stages(session):
     settings, history = session.request.settings, session.history
     _measure(session)
     lr = session.checkpoint.extra.get('lr', session.learn.lr)
-    stages:dict[str, StageResult] = {}
+    stages = {}
     for number, fit in enumerate(plan_fits(settings, lr, chosen=settings.train.lr != 'default')):
         start = time.monotonic()
         if fit.stage in stages: earlier = stages[fit.stage]['seconds']

@@ -9,7 +9,7 @@ __all__ = ['loss_function', 'make_learner', 'build_network', 'open_layers']
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import timm
 import torch
@@ -101,7 +101,7 @@ def _split_off(model, last): # fastai's parameter groups: all but the last layer
 # %% ../../nbs/training/05_learner.ipynb #887273b9
 def _learner_callbacks(how, *, pretrained, freeze_bn):
     "The callbacks that stay with a learner."
-    cbs:list[Any] = []
+    cbs = []
     if freeze_bn: cbs.append(FreezeBN() if pretrained else BnFreeze())
     if how.mixup: cbs.append(MixUp(how.mixup))
     if how.cutmix: cbs.append(CutMix(how.cutmix))

@@ -46,59 +46,73 @@ def planted(n=140, c=7, seed=0):
 
 def test_every_number_is_scikit_learns_or_by_hand():
     a = planted()
-    p, said, found = a.probs.astype('float64'), a.probs.argmax(1), score(a, times=100)
+    targets, predicted, found = a.targets, a.probs.argmax(1), score(a, times=100)
+    p = a.probs.astype('float64')
     p /= p.sum(1, keepdims=True)
+    top_3 = np.argsort(-p, 1)[:, :3]
+    areas = [metrics.roc_auc_score(targets == i, p[:, i]) for i in range(7)]
     expected = dict(
-        loss=-np.log(p[np.arange(140), a.targets]).mean(),
-        accuracy=(said == a.targets).mean(),
-        top_3=np.mean([t in row for t, row in zip(a.targets, np.argsort(-p, 1)[:, :3], strict=False)]),
-        f1_macro=metrics.f1_score(a.targets, said, average='macro'),
-        f1_weighted=metrics.f1_score(a.targets, said, average='weighted'),
-        kappa=metrics.cohen_kappa_score(a.targets, said),
-        roc_auc=np.mean([metrics.roc_auc_score(a.targets == i, p[:, i]) for i in range(7)]),
+        loss=-np.log(p[np.arange(140), targets]).mean(),
+        accuracy=(predicted == targets).mean(),
+        top_3=np.mean([target in row for target, row in zip(targets, top_3, strict=True)]),
+        f1_macro=metrics.f1_score(targets, predicted, average='macro'),
+        f1_weighted=metrics.f1_score(targets, predicted, average='weighted'),
+        kappa=metrics.cohen_kappa_score(targets, predicted),
+        roc_auc=np.mean(areas),
     )
     for k, v in expected.items():
         assert found[k] == pytest.approx(v, abs=1e-6), k
     bins = np.clip(np.ceil(a.confidence * 15) - 1, 0, 14)
-    by_hand = sum(
-        abs(a.correct[bins == b].mean() - a.confidence[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-    )
+    by_hand = 0
+    for b in np.unique(bins):
+        in_bin = bins == b
+        gap = a.correct[in_bin].mean() - a.confidence[in_bin].mean()
+        by_hand += abs(gap) * in_bin.mean()
     assert found['calibration_error'] == pytest.approx(by_hand, abs=1e-5)
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_scores_of_each_label_are_scikit_learns():
+    a = planted()
+    predicted, found = a.probs.argmax(1), score(a, times=100)
     for i, label in enumerate(a.vocab):
         row = found['per_label'][label]
-        assert (row['precision'], row['recall']) == pytest.approx(
-            (metrics.precision_score(a.targets == i, said == i), metrics.recall_score(a.targets == i, said == i))
-        )
-        assert row['intervals']['recall'][0] <= row['recall'] <= row['intervals']['recall'][1]
-    json.dumps(found, allow_nan=False)
+        true, positive = a.targets == i, predicted == i
+        assert row['precision'] == pytest.approx(metrics.precision_score(true, positive))
+        assert row['recall'] == pytest.approx(metrics.recall_score(true, positive))
+        low, high = row['intervals']['recall']
+        assert low <= row['recall'] <= high
 
 
 def test_intervals_by_hand():
     p, n, z = 0.87, 100, 1.959964
-    middle, half = (
-        (p + z * z / 2 / n) / (1 + z * z / n),
-        z / (1 + z * z / n) * (p * (1 - p) / n + z * z / 4 / n / n) ** 0.5,
-    )
+    scale = 1 + z * z / n
+    middle = (p + z * z / 2 / n) / scale
+    half = z / scale * (p * (1 - p) / n + z * z / 4 / n / n) ** 0.5
     assert wilson(87, 100) == pytest.approx((middle - half, middle + half), abs=1e-6)
     a = planted(700)
     low, high = bootstrap(a, 300)['accuracy']
     p, n = a.correct.mean(), 700
-    assert (low, high) == pytest.approx(
-        (p - 1.96 * (p * (1 - p) / n) ** 0.5, p + 1.96 * (p * (1 - p) / n) ** 0.5), abs=0.012
-    )
+    half = 1.96 * (p * (1 - p) / n) ** 0.5
+    assert (low, high) == pytest.approx((p - half, p + half), abs=0.012)
 
 
-def test_calibration_is_measured_and_mended():
+def test_calibration_error_is_measured_and_corrected():
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(4), 6000)
-    honest = Predictions(list(range(6000)), p, np.array([rng.choice(4, p=row) for row in p]), list('abcd'), 'val')
-    bold = apply_temperature(honest, 1 / 3)
-    assert calibration_error(honest) < 0.025
-    planted = np.abs(honest.confidence - bold.confidence).mean()  # `honest` says how often `bold` is right
-    assert planted > 0.15 and calibration_error(bold) == pytest.approx(planted, abs=0.02)
-    t = fit_temperature(bold)
-    assert t == pytest.approx(3, rel=0.1) and calibration_error(apply_temperature(bold, t)) < 0.03
-    assert (apply_temperature(bold, t).predicted == bold.predicted).all()
+    targets = np.array([rng.choice(4, p=row) for row in p])
+    calibrated = Predictions(list(range(6000)), p, targets, list('abcd'), 'val')
+    assert calibration_error(calibrated) < 0.025
+    overconfident = apply_temperature(calibrated, 1 / 3)
+    # The calibrated confidence is how often the overconfident predictions are correct
+    planted = np.abs(calibrated.confidence - overconfident.confidence).mean()
+    assert planted > 0.15
+    assert calibration_error(overconfident) == pytest.approx(planted, abs=0.02)
+    t = fit_temperature(overconfident)
+    assert t == pytest.approx(3, rel=0.1)
+    corrected = apply_temperature(overconfident, t)
+    assert calibration_error(corrected) < 0.03
+    assert (corrected.predicted == overconfident.predicted).all()
 
 
 @pytest.fixture(scope='module')
@@ -123,7 +137,7 @@ def judged(tmp_path_factory):
     return project, evaluate(project)
 
 
-def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
+def test_no_choice_depends_on_the_test_split(judged):
     project, result = judged
 
     def chosen():
@@ -146,12 +160,11 @@ def test_what_is_chosen_does_not_depend_on_the_test_side(judged):
     finally:
         for f, data in kept.items():
             f.write_bytes(data)
-    assert (
-        evaluate(project, precision=0.8, quiet=True)['threshold']['confidence']
-        <= evaluate(project, precision=0.95, quiet=True)['threshold']['confidence']
-    )
+    lower = evaluate(project, precision=0.8, quiet=True)['threshold']
+    higher = evaluate(project, precision=0.95, quiet=True)['threshold']
+    assert lower['confidence'] <= higher['confidence']
     for choose in (fit_temperature, choose_threshold):
-        with pytest.raises(ValueError, match='never by those to test'):
+        with pytest.raises(ValueError, match='never by those for test'):
             choose(predictions(project)._replace(split='test'))
 
 
@@ -178,13 +191,16 @@ def test_few_modules_name_the_test_split():
     assert asks == assigning | judging
 
 
-def test_compare_says_what_luck_explains(judged):
+def test_compare_tells_a_difference_from_luck(judged):
     project, result = judged
     run = result['run']
     same = as_json('compare', run, run, '--project', project.path)['pairs'][0]
-    assert same['p'] == 1 and same['words'].startswith('no difference')
+    assert same['p'] == 1
+    assert same['words'].startswith('no difference')
     better = as_json('compare', f'{run}/random', f'{run}/stage_one', '--project', project.path)['pairs'][0]
-    assert better['p'] < 0.05 and f'{run}/stage_one is better' in better['words'] and 'p = ' in better['words']
+    assert better['p'] < 0.05
+    assert f'{run}/stage_one is better' in better['words']
+    assert 'p = ' in better['words']
     one_line(birdsort('compare', run, '--project', project.path), 'two runs')
     one_line(birdsort('evaluate', '--run', run, '--folds', 3, '--project', project.path), '--run')
 
@@ -196,14 +212,17 @@ def test_unknown_birds_are_refused(judged):
         'birdsort export',
     )
     as_json('export', '--formats', 'onnx', '--project', project.path)
-    refused = [
-        p['label'] == 'none of these'
-        for p in as_json('predict', project.path / 'unknown', '--threshold', 'auto', '--project', project.path)[
-            'predictions'
-        ]
-    ]
+    unknown = project.path / 'unknown'
+    found = as_json('predict', unknown, '--threshold', 'auto', '--project', project.path)
+    refused = [p['label'] == 'none of these' for p in found['predictions']]
     assert np.mean(refused) == pytest.approx(threshold['unknown'], abs=0.1)
-    assert judged[1]['accuracy'] > 0.75 and threshold['unknown'] >= 0.5 and threshold['accuracy'] > 0.85, threshold
+    assert judged[1]['accuracy'] > 0.75
+    assert threshold['unknown'] >= 0.5, threshold
+    assert threshold['accuracy'] > 0.85, threshold
+
+
+LOADED_IMAGES = '[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length'
+REQUESTS = "performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length"
 
 
 def test_the_report_in_a_browser(judged, tmp_path):
@@ -218,18 +237,8 @@ def test_the_report_in_a_browser(judged, tmp_path):
             )
             driver.get(page.as_uri())
             assert driver.execute_script('return document.documentElement.scrollWidth') <= width
-            assert (
-                driver.execute_script(
-                    'return [...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length'
-                )
-                >= 8
-            )
-            assert (
-                driver.execute_script(
-                    "return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length"
-                )
-                == 0
-            )
+            assert driver.execute_script(f'return {LOADED_IMAGES}') >= 8
+            assert driver.execute_script(f'return {REQUESTS}') == 0
             assert [l for l in driver.get_log('browser') if l['level'] == 'SEVERE'] == []
     (opener := tmp_path / 'opener').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     opener.chmod(0o755)
@@ -243,10 +252,8 @@ def test_the_report_in_a_browser(judged, tmp_path):
         for line in text.splitlines()
         if line.startswith('![')
     )
-    assert (
-        f"it refuses {100 * result['threshold']['unknown']:.0f} %" in text
-        and f"{100 * result['accuracy']:.1f} % of {result['n']} test images" in text
-    )
+    assert f"it refuses {100 * result['threshold']['unknown']:.0f} %" in text
+    assert f"{100 * result['accuracy']:.1f} % of {result['n']} test images" in text
 
 
 def empty(i, side=192):
@@ -268,7 +275,7 @@ def block(channels, filters):
 
 
 @pytest.mark.parametrize('network', ['cnn', 'vit'])
-def test_heat_lies_where_the_bird_is(network, tmp_path):
+def test_gradcam_is_highest_where_the_bird_is(network, tmp_path):
     project = lesson_project(
         0, tmp_path / 'birds', labels={'bird': ['bird'], 'nothing': ['nothing']}, image_size=96, epochs=(20, 8)
     )
@@ -296,33 +303,34 @@ def test_heat_lies_where_the_bird_is(network, tmp_path):
     how = Training(lr=5e-3 if network == 'cnn' else 1e-3, augmentation='none', precision='fp32', patience=30)
     trained = train(project, quiet=True, model=net, settings=replace(project.settings, train=how))
     assert trained['stages'][1]['accuracy'] == 1, trained
-    assert evaluate(project, model=net, quiet=True)['n'] == 18 and Path(report(project, model=net)['report']).is_file()
+    assert evaluate(project, model=net, quiet=True)['n'] == 18
+    assert Path(report(project, model=net)['report']).is_file()
     for k, v in torch.load(project.models / trained['run'] / 'best.pth', weights_only=True).items():
         assert torch.equal(net.state_dict()[k], v), k  # And not those of stage one
     learn, shares = load_run(open_run(project), model=net), []
     for k in range(8):
         corner(1000 + k // 4, k % 4).save(tmp_path / 'new.png')
         (x,) = learn.dls.test_dl([tmp_path / 'new.png']).one_batch()
-        heat = grad_cam(learn.model, x.as_subclass(torch.Tensor), torch.tensor([learn.dls.vocab.o2i['bird']]))[0]
-        there = heat.view(2, 48, 2, 48)[k % 4 // 2, :, k % 2]
-        assert there.max() == heat.max() > 0
-        shares.append((there.sum() / heat.sum()).item())
+        label = torch.tensor([learn.dls.vocab.o2i['bird']])
+        cam = grad_cam(learn.model, x.as_subclass(torch.Tensor), label)[0]
+        quarter = cam.view(2, 48, 2, 48)[k % 4 // 2, :, k % 2]
+        assert quarter.max() == cam.max() > 0
+        shares.append((quarter.sum() / cam.sum()).item())
     assert min(shares) > 0.4 and np.mean(shares) > 0.5, shares  # By chance, a quarter
 
 
 def test_folds_and_seeds(birds):
     split(birds, quiet=True)
     folds = as_json('evaluate', '--folds', 3, '--project', birds.path)
-    assert [r['fold'] for r in folds['rows']] == [1, 2, 3] and sum(r['n'] for r in folds['rows']) == 60
+    assert [r['fold'] for r in folds['rows']] == [1, 2, 3]
+    assert sum(r['n'] for r in folds['rows']) == 60
     assert folds['accuracy']['mean'] == pytest.approx(np.mean([r['accuracy'] for r in folds['rows']]))
-    record_stage(
-        birds,
-        'folds',
-        birds.catalogue.execute("select signature from stage where name = 'folds'")[0]['signature'],
-        folds | dict(rows=folds['rows'][:2]),
-    )  # As if it had been stopped
-    force = as_json('evaluate', '--folds', 3, '--project', birds.path)
-    assert {k: v for k, v in force.items() if k != 'seconds'} == {k: v for k, v in folds.items() if k != 'seconds'}
+    stage = birds.catalogue.execute("select signature from stage where name = 'folds'")[0]
+    stopped = folds | dict(rows=folds['rows'][:2])
+    record_stage(birds, 'folds', stage['signature'], stopped)
+    resumed = as_json('evaluate', '--folds', 3, '--project', birds.path)
+    del resumed['seconds'], folds['seconds']
+    assert resumed == folds
     one_line(birdsort('evaluate', '--folds', 2, '--project', birds.path), 'folds = 2')
     one_line(birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', birds.path), 'choose')
     seeds = as_json('evaluate', '--seeds', 2, '--project', birds.path)
