@@ -41,7 +41,7 @@ class _Stored:
         last = {r['image']: Choice(r['action'], r['label']) for r in rows}
         return {image: choice for image,choice in last.items() if choice.action}
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #19303f80
+# %% ../../nbs/cleaning/06_decisions.ipynb #52976f49
 class Decisions(_Stored):
     "The choices of a project, as stored in its catalogue; all instances share them."
     def choose(
@@ -86,14 +86,15 @@ def pending(
     "The choices for which `apply` would move a file."
     return _moving(project, Decisions(project).choices())
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #241bea42
+# %% ../../nbs/cleaning/06_decisions.ipynb #ac49e193
 def proposals(
     project:Project, # Whose images
     issues:'pd.DataFrame', # As returned by `find_issues`
     chosen:dict[int, Choice]|None=None, # More choices to respect, besides those in the catalogue
 ) -> dict[int, str]: # Id of an image -> kind of its issue
     "Images that can be removed without looking at them."
-    ids = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}
+    kept = project.catalogue.rows(state='kept')
+    ids:dict[tuple, int] = {(r['label'], r['name']): r['id'] for r in kept}
     decided = Decisions(project).choices() | (chosen or {})
     leaving = {image for image,choice in decided.items() if choice.action in ('remove', 'move')}
     every = [Issue(*row) for row in issues.itertuples(index=False)]
@@ -124,7 +125,7 @@ def _forget_applied(project, chosen, every): # "keep" stays, as step 0, which `t
         db.executemany('delete from choice where image = ?', keep)
         db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", keep)
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #c6ccdc00
+# %% ../../nbs/cleaning/06_decisions.ipynb #fbc45987
 def apply(
     project:Project, # Whose images
     chosen:dict[int, Choice]|None=None, # Id of an image -> its choice; None takes all in the catalogue
@@ -171,7 +172,7 @@ def _read_rows(file): # -> rows as dicts; `ValueError` where the file cannot be 
     if missing: raise ValueError(f'{file} has no column {missing[0]!r}: {needed}')
     return rows
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #b184eb47
+# %% ../../nbs/cleaning/06_decisions.ipynb #a2114bc4
 class _Reader:
     "Checks the lines of one file of decisions."
     def __init__(self, project, file):
@@ -195,7 +196,7 @@ class _Reader:
             raise ValueError(f'{at}: {contradiction}: leave one of them empty')
         return self.ids[key], Choice(decision) if decision in ('keep', 'remove') else Choice('move', decision)
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #ceda17a7
+# %% ../../nbs/cleaning/06_decisions.ipynb #b92d2ace
 def read_decisions(
     project:Project, # Whose images
     file:Path, # A CSV file with the columns label, name, decision
