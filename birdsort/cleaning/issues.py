@@ -79,12 +79,12 @@ def exact_duplicates(
     "Files with the same content."
     same:dict[str, list[tuple[str, str]]] = {}
     for s in scanned:
-        if not s.error: same.setdefault(s.sha256, []).append(_place(s))
+        if s.sha256 and not s.error: same.setdefault(s.sha256, []).append(_place(s))
     return [issue for copies in same.values() for issue in _compare(copies)]
 
 # %% ../../nbs/cleaning/05_issues.ipynb #b3757886
 def _better_copies(members, labels): # Members of a group, best first -> {member: the copy that is its evidence}
-    first:dict = {}
+    first = {}
     for i in members: first.setdefault(labels[i], i)
     better = {i: first[labels[i]] for i in members if first[labels[i]] != i}
     for i in first.values():
@@ -92,7 +92,7 @@ def _better_copies(members, labels): # Members of a group, best first -> {member
         if others: better[i] = others[0]
     return better
 
-# %% ../../nbs/cleaning/05_issues.ipynb #28265839
+# %% ../../nbs/cleaning/05_issues.ipynb #2e4d198f
 def from_groups(
     scanned:list[ScannedFile], # Complete images without exact duplicates inside a label, in the order of preference
     pairs:list[Pair], # Near-duplicates among them
