@@ -104,7 +104,7 @@ def _summary(project, issues) -> _Found:
     return _Found(
         kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst)
 
-# %% ../nbs/20_clean.ipynb #f3d6ac6c
+# %% ../nbs/20_clean.ipynb #c7b2d440
 class CleanResult(_Found, total=False):
     "What cleaning found and did; the keys below are there only if they apply."
     did:ApplyResult # How many images were moved: {removed, moved, restored}
@@ -118,7 +118,7 @@ def _apply(project, certain, decisions, quiet): # -> ApplyResult
         proposed = proposals(project, find_issues(project, quiet=quiet), chosen) if certain else {}
         return apply_choices(project, chosen, proposed, 'birdsort clean')
 
-# %% ../nbs/20_clean.ipynb #42bd2690
+# %% ../nbs/20_clean.ipynb #78bb7e8b
 def clean(
     project:Project, # Whose images
     apply:bool=False, # Remove what is certain

@@ -17,7 +17,8 @@ from ..core.project import Project, write_whole
 from ..core.settings import unknown
 from .issues import Issue, certain
 
-if TYPE_CHECKING: import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #84c593d6
 ACTIONS = ('keep', 'remove', 'move', 'restore')
@@ -41,7 +42,7 @@ class _Stored:
         last = {r['image']: Choice(r['action'], r['label']) for r in rows}
         return {image: choice for image,choice in last.items() if choice.action}
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #52976f49
+# %% ../../nbs/cleaning/06_decisions.ipynb #19303f80
 class Decisions(_Stored):
     "The choices of a project, as stored in its catalogue; all instances share them."
     def choose(
@@ -86,7 +87,7 @@ def pending(
     "The choices for which `apply` would move a file."
     return _moving(project, Decisions(project).choices())
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #ac49e193
+# %% ../../nbs/cleaning/06_decisions.ipynb #78ddab01
 def proposals(
     project:Project, # Whose images
     issues:'pd.DataFrame', # As returned by `find_issues`
@@ -125,7 +126,7 @@ def _forget_applied(project, chosen, every): # "keep" stays, as step 0, which `t
         db.executemany('delete from choice where image = ?', keep)
         db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", keep)
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #fbc45987
+# %% ../../nbs/cleaning/06_decisions.ipynb #c6ccdc00
 def apply(
     project:Project, # Whose images
     chosen:dict[int, Choice]|None=None, # Id of an image -> its choice; None takes all in the catalogue
@@ -172,7 +173,7 @@ def _read_rows(file): # -> rows as dicts; `ValueError` where the file cannot be 
     if missing: raise ValueError(f'{file} has no column {missing[0]!r}: {needed}')
     return rows
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #a2114bc4
+# %% ../../nbs/cleaning/06_decisions.ipynb #b184eb47
 class _Reader:
     "Checks the lines of one file of decisions."
     def __init__(self, project, file):
@@ -196,7 +197,7 @@ class _Reader:
             raise ValueError(f'{at}: {contradiction}: leave one of them empty')
         return self.ids[key], Choice(decision) if decision in ('keep', 'remove') else Choice('move', decision)
 
-# %% ../../nbs/cleaning/06_decisions.ipynb #b92d2ace
+# %% ../../nbs/cleaning/06_decisions.ipynb #ceda17a7
 def read_decisions(
     project:Project, # Whose images
     file:Path, # A CSV file with the columns label, name, decision

@@ -15,7 +15,8 @@ from ..core.project import Project, record_stage, stable_hash, stage_result
 from .duplicates import Pair, group_pairs, near_duplicates
 from .image_stats import LIMITS, ScannedFile, scan_files
 
-if TYPE_CHECKING: import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../../nbs/cleaning/05_issues.ipynb #18d3e4c8
 KINDS = (
@@ -92,7 +93,7 @@ def _better_copies(members, labels): # Members of a group, best first -> {member
         if others: better[i] = others[0]
     return better
 
-# %% ../../nbs/cleaning/05_issues.ipynb #2e4d198f
+# %% ../../nbs/cleaning/05_issues.ipynb #28265839
 def from_groups(
     scanned:list[ScannedFile], # Complete images without exact duplicates inside a label, in the order of preference
     pairs:list[Pair], # Near-duplicates among them

@@ -11,7 +11,7 @@ import warnings
 import cv2
 import numpy as np
 
-from .image_stats import ImageStats, compute_stats
+from .image_stats import ImageStats
 
 # %% ../../nbs/cleaning/04_label_issues.ipynb #dfae1000
 def _colours(lab): # (16, 16, 3) float32 CIELAB in [0, 1] -> (108,) layout on a 6x6 grid, (320,) histogram

@@ -16,7 +16,8 @@ from .decisions import ApplyResult, Choice, Decisions, apply, pending, proposals
 from .duplicates import group_pairs
 from .issues import KINDS, find_issues
 
-if TYPE_CHECKING: import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../../nbs/cleaning/07_review.ipynb #7a02ee03
 class Tile(NamedTuple):
@@ -54,7 +55,7 @@ def group_copies(
         groups.setdefault(number[i], []).append(images[i])
     return sorted(groups.values())
 
-# %% ../../nbs/cleaning/07_review.ipynb #200df176
+# %% ../../nbs/cleaning/07_review.ipynb #7f242f8b
 def _describe(issue): # -> a few words
     score = f'({issue.score:.2f})'
     if issue.kind == 'probably mislabelled': return f'looks like {issue.evidence} {score}'
@@ -92,7 +93,7 @@ class _Known:
         "The issues of an image, worst first; none for an image that was removed."
         return self.found.get((row['label'], row['name']), []) if row['state'] == 'kept' else []
 
-# %% ../../nbs/cleaning/07_review.ipynb #6850de20
+# %% ../../nbs/cleaning/07_review.ipynb #b6e5ad3a
 def _tile(known, row, group=0, best=False):
     kept, choice = row['state'] == 'kept', known.choices.get(row['id'])
     issues = known.issues_of(row)
@@ -134,7 +135,7 @@ def _paginate(parts, per_page): # -> pages of tiles, at least one
         pages[-1] += part
     return pages
 
-# %% ../../nbs/cleaning/07_review.ipynb #9938c4a6
+# %% ../../nbs/cleaning/07_review.ipynb #d2bcee2a
 class _Page(_Known):
     "The tiles of one page."
     shown, page, cursor = 'worst first', 0, 0
@@ -194,7 +195,7 @@ class _Marking(_Page):
         self.decisions.choose(places[first:last+1], action, label)
         self.load()
 
-# %% ../../nbs/cleaning/07_review.ipynb #b15186a7
+# %% ../../nbs/cleaning/07_review.ipynb #a0c7330d
 class _Applying(_Marking):
     "Accept, take back, apply; `message` tells what happened."
     message = ''
