@@ -8,123 +8,135 @@ __all__ = ['set_aside', 'put_back', 'write_sheets', 'CleanResult', 'clean', 'Cle
 # %% ../nbs/20_clean.ipynb #6c52fe5b
 import html
 import re
-from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
 from .cleaning.cleaner import Cleaner, classic_cleaner, tile_images
-from .cleaning.decisions import apply, proposals, read_decisions, write_issues
+from .cleaning.decisions import ApplyResult, proposals, read_decisions, write_issues
+from .cleaning.decisions import apply as apply_choices
 from .cleaning.issues import find_issues
 from .cleaning.review import View
 from .core.assets import asset
 from .core.inventory import images_signature, sync
-from .core.moves import Move, move_images, undo
+from .core.moves import Move, move_images
+from .core.moves import undo as undo_step
 from .core.project import Project, hold, record_stage, write_whole
 
 # %% ../nbs/20_clean.ipynb #c1ea2e01
 _all_ = ['Cleaner', 'classic_cleaner'] # So that one import serves a project's notebook
 
 # %% ../nbs/20_clean.ipynb #e935f6ca
-def _move(project, label, name, now, to, reason):
+def _change_state(project, label, name, now, to, reason): # -> the new place of the file
+    folders = dict(kept=project.images, removed=project.removed)
     sync(project)
     rows = project.catalogue.rows(label=label, name=name, state=now)
-    if not rows:
-        raise FileNotFoundError(
-            f"no image {label}/{name} in {dict(kept=project.images, removed=project.removed)[now]}")
-    move_images(project, [Move(rows[0]['id'], to, label, reason)], f'{label}/{name}')
-    row = project.catalogue.rows(id=rows[0]['id'])[0]
-    return dict(kept=project.images, removed=project.removed)[row['state']]/row['label']/row['name']
+    if not rows: raise FileNotFoundError(f'no image {label}/{name} in {folders[now]}')
+    image = rows[0]['id']
+    move_images(project, [Move(image, to, label, reason)], f'{label}/{name}')
+    row = project.catalogue.rows(id=image)[0]
+    return folders[row['state']]/row['label']/row['name']
 
 def set_aside(
-    project:Project, label:str, name:str, # Whose, and which image of `images/<label>/`
+    project:Project, # Whose image
+    label:str, # The folder of the image, in `images/`
+    name:str, # Its file name
     reason:str='by hand', # Why, for the catalogue
-) -> Path: # Its place in `removed/<label>/`
-    "Move an image out of the way; `FileNotFoundError` when it is not there."
-    return _move(project, label, name, 'kept', 'removed', reason)
+) -> Path: # Its new place, in `removed/<label>/`
+    "Move an image out of the way; `FileNotFoundError` if there is no such image."
+    return _change_state(project, label, name, 'kept', 'removed', reason)
 
 def put_back(
-    project:Project, label:str, name:str, # Whose, and which image of `removed/<label>/`
-) -> Path: # Its place in `images/<label>/`
+    project:Project, # Whose image
+    label:str, # The folder of the image, in `removed/`
+    name:str, # Its file name
+) -> Path: # Its new place, in `images/<label>/`
     "Undo `set_aside`."
-    return _move(project, label, name, 'removed', 'kept', None)
+    return _change_state(project, label, name, 'removed', 'kept', None)
 
 # %% ../nbs/20_clean.ipynb #b4620861
-_SHEET = asset('clean_sheet.html')
+_FIGURE = (
+    '<figure data-label="{label}" data-name="{name}" title="{title}">'
+    '<img src="{src}" alt=""><b hidden></b><figcaption>{reasons}</figcaption></figure>')
 
-def _part(parts, match): return parts[match[0]]
+def _figure(tile, image): # `image` as given by `tile_images`
+    texts = dict(label=tile.label, name=tile.name, title=image['title'], reasons=tile.reasons)
+    escaped = {key: html.escape(text) for key,text in texts.items()}
+    return _FIGURE.format(src=image['src'], **escaped)
+
+def _sheet(label, labels, tiles): # -> HTML
+    images = tile_images(tiles, 160)
+    figures = ''.join(_figure(tile, image) for tile,image in zip(tiles, images, strict=True))
+    options = ''.join(f'<option>{html.escape(o)}</option>' for o in ('remove', 'keep', *labels))
+    parts = dict(LABEL=html.escape(label), COUNT=str(len(tiles)), OPTIONS=options, FIGURES=figures)
+    return re.sub('|'.join(parts), lambda match: parts[match[0]], asset('clean_sheet.html'))
 
 def write_sheets(
     project:Project, # Gets `reports/clean/<label>.html`
     quiet:bool=False, # No progress bars
-) -> list: # The files
-    "A contact sheet per label, to look at and to decide on in a browser."
+) -> list[Path]: # The files
+    "Write a contact sheet per label, to decide on in a browser."
     view, files = View(project, per_page=10**9, quiet=quiet), []
-    options = ''.join(f'<option>{html.escape(o)}</option>' for o in ('remove', 'keep', *view.labels))
     for label in view.labels:
         view.show(label)
-        figures = ''.join(
-            (
-                f'<figure data-label="{html.escape(t.label)}" data-name="{html.escape(t.name)}" '
-                f'title="{html.escape(p["title"])}"><img src="{p["src"]}" alt=""><b '
-                f'hidden></b><figcaption>{html.escape(t.reasons)}</figcaption></figure>')
-            for t,p in zip(view.tiles, tile_images(view.tiles, 160), strict=False))
-        parts = dict(LABEL=html.escape(label), COUNT=str(len(view.tiles)), OPTIONS=options, FIGURES=figures)
-        text = re.sub('|'.join(parts), partial(_part, parts), _SHEET)
+        text = _sheet(label, view.labels, view.tiles)
         files.append(write_whole(project.reports/'clean'/f'{label}.html', text))
     return files
 
 # %% ../nbs/20_clean.ipynb #b0e29590
-def _state(project, issues): # -> {kept, issues, certain, removed, note, worst}
-    kept = {l: len(fs) for l,fs in sync(project).items()}
-    removed = {}
-    found = {}
+class _Found(TypedDict):
+    "What is in `images/` and `removed/`, and what is wrong with it."
+    kept:dict[str, int] # Label -> images in `images/`
+    issues:dict[str, dict[str, int]] # Label -> kind of issue -> number of issues
+    certain:int # Images that could be removed without looking at them
+    removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
+    note:str|None # What could not be checked, and why
+    worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
+
+def _summary(project, issues) -> _Found:
+    kept = {label: len(files) for label,files in sync(project).items()}
+    removed:dict[str, dict[str, int]] = {}
+    found:dict[str, dict[str, int]] = {}
     for (label, state, reason),n in project.catalogue.counts('label', 'state', 'reason').items():
         if state == 'removed': removed.setdefault(label, {})[reason or 'by hand'] = n
     for (label, kind),n in issues.groupby(['label', 'kind']).size().items():
         found.setdefault(label, {})[kind] = int(n)
-    return dict(
-        kept=kept, issues=found, certain=len(proposals(project, issues)), removed=removed,
-        note=issues.attrs['note'], worst=issues.head(12).to_dict('records'))
+    certain, worst = len(proposals(project, issues)), issues.head(12).to_dict('records')
+    return _Found(
+        kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst)
 
-class CleanResult(TypedDict):
-    "What cleaning found and did."
-    kept:dict[str, int] # Label -> images in `images/`
-    issues:dict[str, dict[str, int]] # Label -> kind of issue -> images
-    certain:int # Certain issues that were not carried out
-    removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
-    did:int|None # Images that were moved now
-    undone:dict|None # The step that was taken back: {step, made, moved}
-    note:str|None # What could not be checked, and why
-    worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
+# %% ../nbs/20_clean.ipynb #c7b2d440
+class CleanResult(_Found, total=False):
+    "What cleaning found and did; the keys below are there only if they apply."
+    did:ApplyResult # How many images were moved: {removed, moved, restored}
+    undone:dict|None # The step that was undone: {step, made, moved}; None if there was none
     reports:str # The folder of the contact sheets
 
-def clean(
-    project:Project, # Whose images
-    apply:bool=False, # Carry out what is certain
-    decisions:Path|None=None, # A CSV file with the columns label, name, decision: carried out as well
-    undo:bool=False, # Take the last step back instead
-    sheets:bool=True, # Write contact sheets and the table of issues into `reports/`
-    quiet:bool=False, # No progress bars
-) -> CleanResult: # Counts per label, and what was done
-    "Find what is wrong; carry out what is certain or decided, or take the last step back."
-    done, did = {}, None
-    if undo: done = dict(undone=_undo(project))
-    elif apply or decisions: did = _carry_out(project, apply, decisions, quiet)
-    issues = find_issues(project, quiet)
-    done |= _state(project, issues) | (dict(did=did) if did else {})
-    if sheets:
-        write_issues(project, issues)
-        write_sheets(project, quiet)
-    if not done['certain']: record_stage(project, 'clean', images_signature(project), done)
-    return done | (dict(reports=str(project.reports/'clean')) if sheets else {})
-
-# %% ../nbs/20_clean.ipynb #a1bba3ec
-_undo, _apply = undo, apply # `clean` has parameters of these names
-
-def _carry_out(project, certain, decisions, quiet):
-    "-> {removed, moved, restored}; what is only chosen in the Cleaner waits for its own button."
+def _apply(project, certain, decisions, quiet): # -> ApplyResult
     with hold(project):
         sync(project)
         chosen = dict(read_decisions(project, decisions)) if decisions else {}
-        sure = proposals(project, find_issues(project, quiet), chosen) if certain else {}
-        return _apply(project, chosen, sure, 'birdsort clean')
+        proposed = proposals(project, find_issues(project, quiet=quiet), chosen) if certain else {}
+        return apply_choices(project, chosen, proposed, 'birdsort clean')
+
+# %% ../nbs/20_clean.ipynb #78bb7e8b
+def clean(
+    project:Project, # Whose images
+    apply:bool=False, # Remove what is certain
+    decisions:str|Path|None=None, # A CSV file with the columns label, name, decision to apply
+    undo:bool=False, # Undo the last step instead
+    sheets:bool=True, # Write contact sheets and the table of issues into `reports/`
+    quiet:bool=False, # No progress bars
+) -> CleanResult: # Counts per label, and what was done
+    "Find what is wrong with the images; remove what is certain, apply decisions, or undo the last step."
+    undone = undo_step(project) if undo else None
+    did = _apply(project, apply, decisions, quiet) if (apply or decisions) and not undo else None
+    issues = find_issues(project, quiet=quiet)
+    result = CleanResult(**_summary(project, issues))
+    if undo: result['undone'] = undone
+    if did: result['did'] = did
+    if sheets:
+        write_issues(project, issues)
+        write_sheets(project, quiet=quiet)
+    if not result['certain']: record_stage(project, 'clean', images_signature(project), dict(result))
+    if sheets: result['reports'] = str(project.reports/'clean')
+    return result

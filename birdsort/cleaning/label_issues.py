@@ -11,62 +11,67 @@ import warnings
 import cv2
 import numpy as np
 
+from .image_stats import ImageStats
+
 # %% ../../nbs/cleaning/04_label_issues.ipynb #dfae1000
+def _colours(lab): # (16, 16, 3) float32 CIELAB in [0, 1] -> (108,) layout on a 6x6 grid, (320,) histogram
+    layout = cv2.resize(lab, (6, 6), interpolation=cv2.INTER_AREA).ravel()-.5
+    ranges = (0, 1), (.25, .75), (.25, .85)
+    histogram, _ = np.histogramdd(lab.reshape(-1, 3), bins=(5, 8, 8), range=ranges)
+    return layout, np.sqrt(histogram.ravel()/256)
+
+def _edges(grey): # (64, 64) float32 -> (8, 4, 4) share of the edges in each of 8 directions and 4x4 parts
+    size, angle = cv2.cartToPolar(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    direction = (angle/(2*np.pi)*16).astype(int) % 8 # Opposite directions count as one
+    edges = np.stack([(size*(direction == k)).reshape(4, 16, 4, 16).sum((1, 3)) for k in range(8)])
+    return np.sqrt(edges/max(edges.sum(), 1e-6))
+
 def simple_vectors(
-    looks:list, # `Look`s
-) -> np.ndarray: # (len(looks), 556) float32, each row of length 1
-    "Colours, their layout and the directions of edges, as a perceptual description that needs no network."
-    def one(l):
-        lab = cv2.cvtColor(l.tint, cv2.COLOR_RGB2LAB).astype(np.float32)/255
-        colours, _ = np.histogramdd(
-            lab.reshape(-1, 3), bins=(5, 8, 8), range=((0, 1), (.25, .75), (.25, .85)))
-        grey = l.thumb.astype(np.float32)
-        size, angle = cv2.cartToPolar(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-        way = (angle/(2*np.pi)*16).astype(int) % 8 # Eight directions; up is as good as down
-        edges = np.stack(
-            [(size*(way == k)).reshape(4, 16, 4, 16).sum((1, 3)) for k in range(8)])
-        return np.concatenate(
-            [
-                cv2.resize(lab, (6, 6), interpolation=cv2.INTER_AREA).ravel()-.5,
-                np.sqrt(colours.ravel()/256),
-                np.sqrt(edges/max(edges.sum(), 1e-6)).ravel()])
-    vectors = np.array([one(l) for l in looks], np.float32).reshape(len(looks), 556)
+    stats:list[ImageStats], # Images
+) -> np.ndarray: # (len(stats), 556) float32, each row of length 1
+    "Colours, their layout and the directions of edges: features that need no network."
+    vectors = np.zeros((len(stats), 556), np.float32)
+    for row,s in zip(vectors, stats, strict=True):
+        layout, histogram = _colours(cv2.cvtColor(s.tint, cv2.COLOR_RGB2LAB).astype(np.float32)/255)
+        row[:] = np.concatenate([layout, histogram, _edges(s.thumb.astype(np.float32)).ravel()])
     return vectors/np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 # %% ../../nbs/cleaning/04_label_issues.ipynb #63705eef
+def _splits(vectors, y, groups, folds): # -> (train, test) indices of each fold
+    from sklearn.model_selection import StratifiedGroupKFold
+    most = max((len(np.unique(groups[y == k])) for k in np.unique(y)), default=0)
+    folds = min(folds, most)
+    if folds < 2: return []
+    return StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(vectors, y, groups)
+
 def out_of_fold(
     vectors:np.ndarray, # (n, d) float32, rows of length 1
-    labels:np.ndarray, # (n,) the label of each
-    groups:np.ndarray|None=None, # (n,) near-duplicates share a number and stay together; None takes each for itself
-    folds:int=5, # Parts; labels with fewer groups are dealt as well as they can be
-) -> tuple: # ((n, k) float64 probabilities; (k,) the labels, sorted)
-    "What a logistic regression that has not seen an image says of it."
+    labels:np.ndarray, # (n,) str, the label of each image
+    groups:np.ndarray|None=None, # (n,) int; near-duplicates share a number and a fold; None: no duplicates
+    folds:int=5, # Number of folds, at most that of the groups of the largest label
+) -> tuple[np.ndarray, np.ndarray]: # (n, k) float64 probabilities; (k,) str, the labels, sorted
+    "Label probabilities by a logistic regression that was not trained on the image."
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
     names, y = np.unique(labels, return_inverse=True)
     groups = np.arange(len(y)) if groups is None else groups
     probabilities = np.full((len(y), len(names)), 1/len(names))
-    folds = min(
-        folds,
-        max(
-            (len(np.unique(groups[y == k])) for k in range(len(names))), default=0))
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore') # A label with fewer images than folds is no reason to shout
-        kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=0) if folds > 1 else None
-        for train, rest in kfold.split(vectors, y, groups) if kfold else ():
-            if len(there := np.unique(y[train])) < 2: continue
+        warnings.simplefilter('ignore') # scikit-learn warns of labels with fewer images than folds
+        for train,test in _splits(vectors, y, groups, folds):
+            trained = np.unique(y[train])
+            if len(trained) < 2: continue
             model = LogisticRegression(C=10, tol=1e-3, max_iter=500).fit(vectors[train], y[train])
-            probabilities[np.ix_(rest, there)] = model.predict_proba(vectors[rest])
-            probabilities[np.ix_(rest, np.setdiff1d(np.arange(len(names)), there))] = 0
+            probabilities[test] = 0
+            probabilities[np.ix_(test, trained)] = model.predict_proba(vectors[test])
     return probabilities, names
 
 # %% ../../nbs/cleaning/04_label_issues.ipynb #93f64b03
 def mislabelled(
-    probabilities:np.ndarray, # (n, k), as `out_of_fold`
-    names:np.ndarray, # (k,) labels, sorted
-    labels:np.ndarray, # (n,) the label of each
-) -> tuple: # ((n,) float doubt in [0, 1]; (n,) the most probable other label; (n,) bool, whether confident learning doubts it)
-    "How doubtful each label is: one minus its out-of-fold probability; and cleanlab's verdict."
+    probabilities:np.ndarray, # (n, k) float, as returned by `out_of_fold`
+    names:np.ndarray, # (k,) str, the labels, sorted
+    labels:np.ndarray, # (n,) str, the label of each image
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # (n,) float doubt in [0, 1]; (n,) str better label; (n,) bool verdict
+    "One minus the out-of-fold probability of the label, the most probable other label, and cleanlab's verdict."
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
     y, others = np.searchsorted(names, labels), probabilities.copy()
@@ -78,26 +83,26 @@ def mislabelled(
     return doubt, names[others.argmax(1)], issues
 
 # %% ../../nbs/cleaning/04_label_issues.ipynb #c70cbe4b
+def _mean_distance(similarity, groups, neighbours): # (n, n) cosines -> (n,) distance to the nearest of other groups
+    neighbours = min(neighbours, len(np.unique(groups))-1)
+    similarity = np.where(groups[:,None] == groups, -1, similarity)
+    nearest = -np.sort(-similarity, axis=1)[:,:neighbours]
+    return np.nanmean(1-np.where(nearest < -.99, np.nan, nearest), axis=1) # -1 marks images of the same group
+
 def outliers(
     vectors:np.ndarray, # (n, d) float32, rows of length 1
-    labels:np.ndarray, # (n,) the label of each
-    groups:np.ndarray|None=None, # (n,) near-duplicates, who do not vouch for each other; None takes each for itself
-    neighbours:int=10, # How many of its label are looked at
+    labels:np.ndarray, # (n,) str, the label of each image
+    groups:np.ndarray|None=None, # (n,) int; near-duplicates share a number and are not compared; None: no duplicates
+    neighbours:int=10, # Number of nearest images with the same label
 ) -> np.ndarray: # (n,) float in [0, 1]
-    (
-        "How little each image looks like its label: mean cosine distance to its nearest neighbours there, "
-        "on the label's own scale.")
+    "Mean cosine distance of each image to its nearest neighbours in its label, rescaled by label."
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     odd = np.zeros(len(labels))
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
-        if len(np.unique(groups[mine])) < 4: continue # Too few to say what is usual
-        alike = np.where(
-            groups[mine][:,None] == groups[mine], -1,
-            vectors[mine]@vectors[mine].T)
-        near = -np.sort(-alike, axis=1)[:,:min(neighbours, len(np.unique(groups[mine]))-1)]
-        far = 1-np.where(near < -.99, np.nan, near) # A copy of itself is no neighbour
-        distance = np.nanmean(far, axis=1)
-        spread = np.median(np.abs(distance-np.median(distance)))*1.4826
-        odd[mine] = np.clip((distance-np.median(distance))/max(3*spread, 1e-6), 0, 1)
+        if len(np.unique(groups[mine])) < 4: continue # Too few to tell what is typical
+        distance = _mean_distance(vectors[mine]@vectors[mine].T, groups[mine], neighbours)
+        excess = distance-np.median(distance)
+        deviation = np.median(np.abs(excess))*1.4826
+        odd[mine] = np.clip(excess/max(3*deviation, 1e-6), 0, 1)
     return odd
