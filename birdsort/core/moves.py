@@ -34,7 +34,7 @@ class _Planned(NamedTuple):
 def _place(project, state, label):
     return {'kept': project.images, 'removed': project.removed}[state]/label
 
-# %% ../../nbs/core/04_moves.ipynb #6d0b24fa
+# %% ../../nbs/core/04_moves.ipynb #b02d104f
 def _plan_one(project, move, row, taken):
     "Plan a move, or None where there is nothing to move."
     if row['state'] not in ('kept', 'removed'): return None
@@ -58,8 +58,8 @@ def _plan(project:Project, moves:Iterable[Move]) -> Iterator[_Planned]:
             yield planned
 
 # %% ../../nbs/core/04_moves.ipynb #f2430a74
-def _begin(project:Project, name:str, plan:list[_Planned], undoes:int|None=None) -> int:
-    "Write a plan into the journal. Returns the number of the step."
+def _begin(project:Project, name:str, plan:list[_Planned], undoes:int|None=None) -> None:
+    "Write a plan into the journal, as one step."
     cat = project.catalogue
     def relative(path): return path.relative_to(project.path).as_posix()
     with cat.lock, cat.db:
@@ -70,7 +70,6 @@ def _begin(project:Project, name:str, plan:list[_Planned], undoes:int|None=None)
         sql = 'insert into move (step, image, source, target, was, becomes) values (?, ?, ?, ?, ?, ?)'
         cat.db.executemany(sql, moves)
         _settle_choices(cat.db, plan, is_undo=undoes is not None)
-    return step
 
 def _settle_choices(db, plan, *, is_undo):
     "Forget the choices that are carried out; what a person puts back is to be kept."
@@ -79,7 +78,7 @@ def _settle_choices(db, plan, *, is_undo):
     back = [p.image for p in plan if p.was['state'] == 'removed' and p.becomes['state'] == 'kept']
     db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", [(i,) for i in back])
 
-# %% ../../nbs/core/04_moves.ipynb #6e6b78ce
+# %% ../../nbs/core/04_moves.ipynb #d3412c35
 def _rename(project:Project, move:dict[str, Any]) -> str:
     "Move a file unless that is done already. Returns its path now, relative to the project."
     source, target = project.path/move['source'], project.path/move['target']
@@ -108,7 +107,7 @@ def _write_row(db, move, becomes):
     columns = ', '.join(f'{k} = :{k}' for k in becomes)
     db.execute(f'update image set {columns} where id = :id', becomes | dict(id=move['image']))
 
-# %% ../../nbs/core/04_moves.ipynb #a0052815
+# %% ../../nbs/core/04_moves.ipynb #3d0b30a3
 def _leave_note(db, move, was, becomes):
     "Under the old label, remember that the image belongs to another."
     note = dict(label=was['label'], state='rejected', reason=f"moved to {becomes['label']}")
@@ -129,7 +128,7 @@ def _rewrite(cat:Catalogue, move:dict[str, Any], *, is_there:bool):
         if relabelled and was['address'] and move['undoes'] is None: _leave_note(cat.db, move, was, becomes)
     cat.db.execute('update move set done = 1 where id = ?', (move['id'],))
 
-# %% ../../nbs/core/04_moves.ipynb #0d41c60a
+# %% ../../nbs/core/04_moves.ipynb #12f025f2
 def carry_out(
     project:Project, # Its journal is read
 ) -> int: # How many moves were left to do
@@ -159,7 +158,7 @@ def move_images(
         _begin(project, name, plan)
         return carry_out(project)
 
-# %% ../../nbs/core/04_moves.ipynb #a2fd0d6a
+# %% ../../nbs/core/04_moves.ipynb #63a46995
 class Undone(TypedDict):
     "The step that was undone."
     step:str # Its name
@@ -179,7 +178,7 @@ def _plan_back(project, step):
         if source.is_file():
             yield _Planned(m['image'], source, target, json.loads(m['becomes']), json.loads(m['was']))
 
-# %% ../../nbs/core/04_moves.ipynb #2b3176cf
+# %% ../../nbs/core/04_moves.ipynb #7993ea1a
 def undo(
     project:Project, # Its last step that was not undone yet
 ) -> Undone|None: # What was undone; None when there is no step left
