@@ -45,7 +45,7 @@ def _gallery_shelves(gallery:Path) -> dict[str, list[PhotoSource]]:
         raise ValueError(f"No label folders with images ({', '.join(_TYPES)}) in {gallery}")
     return shelves
 
-# %% ../../nbs/aviary/07_exhibits.ipynb #c2f749ec
+# %% ../../nbs/aviary/07_exhibits.ipynb #9e13a008
 def fill_shelves(
     gallery:str|Path|None=None, # Folder of label folders with images; None draws
     per_query:int=120, # Drawings on each shelf; a gallery is always shown whole
@@ -142,6 +142,11 @@ def _jpeg(image, quality):
 @lru_cache(maxsize=600)
 def _drawn(species, seed): return _jpeg(draw_bird(species, seed), 90)
 
+def _original(source):
+    "The (media type, bytes) of a source."
+    if isinstance(source, tuple): return 'image/jpeg', _drawn(*source)
+    return _TYPES[source.suffix.lower()], source.read_bytes()
+
 def _near(data, photo):
     "The same image, slightly cropped, smaller, and compressed again."
     image = Image.open(io.BytesIO(data)).convert('RGB')
@@ -153,17 +158,16 @@ def photo_bytes(
     photo:Photo, # From a plan
 ) -> tuple[str, bytes]: # (media type, bytes)
     "What the photo's address answers."
-    is_drawing = isinstance(photo.source, tuple)
-    data = _drawn(*photo.source) if is_drawing else Path(photo.source).read_bytes()
+    media_type, data = _original(photo.source)
     if photo.kind=='near_duplicate': return 'image/jpeg', _near(data, photo)
     if photo.kind=='corrupt':
         noise = np.random.default_rng(int(photo.chance*1e9)).bytes(len(data)//2)
         return 'image/jpeg', b'\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01'+noise
     if photo.kind=='truncated': return 'image/jpeg', data[:int(len(data)*(.5+.4*photo.chance))]
     if photo.kind=='html': return 'text/html; charset=utf-8', rename(sorry_page()).encode()
-    return 'image/jpeg' if is_drawing else _TYPES[photo.source.suffix.lower()], data
+    return media_type, data
 
-# %% ../../nbs/aviary/07_exhibits.ipynb #7234bac5
+# %% ../../nbs/aviary/07_exhibits.ipynb #af6571fc
 @lru_cache(maxsize=2000)
 def thumbnail_bytes(
     source:PhotoSource, # A path, or (species, seed) of a drawing

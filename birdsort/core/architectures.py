@@ -45,7 +45,7 @@ def local_config(
     cfg = json.loads((folder/'config.json').read_text(encoding='utf-8'))
     return folder, cfg | cfg.get('pretrained_cfg', {})
 
-# %% ../../nbs/core/07_architectures.ipynb #c479c180
+# %% ../../nbs/core/07_architectures.ipynb #719a2c8d
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]] # Mean and standard deviation per channel
 IMAGENET:Normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) # Of pixels in [0, 1]
 
@@ -92,10 +92,10 @@ def short_name(
     "What an architecture is called in tables and folders."
     return Path(name.split(':')[-1]).name + ('' if pretrained else '/random')
 
-# %% ../../nbs/core/07_architectures.ipynb #1e7f1876
+# %% ../../nbs/core/07_architectures.ipynb #06b66360
 def _refuse_twins(found):
     "`ValueError` where two architectures have one short name."
-    seen:dict[str, str] = {}
+    seen = {}
     for name, pretrained in found:
         short = short_name(name, pretrained)
         if short in seen:
