@@ -1,4 +1,4 @@
-"The catalogue and its versions: a newer one is refused, an older one is upgraded, whatever moment the upgrade is killed."
+"Versions of the catalogue: a newer one is refused, an older one is upgraded, even if the upgrade is killed."
 
 import json
 import os
