@@ -249,7 +249,7 @@ _STYLE = {
     2022: asset('aviary_2022.css'),
     2025: asset('aviary_2025.css')}
 
-# %% ../../nbs/aviary/06_pages.ipynb #7b67a7fa
+# %% ../../nbs/aviary/06_pages.ipynb #e3ab47d3
 def check_choice(
     name:str, # What is chosen, for the message
     value:Any, # What was given
@@ -293,7 +293,7 @@ def _body(tiles, layout, say):
         f'<main><div id="<<results>>"><div class="<<grid>>">{tiles}</div></div>{button}<div '
         f'class="<<end>>">{say.end}</div></main>{_panel(layout, say)}')
 
-# %% ../../nbs/aviary/06_pages.ipynb #2ddb88ff
+# %% ../../nbs/aviary/06_pages.ipynb #81b1cf0b
 class Tiles(NamedTuple):
     "A batch of results."
     html:str # With marks

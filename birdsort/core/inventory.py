@@ -40,7 +40,7 @@ def _add_file(cat, row, state, label, name):
         new = dict(label=label, address=None, state=state, reason=None, split=None)
         cat.add([{k: row[k] for k in COLUMNS} | new])
 
-# %% ../../nbs/core/05_inventory.ipynb #e7cb2c35
+# %% ../../nbs/core/05_inventory.ipynb #e3fc58da
 def _follow_disk(project):
     "Mark the rows whose file is gone, and give every file a row."
     cat = project.catalogue
@@ -68,7 +68,7 @@ def sync(
     except Busy: pass
     return list_images(project.images)
 
-# %% ../../nbs/core/05_inventory.ipynb #82e7917b
+# %% ../../nbs/core/05_inventory.ipynb #21e237e4
 def images_signature(
     project:Project, # Its `images/` are listed
 ) -> str: # Changes when an image is added, removed or changed
@@ -100,7 +100,7 @@ def _count_by_state(counts:Counter) -> SourceCounts:
         found=states.total()-states['generated'], kept=states['kept'], waiting=states['asked'],
         removed=states['removed'], rejected=dict(reasons.most_common()))
 
-# %% ../../nbs/core/05_inventory.ipynb #44aaedb1
+# %% ../../nbs/core/05_inventory.ipynb #dfc12f2c
 def _count_label(counts, label):
     "The counts of one label, in all and by source."
     total, by_source = Counter(), {}
