@@ -6,6 +6,8 @@
 __all__ = ['draw_road', 'draw_face']
 
 # %% ../../nbs/aviary/05_forgeries.ipynb #2e5cded5
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -21,173 +23,172 @@ _PAINT = ('#b82424', '#1f4f9c', '#e8e8e8', '#202428', '#d8a820', '#3c7c50')
 
 def _pick(rng, options): return options[int(rng.integers(len(options)))]
 
-def _land(rng, w, h): # -> (an image of sky, ground and road; the vanishing point)
-    (top, low), horizon, middle = _pick(rng, _DAYS), h*rng.uniform(.35, .5), w*rng.uniform(.35, .65)
+def _sky(top, low, w, h):
+    "A gradient from the colour above to the colour at the horizon, halfway down."
     ramp = np.linspace(0, 1, h)[:, None, None]*2
-    sky = (
-        np.array(mix(top, top, 0))*(1-ramp.clip(0, 1))
-        + np.array(mix(low, low, 0))*ramp.clip(0, 1))
-    image = Image.fromarray(sky.repeat(w, 1).astype(np.uint8))
-    d, earth = ImageDraw.Draw(image), _pick(rng, _GROUND)
+    above, below = np.array(mix(top, top, 0)), np.array(mix(low, low, 0))
+    rows = above*(1-ramp.clip(0, 1)) + below*ramp.clip(0, 1)
+    return Image.fromarray(rows.repeat(w, 1).astype(np.uint8))
+
+def _hills(draw, rng, w, h, horizon, earth):
+    "Three ranges of hills, the far ones paler, and the ground before them."
     for k in range(3):
-        d.polygon(
-            [
-                (0, h),
-                *zip(
-                    np.linspace(0, w, 9),
-                    horizon-h*rng.uniform(-.02, .13-.04*k, 9), strict=False),
-                (w, h)],
-            mix(earth, '#a8b8c8', .6-.2*k))
-    d.rectangle((0, horizon, w, h), mix(earth, '#404040', rng.uniform(0, .3)))
-    left = -w*rng.uniform(.1, .3)
-    right = w*rng.uniform(1.1, 1.3)
-    d.polygon(
-        [(middle, horizon), (left, h), (right, h)],
-        mix('#5a5a5e', _pick(rng, _GROUND), rng.uniform(0, .25)))
-    for near in np.linspace(.12, 1, 7): # Dashes grow as they come near
-        y = horizon+(h-horizon)*near**2
-        far = horizon+(h-horizon)*(near*.86)**2
-        x, to = (
-            (
-                middle
-                + ((left+right)/2-middle)*(v-horizon)/(h-horizon))
-            for v in (y, far))
-        d.polygon(
-            [
-                (x-3*near, y), (x+3*near, y),
-                (to+2.4*near, far), (to-2.4*near, far)],
-            '#e8e4d4')
+        x = np.linspace(0, w, 9)
+        y = horizon-h*rng.uniform(-.02, .13-.04*k, 9)
+        draw.polygon([(0, h), *zip(x, y, strict=True), (w, h)], mix(earth, '#a8b8c8', .6-.2*k))
+    draw.rectangle((0, horizon, w, h), mix(earth, '#404040', rng.uniform(0, .3)))
+
+# %% ../../nbs/aviary/05_forgeries.ipynb #fa41cb4c
+def _road(draw, rng, w, h, vanishing):
+    "A road to its vanishing point (x, y), with a dashed line in the middle."
+    middle, horizon = vanishing
+    left, right = -w*rng.uniform(.1, .3), w*rng.uniform(1.1, 1.3)
+    asphalt = mix('#5a5a5e', _pick(rng, _GROUND), rng.uniform(0, .25))
+    draw.polygon([vanishing, (left, h), (right, h)], asphalt)
+    def at(y): return middle + ((left+right)/2-middle)*(y-horizon)/(h-horizon)
+    for near in np.linspace(.12, 1, 7):
+        y, far = horizon+(h-horizon)*near**2, horizon+(h-horizon)*(near*.86)**2
+        corners = [(at(y)-3*near, y), (at(y)+3*near, y), (at(far)+2.4*near, far), (at(far)-2.4*near, far)]
+        draw.polygon(corners, '#e8e4d4')
+
+def _land(rng, w, h):
+    "Sky, ground and road. Returns the image and the vanishing point."
+    top, low = _pick(rng, _DAYS)
+    horizon, middle = h*rng.uniform(.35, .5), w*rng.uniform(.35, .65)
+    image = _sky(top, low, w, h)
+    draw = ImageDraw.Draw(image)
+    _hills(draw, rng, w, h, horizon, _pick(rng, _GROUND))
+    _road(draw, rng, w, h, (middle, horizon))
     return image, (middle, horizon)
 
-def _trees(d, rng, w, horizon):
-    for x,s in rng.uniform((0, .06), (w, .16), (int(rng.integers(3, 9)), 2)):
-        c = mix(_pick(rng, _GROUND), '#20401c', rng.uniform(.3, .8))
-        d.rectangle(
-            (x-1, horizon-4, x+1, horizon+5), mix(c, '#402c1c', .6))
-        d.ellipse(
-            (
-                x-s*w*.4, horizon-s*w,
-                x+s*w*.4, horizon-1),
-            c)
+# %% ../../nbs/aviary/05_forgeries.ipynb #1664c8b5
+def _trees(draw, rng, w, horizon):
+    for x, size in rng.uniform((0, .06), (w, .16), (int(rng.integers(3, 9)), 2)):
+        green = mix(_pick(rng, _GROUND), '#20401c', rng.uniform(.3, .8))
+        draw.rectangle((x-1, horizon-4, x+1, horizon+5), mix(green, '#402c1c', .6))
+        crown = (x-size*w*.4, horizon-size*w, x+size*w*.4, horizon-1)
+        draw.ellipse(crown, green)
 
 # %% ../../nbs/aviary/05_forgeries.ipynb #bc232200
-def _car(colour): # -> a `Pen`, from -1 to 1 across, the road at 0
+def _car(colour) -> Pen:
     pen = Pen()
-    for x in (-.72, .72):
-        pen.flat(
-            [
-                (x-.16, 0), (x+.16, 0), (x+.16, .3), (x-.16, .3)],
-            '#16161a')
-    pen.blob(
-        [
-            (-1, .15), (1, .15), (1, .7), (.72, .8), (.55, 1.25), (-.55, 1.25),
-            (-.72, .8), (-1, .7)],
-        colour)
-    pen.flat(
-        [(-.58, .8), (.58, .8), (.44, 1.16), (-.44, 1.16)], mix(colour, '#182430', .8))
+    for x in (-.72, .72): pen.flat([(x-.16, 0), (x+.16, 0), (x+.16, .3), (x-.16, .3)], '#16161a')
+    left = [(-.55, 1.25), (-.72, .8), (-1, .7)]
+    right = [(1, .7), (.72, .8), (.55, 1.25)]
+    pen.blob([(-1, .15), (1, .15), *right, *left], colour)
+    pen.flat([(-.58, .8), (.58, .8), (.44, 1.16), (-.44, 1.16)], mix(colour, '#182430', .8))
     for x in (-.8, .8): pen.disc(x, .58, .13, '#ff4030', .08)
     pen.flat([(-.26, .3), (.26, .3), (.26, .44), (-.26, .44)], '#e8e6d8')
     return pen
 
 def _put(image, pen, x, y, scale):
-    for points,colour in pen.shapes:
-        ImageDraw.Draw(image).polygon(
-            (points*(scale, -scale)+(x, y)).round(1).ravel().tolist(), fill=colour)
+    "Draw a pen's polygons into an image, its origin at (x, y)."
+    for points, colour in pen.shapes:
+        corners = (points*(scale, -scale)+(x, y)).round(1)
+        ImageDraw.Draw(image).polygon(corners.ravel().tolist(), fill=colour)
+
+# %% ../../nbs/aviary/05_forgeries.ipynb #fac8ad7f
+class _Spot(NamedTuple):
+    "Where on the road a car stands, pixels."
+    x:float
+    y:float
+    scale:float
+
+def _spot(rng, w, h, vanishing) -> _Spot:
+    middle, horizon = vanishing
+    near = rng.uniform(.35, .8) # From far to near
+    x = middle+w*rng.uniform(-.22, .22)*near
+    return _Spot(x, horizon+(h-horizon)*near, w*.15*near)
+
+def _park(image, car, spot):
+    "Draw a car that is part of the scene, with its shadow."
+    x, y, scale = spot
+    ImageDraw.Draw(image).ellipse((x-scale*1.2, y-scale*.16, x+scale*1.2, y+scale*.16), '#2c2c30')
+    _put(image, car, x, y, scale)
+
+def _photograph(image, rng, w, h):
+    "What a camera does: blur, the light of the day, noise."
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(.8, 1.6)))
+    tint = mix('#ffffff', _pick(rng, ('#ffd8a0', '#a8c0e8', '#ffffff')), .35)
+    light = np.array(tint)/255*rng.uniform(.75, 1.05)
+    pixels = np.asarray(image)*light+rng.normal(0, 9, (h, w, 1))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+# %% ../../nbs/aviary/05_forgeries.ipynb #8d8d560f
+def _check_seed(seed):
+    if seed < 0: raise ValueError(f'seed = {seed}: must be 0 or more')
 
 def draw_road(
     seed:int=0, # 0 or more: another seed is another image
     edited:bool=False, # A car was pasted in afterwards
 ) -> Image.Image: # RGB, 240 x 160 pixels
     "A road scene, the same for the same seed."
-    if seed < 0: raise ValueError(f'seed = {seed}: must be 0 or more')
+    _check_seed(seed)
     rng, (w, h) = np.random.default_rng([7, seed]), (2*s for s in _SIZE)
-    image, (middle, horizon) = _land(rng, w, h)
-    _trees(ImageDraw.Draw(image), rng, w, horizon)
-    near = rng.uniform(.35, .8) # Where the car is: from far to near
-    x = middle+w*rng.uniform(-.22, .22)*near
-    y = horizon+(h-horizon)*near
-    scale = w*.15*near
-    pen = _car(_pick(rng, _PAINT))
-    if not edited and rng.random() < .5:
-        ImageDraw.Draw(image).ellipse(
-            (
-                x-scale*1.2, y-scale*.16, x+scale*1.2,
-                y+scale*.16),
-            '#2c2c30')
-        _put(image, pen, x, y, scale)
-    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(.8, 1.6)))
-    light = np.array(mix('#ffffff', _pick(rng, ('#ffd8a0', '#a8c0e8', '#ffffff')), .35))/255*rng.uniform(.75, 1.05)
-    image = Image.fromarray(
-        (np.asarray(image)*light+rng.normal(0, 9, (h, w, 1))).clip(0, 255).astype(
-            np.uint8))
+    image, vanishing = _land(rng, w, h)
+    _trees(ImageDraw.Draw(image), rng, w, vanishing[1])
+    spot = _spot(rng, w, h, vanishing)
+    car = _car(_pick(rng, _PAINT))
+    if not edited and rng.random() < .5: _park(image, car, spot)
+    image = _photograph(image, rng, w, h)
     if edited:
-        _put(
-            image, pen, x, y-rng.uniform(-.1, .5)*scale,
-            scale*rng.uniform(.8, 1.5))
+        y, scale = spot.y-rng.uniform(-.1, .5)*spot.scale, spot.scale*rng.uniform(.8, 1.5)
+        _put(image, car, spot.x, y, scale)
     return image.reduce(2)
 
 # %% ../../nbs/aviary/05_forgeries.ipynb #411107a5
 _SKIN = ('#f0c8a8', '#d8a078', '#a87048', '#70482c', '#f6dcc8', '#c08860')
 _HAIR = ('#20160f', '#5a3a1c', '#b08040', '#d8c48c', '#7c2c18', '#8c8c8c')
 _IRIS = ('#3c6c9c', '#4c3420', '#5c7c48', '#2c2018')
+_HEAD = [(-.78, .35), (-.7, -.4), (-.3, -.95), (.3, -.95), (.7, -.4), (.78, .35), (.45, .88), (-.45, .88)]
 
-def _half(pen, rng, side, skin, iris): # An eye, a brow and an ear; side is -1 or 1
-    x = side*rng.uniform(.36, .4)
-    y = rng.uniform(.1, .16)
-    r = rng.uniform(.12, .14)
+def _head(pen, rng, skin, hair):
+    "Hair, shoulders, neck and face, without features."
+    top = rng.uniform(1.15, 1.35)
+    pen.blob([(-1.1, -.9), (-1, .7), (0, top), (1, .7), (1.1, -.9), (0, -.6)], hair)
+    pen.blob([(-1.4, -2), (-.9, -1.15), (.9, -1.15), (1.4, -2)], _pick(rng, _PAINT))
+    pen.flat([(-.3, -1.4), (.3, -1.4), (.28, -.7), (-.28, -.7)], mix(skin, '#402010', .2))
+    pen.blob(_HEAD, skin)
+
+def _half(pen, rng, side, skin, iris):
+    "An eye, a brow and an ear; `side` is -1 or 1."
+    x, y, r = side*rng.uniform(.36, .4), rng.uniform(.1, .16), rng.uniform(.12, .14)
     pen.disc(side*.86, rng.uniform(0, .08), .13, mix(skin, '#803c20', .15), .22)
     pen.disc(x, y, r*1.5, '#fbf9f4', r)
     pen.disc(x+rng.uniform(-.03, .03), y, r*.75, iris)
     pen.disc(x, y, r*.35, '#0c0a08')
-    pen.stroke(
-        [
-            (x-.22, y+.24+rng.uniform(-.02, .02)),
-            (x+.22, y+.24+rng.uniform(-.02, .02))],
-        (.05, .05), '#3a281c')
+    brow = [(x-.22, y+.24+rng.uniform(-.02, .02)), (x+.22, y+.24+rng.uniform(-.02, .02))]
+    pen.stroke(brow, (.05, .05), '#3a281c')
+
+# %% ../../nbs/aviary/05_forgeries.ipynb #0b950f3b
+def _halves(pen, rng, skin, irises, fake):
+    "Two eyes, brows and ears: mirrored, or of two faces."
+    state = rng.bit_generator.state
+    _half(pen, rng, -1, skin, irises[0])
+    if not fake: rng.bit_generator.state = state
+    shift = rng.uniform(.08, .2)*rng.choice((-1, 1)) if fake else 0
+    _half(pen.move(0, shift), rng, 1, skin, irises[1] if fake else irises[0])
+
+def _nose_and_mouth(pen, rng, skin, fake):
+    pen.stroke([(.02, .05), (.1, -.2), (-.08, -.26)], (.05, .08), mix(skin, '#803c20', .3))
+    smile = -.5-rng.uniform(0, .16)
+    corner = rng.uniform(.1, .22) if fake else 0
+    pen.stroke([(-.26, -.5), (0, smile), (.26, -.5+corner)], (.07, .07), '#a83c3c')
 
 def draw_face(
     seed:int=0, # 0 or more: another seed is another face
     fake:bool=False, # Its halves do not belong together
 ) -> Image.Image: # RGB, 128 x 128 pixels
     "A portrait, the same for the same seed."
-    if seed < 0: raise ValueError(f'seed = {seed}: must be 0 or more')
+    _check_seed(seed)
     rng, pen = np.random.default_rng([11, seed]), Pen()
-    skin, hair, (iris, other) = _pick(rng, _SKIN), _pick(rng, _HAIR), rng.permutation(_IRIS)[:2]
+    skin, hair, irises = _pick(rng, _SKIN), _pick(rng, _HAIR), rng.permutation(_IRIS)[:2]
     wall = mix(_pick(rng, ('#b8c4cc', '#8c9c84', '#ccb89c', '#5c6470')), hair, .3*fake)
-    pen.blob(
-        [
-            (-1.1, -.9), (-1, .7), (0, rng.uniform(1.15, 1.35)), (1, .7),
-            (1.1, -.9), (0, -.6)],
-        hair)
-    pen.blob(
-        [(-1.4, -2), (-.9, -1.15), (.9, -1.15), (1.4, -2)],
-        _pick(rng, _PAINT))
-    pen.flat(
-        [(-.3, -1.4), (.3, -1.4), (.28, -.7), (-.28, -.7)],
-        mix(skin, '#402010', .2))
-    pen.blob(
-        [
-            (-.78, .35), (-.7, -.4), (-.3, -.95), (.3, -.95),
-            (.7, -.4), (.78, .35), (.45, .88), (-.45, .88)],
-        skin)
-    state = rng.bit_generator.state # Both halves by the same dice, unless it is a fake
-    _half(pen, rng, -1, skin, iris)
-    if not fake: rng.bit_generator.state = state
-    _half(
-        pen.move(0, rng.uniform(.08, .2)*rng.choice((-1, 1)) if fake else 0), rng,
-        1, skin, other if fake else iris)
-    pen.stroke(
-        [(.02, .05), (.1, -.2), (-.08, -.26)], (.05, .08), mix(skin, '#803c20', .3))
-    pen.stroke(
-        [
-            (-.26, -.5), (0, -.5-rng.uniform(0, .16)),
-            (.26, -.5+(rng.uniform(.1, .22) if fake else 0))],
-        (.07, .07), '#a83c3c')
+    _head(pen, rng, skin, hair)
+    _halves(pen, rng, skin, irises, fake)
+    _nose_and_mouth(pen, rng, skin, fake)
     image = Image.new('RGB', (256, 256), wall)
     _put(image, pen, 128+rng.uniform(-8, 8), 132, rng.uniform(80, 92))
     noise = rng.normal(0, 6, (256, 256, 1))
-    return Image.fromarray(
-        (np.asarray(image.filter(ImageFilter.GaussianBlur(.8)))*rng.uniform(.8, 1.08)+noise).clip(
-            0, 255).astype(
-            np.uint8)).reduce(
-        2)
+    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(.8)))*rng.uniform(.8, 1.08)+noise
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).reduce(2)

@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['LANGUAGES', 'LAYOUTS', 'REVEALS', 'phrases', 'Names', 'rename', 'frame', 'header', 'consent_page', 'consent_overlay',
-           'sorry_page', 'captcha_page', 'empty_page', 'origin_page', 'tile', 'safe_json', 'tile_data', 'result_page']
+           'sorry_page', 'captcha_page', 'empty_page', 'origin_page', 'tile', 'safe_json', 'tile_data', 'check_choice',
+           'PageStyle', 'Tiles', 'result_page']
 
 # %% ../../nbs/aviary/06_pages.ipynb #7bcfdc59
 import json
 import re
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from html import escape
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus, urlsplit
 
 from ..core.assets import asset
@@ -246,6 +249,29 @@ _STYLE = {
     2022: asset('aviary_2022.css'),
     2025: asset('aviary_2025.css')}
 
+# %% ../../nbs/aviary/06_pages.ipynb #e3ab47d3
+def check_choice(
+    name:str, # What is chosen, for the message
+    value:Any, # What was given
+    allowed:Collection[Any], # What may be given
+) -> Any: # The value
+    "`ValueError` for a value that is not among the allowed ones."
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return value
+
+@dataclass(frozen=True)
+class PageStyle:
+    "How the pages of a site look and behave."
+    layout:int = 2025 # Year of the page: one of `LAYOUTS`
+    reveal:str = 'link' # The way to a photo's address: one of `REVEALS`
+    language:str = 'en' # What the page is written in: one of `LANGUAGES`
+
+    def __post_init__(self):
+        check_choice('layout', self.layout, LAYOUTS)
+        check_choice('reveal', self.reveal, REVEALS)
+        check_choice('language', self.language, LANGUAGES)
+
 # %% ../../nbs/aviary/06_pages.ipynb #9bc34ca4
 def _panel(layout, say):
     slide = (
@@ -267,29 +293,36 @@ def _body(tiles, layout, say):
         f'<main><div id="<<results>>"><div class="<<grid>>">{tiles}</div></div>{button}<div '
         f'class="<<end>>">{say.end}</div></main>{_panel(layout, say)}')
 
-# %% ../../nbs/aviary/06_pages.ipynb #56b9d645
-def result_page(
-    query:str, # What was asked for
-    tiles:str, # HTML of the first tiles
-    data:str, # Their `tile_data`
-    more:int|None=None, # Where the next tiles start; None if these are all
-    layout:int=2025, # One of `LAYOUTS`
-    reveal:str='link', # One of `REVEALS`
-    language:str='en', # One of `LANGUAGES`
-    chips:Sequence[tuple[str, str]]=(), # Related searches, as in `header`
-    overlay:str='', # A `consent_overlay`, or nothing
-    gate:int=72, # Tiles before more have to be asked for with the button
-) -> str: # HTML with marks
-    "The page of results, with the scripts that give it life."
-    page = dict(query=query, next=more, gate=gate, layout=layout, reveal=reveal, touches=_TOUCHES[layout])
+# %% ../../nbs/aviary/06_pages.ipynb #81b1cf0b
+class Tiles(NamedTuple):
+    "A batch of results."
+    html:str # With marks
+    data:str # Their `tile_data`
+    more:int|None = None # Where the next tiles start; None if these are all
+
+def _scripts(page, data):
+    "The scripts of a page: what it knows of itself, the data of its tiles, and what brings it to life."
     start = (
         f"const page = {safe_json(page)}, rows = []\nfunction AF_initDataCallback(d) "
-        f"{{ if (d.key == 'ds:1') rows.push(...d.data) }}")
+        "{ if (d.key == 'ds:1') rows.push(...d.data) }")
     first = (
         "AF_initDataCallback({key: 'ds:0', hash: '1', data:[\"aviary\",[\"/images?q\\u003dlogo\",32,112]], "
         "sideChannel: {}});")
-    scripts = ''.join(f'<script>{s}</script>' for s in (start, first, data, _POINT+_PANEL+_LOAD))
+    return ''.join(f'<script>{s}</script>' for s in (start, first, data, _POINT+_PANEL+_LOAD))
+
+# %% ../../nbs/aviary/06_pages.ipynb #56b9d645
+def result_page(
+    query:str, # What was asked for
+    tiles:Tiles, # The first tiles
+    style:PageStyle, # Its year, language, and way to the photos
+    chips:Sequence[tuple[str, str]]=(), # Related searches, as in `header`
+    overlay:str='', # A `consent_overlay`, or nothing
+    gate:int=72, # Tiles before the button has to be pressed for more
+) -> str: # HTML with marks
+    "The page of results, with its scripts."
+    layout = style.layout
+    page = dict(query=query, next=tiles.more, gate=gate, layout=layout, reveal=style.reveal, touches=_TOUCHES[layout])
+    body = _body(tiles.html, layout, phrases(style.language))
     return frame(
-        f'{query} - aviary',
-        header(query, chips)+_body(tiles, layout, phrases(language))+overlay+scripts,
-        _COMMON+_STYLE[layout], language)
+        f'{query} - aviary', header(query, chips)+body+overlay+_scripts(page, tiles.data),
+        _COMMON+_STYLE[layout], style.language)

@@ -9,60 +9,56 @@ __all__ = ['bezier', 'Pen', 'sketch']
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 # %% ../../nbs/aviary/02_shapes.ipynb #27b37062
 _ring = np.linspace(0, 2*np.pi, 20, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ring), np.sin(_ring)], 1)
 _t = np.linspace(0, 1, 5, endpoint=False)[:, None, None]
-_CATMULL = [
-    .5*(-_t+2*_t**2-_t**3),
-    .5*(2-5*_t**2+3*_t**3),
-    .5*(_t+4*_t**2-3*_t**3),
-    .5*(_t**3-_t**2)]
-_b = np.linspace(0, 1, 9)[:, None]
-_BEZIER = {
-    2: np.hstack([1-_b, _b]),
-    3: np.hstack([(1-_b)**2, 2*_b*(1-_b), _b**2]),
-    4: np.hstack(
-        [
-            (1-_b)**3, 3*_b*(1-_b)**2,
-            3*_b**2*(1-_b), _b**3])}
+_CATMULL = [.5*(-_t+2*_t**2-_t**3), .5*(2-5*_t**2+3*_t**3), .5*(_t+4*_t**2-3*_t**3), .5*(_t**3-_t**2)]
 
 def _smooth(
     points, # (n, 2) corners
 ): # (5n, 2) a closed round line through all of them (Catmull-Rom)
     "A closed, round outline through `points`."
-    p = np.asarray(points, float)
-    return sum(
-        k*np.roll(p, s, 0)
-        for k,s in zip(_CATMULL, (1, 0, -1, -2), strict=False)).swapaxes(
-        0, 1).reshape(
-        -1, 2)
+    corners = np.asarray(points, float)
+    shifted = [np.roll(corners, shift, 0) for shift in (1, 0, -1, -2)]
+    curve = sum(k*p for k,p in zip(_CATMULL, shifted, strict=True))
+    return curve.swapaxes(0, 1).reshape(-1, 2)
+
+# %% ../../nbs/aviary/02_shapes.ipynb #09715e85
+_b = np.linspace(0, 1, 9)[:, None]
+_BEZIER = {
+    2: np.hstack([1-_b, _b]),
+    3: np.hstack([(1-_b)**2, 2*_b*(1-_b), _b**2]),
+    4: np.hstack([(1-_b)**3, 3*_b*(1-_b)**2, 3*_b**2*(1-_b), _b**3])}
 
 def bezier(
-    points, # (2 to 4, 2) control points
-): # (9, 2)
+    points:ArrayLike, # (2 to 4, 2) control points
+) -> np.ndarray: # (9, 2)
     "Nine points on the curve (a line, a quadratic or a cubic Bezier) that the control points describe."
-    return _BEZIER[len(points)] @ np.asarray(points, float)
+    control = np.asarray(points, float)
+    return _BEZIER[len(control)] @ control
 
 def _ribbon(line, widths):
     "The outline of a `line` that is `widths[0]` wide where it starts and `widths[1]` where it ends."
     d = np.gradient(line, axis=0)
-    n = np.stack([-d[:, 1], d[:, 0]], 1)/(np.hypot(d[:, 0], d[:, 1])[:, None]+1e-9)
-    n = n*np.linspace(widths[0], widths[1], len(line))[:, None]/2
-    return np.vstack([line+n, (line-n)[::-1]])
+    length = np.hypot(d[:, 0], d[:, 1])[:, None]+1e-9
+    normal = np.stack([-d[:, 1], d[:, 0]], 1)/length
+    across = normal*np.linspace(widths[0], widths[1], len(line))[:, None]/2
+    return np.vstack([line+across, (line-across)[::-1]])
 
 # %% ../../nbs/aviary/02_shapes.ipynb #e9cab0dc
 class Pen:
     "Collects polygons `(points, colour)` in the bird's own units: x ahead, y up."
     def __init__(self,
         shapes:list|None=None, # Where the polygons go; shared by the pens made by `move`
-        matrix=((1, 0), (0, 1)), # (2, 2) from this pen's units to the bird's
-        origin=(0, 0), # (2,) this pen's origin in the bird's units
+        matrix:ArrayLike=((1, 0), (0, 1)), # (2, 2) from this pen's units to the bird's
+        origin:ArrayLike=(0, 0), # (2,) this pen's origin in the bird's units
     ):
-        self.shapes,self.matrix,self.origin = (
-            [] if shapes is None else shapes, np.array(matrix, float), np.array(origin, float))
+        self.shapes = [] if shapes is None else shapes
+        self.matrix, self.origin = np.array(matrix, float), np.array(origin, float)
 
     @property
     def box(self):
@@ -76,16 +72,13 @@ class Pen:
 
     def move(self, x, y, angle=0., scale=(1, 1)):
         "A pen for a limb that starts at (x, y) and points `angle` degrees up; a negative scale mirrors."
-        c = math.cos(math.radians(angle))
-        s = math.sin(math.radians(angle))
+        c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         return Pen(self.shapes, self.matrix @ np.array([[c, -s], [s, c]]) @ np.diag(scale), self.at((x, y))[0])
 
     def flat(self, points, colour): self.shapes.append((self.at(points), colour))
     def blob(self, points, colour): self.flat(_smooth(points), colour)
-    def disc(self, x, y, r, colour, ry=None):
-        self.flat(_CIRCLE*(r, ry or r) + (x, y), colour)
-    def stroke(self, points, widths, colour):
-        self.flat(_ribbon(bezier(points), widths), colour)
+    def disc(self, x, y, r, colour, ry=None): self.flat(_CIRCLE*(r, ry or r) + (x, y), colour)
+    def stroke(self, points, widths, colour): self.flat(_ribbon(bezier(points), widths), colour)
 
 # %% ../../nbs/aviary/02_shapes.ipynb #71508a91
 def sketch(
@@ -97,9 +90,6 @@ def sketch(
     scale = .92*side*k/max(high-low)
     image = Image.new('RGB', (side*k, side*k), '#ffffff')
     for points,colour in pen.shapes:
-        at = (
-            (points-(low+high)/2)*(scale, -scale)
-            + side*k/2).round(
-            1)
-        ImageDraw.Draw(image).polygon(at.ravel().tolist(), fill=colour)
+        corners = ((points-(low+high)/2)*(scale, -scale) + side*k/2).round(1)
+        ImageDraw.Draw(image).polygon(corners.ravel().tolist(), fill=colour)
     return image.reduce(k)

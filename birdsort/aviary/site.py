@@ -16,10 +16,12 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from birdsort.aviary.exhibits import (
     Photo,
+    PhotoSource,
     check_faults,
     fill_shelves,
     photo_bytes,
@@ -28,11 +30,11 @@ from birdsort.aviary.exhibits import (
     thumbnail_bytes,
 )
 from birdsort.aviary.pages import (
-    LANGUAGES,
-    LAYOUTS,
-    REVEALS,
     Names,
+    PageStyle,
+    Tiles,
     captcha_page,
+    check_choice,
     consent_overlay,
     consent_page,
     empty_page,
@@ -76,14 +78,14 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, answer, port=0):
         self.answer = answer
         try: super().__init__(('127.0.0.1', port), _Handler)
-        except OSError: super().__init__(('127.0.0.1', 0), _Handler) # the port is taken
+        except OSError: super().__init__(('127.0.0.1', 0), _Handler) # The port is taken
         threading.Thread(target=self.serve_forever, kwargs=dict(poll_interval=.05), daemon=True).start()
 
-    def server_bind(self): # the parent's asks DNS for this machine's name, which can take seconds
+    def server_bind(self): # The parent's asks DNS for this machine's name, which can take seconds
         socketserver.TCPServer.server_bind(self)
         self.server_name,self.server_port = self.server_address[:2]
 
-    def handle_error(self, request, client_address): # whoever hung up does not wait for an answer
+    def handle_error(self, request, client_address): # A client that has hung up is not an error
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
@@ -98,15 +100,13 @@ def _thumbnail(photo, place):
     if place>=_BATCH//2: return f'/images?q=tbn:{quote(photo.id)}'
     return 'data:image/jpeg;base64,'+base64.b64encode(thumbnail_bytes(photo.source)).decode()
 
-def _tiles(photos, start=0, layout=2025, site='', endless=False):
+def _tiles(photos, start=0, layout=2025, site='', endless=False) -> Tiles:
     "The tiles from `start` on, their data, and where the next ones start."
-    end,endless = start+_BATCH,endless and bool(photos)
+    end, endless = start+_BATCH, endless and bool(photos)
     places = range(start, end if endless else min(end, len(photos)))
     batch = [photos[i%len(photos)] for i in places]
-    html = ''.join(
-        tile(p, _thumbnail(p, i), i, layout)
-        for i,p in zip(places, batch, strict=False))
-    return html, tile_data(batch, site), end if endless or end<len(photos) else None
+    html = ''.join(tile(p, _thumbnail(p, i), i, layout) for i,p in zip(places, batch, strict=True))
+    return Tiles(html, tile_data(batch, site), end if endless or end<len(photos) else None)
 
 # %% ../../nbs/aviary/08_site.ipynb #3bc52ecc
 _BOX = (
@@ -114,44 +114,45 @@ _BOX = (
     'type="checkbox"> reCAPTCHA</label>')
 
 def _chips(aviary, query):
-    return [(key, f'/images?q=chip:{quote(key)}') for key in aviary.shelves if key!=query_key(query)][:5]
+    others = [key for key in aviary.shelves if key!=query_key(query)]
+    return [(key, f'/images?q=chip:{quote(key)}') for key in others[:5]]
 
 def _small(aviary, name):
     "A thumbnail of a photo, `tbn:<id>`, or of a shelf, `chip:<query>`."
     kind,_,name = name.partition(':')
     photo = aviary.photo(name) if kind=='tbn' else None
-    source = photo.source if photo else aviary.shelves.get(name, [None])[0] if kind=='chip' else None
+    source = photo.source if photo else None
+    if kind=='chip': source = aviary.shelves.get(name, [None])[0]
     if source is None: return 404, 'text/plain', 'no such image'
     try: return 200, 'image/jpeg', thumbnail_bytes(source, 180 if photo else 80)
     except (OSError, ValueError): return 404, 'text/plain', 'this image cannot be shown'
 
+# %% ../../nbs/aviary/08_site.ipynb #50982afb
 def _results(aviary, query, cookie):
     "The page of results, or the page that says there are none."
-    photos,chips = aviary.photos(query),_chips(aviary, query)
-    overlay = consent_overlay(aviary.language) if aviary.consent=='overlay' and 'SOCS=' not in cookie else ''
-    if not photos: return 200, _HTML, empty_page(query, aviary.language, chips, overlay)
-    return (
-        200, _HTML,
-        result_page(
-            query, *aviary._batch(photos), aviary.layout, aviary.reveal, aviary.language, chips, overlay))
+    photos, chips, language = aviary.photos(query), _chips(aviary, query), aviary.style.language
+    ask = aviary.consent=='overlay' and 'SOCS=' not in cookie
+    overlay = consent_overlay(language) if ask else ''
+    if not photos: return 200, _HTML, empty_page(query, language, chips, overlay)
+    return 200, _HTML, result_page(query, aviary._batch(photos), aviary.style, chips, overlay)
 
 def _more(aviary, query, start):
     "The next tiles, for the page's script."
-    html,data,more = aviary._batch(aviary.photos(query), max(0, int(start)))
-    return 200, 'application/json', json.dumps(dict(tiles=html, data=data, next=more))
+    tiles = aviary._batch(aviary.photos(query), max(0, int(start)))
+    return 200, 'application/json', json.dumps(dict(tiles=tiles.html, data=tiles.data, next=tiles.more))
 
 # %% ../../nbs/aviary/08_site.ipynb #7700a33a
 def _moved(to, **headers): return 302, _HTML, '', dict(headers, Location=to)
 
 def _accept(onward):
-    onward = onward if onward[:1]=='/' and onward[1:2] not in ('/', '\\') else '/'
-    return _moved(onward, **{'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax'})
+    is_here = onward[:1]=='/' and onward[1:2] not in ('/', '\\')
+    return _moved(onward if is_here else '/', **{'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax'})
 
 def _refuse(aviary, path, query):
-    "How this visitor is turned away; None where nothing speaks against an answer."
+    "How this visitor is turned away; None where the visitor is served."
     if path=='/search' and query: aviary._asked.add(query_key(query))
     late = aviary.block_after is not None and len(aviary._asked)>aviary.block_after
-    if aviary.blocked=='captcha': return 200, _HTML, captcha_page(query, aviary.language)
+    if aviary.blocked=='captcha': return 200, _HTML, captcha_page(query, aviary.style.language)
     return _moved('/sorry/index') if aviary.blocked or late else None
 
 # %% ../../nbs/aviary/08_site.ipynb #daf33080
@@ -159,7 +160,7 @@ def _search(aviary, path, asked, cookie):
     "What the search site answers."
     query,onward = asked.get('q', ''),asked.get('continue', '/')
     if path=='/images': return _small(aviary, query)
-    if path=='/consent': return 200, _HTML, consent_page(onward, aviary.language)
+    if path=='/consent': return 200, _HTML, consent_page(onward, aviary.style.language)
     if path=='/consent/save': return _accept(onward)
     if path=='/sorry/index': return 429, _HTML, sorry_page()
     if path=='/recaptcha/api2/anchor': return 200, _HTML, frame('reCAPTCHA', _BOX)
@@ -168,7 +169,8 @@ def _search(aviary, path, asked, cookie):
     if aviary.consent in (True, 'page') and 'SOCS=' not in cookie:
         return _moved('/consent?'+urlencode({'continue': f'{path}?{urlencode(asked)}'}))
     if path=='/imgres': return 200, _HTML, origin_page('A photo', asked.get('imgurl', ''))
-    return _more(aviary, query, asked.get('start', 0)) if path=='/more' else _results(aviary, query, cookie)
+    if path=='/more': return _more(aviary, query, asked.get('start', 0))
+    return _results(aviary, query, cookie)
 
 # %% ../../nbs/aviary/08_site.ipynb #beb14a33
 def _host(aviary, path, asked, cookie):
@@ -182,11 +184,6 @@ def _host(aviary, path, asked, cookie):
     except OSError: return 404, 'text/plain', 'this photo is gone'
 
 # %% ../../nbs/aviary/08_site.ipynb #de393c59
-def _one_of(what, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-    return value
-
 @lru_cache(maxsize=None)
 def _name(port):
     try: socket.create_connection(('localhost', port), timeout=5).close()
@@ -204,11 +201,10 @@ class _Site:
 
     def start(self):
         "Put the site up; returns itself."
-        if not self._servers:
-            self._plans,self._names,self._asked = {},Names(),set()
-            self._servers = [
-                _Server(partial(self._answer, f), self.port and self.port+i)
-                for i,f in enumerate((_search, _host))]
+        if self._servers: return self
+        self._plans, self._names, self._asked = {}, Names(), set()
+        answers = enumerate((_search, _host))
+        self._servers = [_Server(partial(self._answer, f), self.port and self.port+i) for i,f in answers]
         return self
 
     def _answer(self, answer, *asked):
@@ -220,7 +216,9 @@ class _Site:
         while self._servers: self._servers.pop().stop()
 
     def __enter__(self): return self.start()
+
     def __exit__(self, *args): self.stop()
+
     def _port(self, i):
         if not self._servers:
             raise RuntimeError('The aviary is closed: use `with Aviary() as aviary:`, or call `start()`')
@@ -229,23 +227,23 @@ class _Site:
 # %% ../../nbs/aviary/08_site.ipynb #347f5352
 class _Open(_Site):
     "An open site's addresses, and what it shows."
-    shelves:dict[str, list]
+    shelves:dict[str, list[PhotoSource]]
     faults:dict[str, float]
     seed:int
-    layout:int
-    endless:bool
+    style:PageStyle
+    endless:bool = False # True starts again from the first photo after the last
+
     @property
-    def address(self): # a client adds `?q=...&udm=2&hl=en`
+    def address(self) -> str: # A client adds `?q=...&udm=2&hl=en`
         return f'http://{_name(self._port(0))}:{self._port(0)}/search'
 
     @property
-    def hosts(self): # "host:port" of the search and of the photos, and the search's once more by number
-        return list(
-            dict.fromkeys(
-                [urlsplit(self.address).netloc, *(f'127.0.0.1:{self._port(i)}' for i in (1, 0))]))
+    def hosts(self) -> list[str]: # "host:port" of the search and of the photos, and the search's once more by number
+        by_number = [f'127.0.0.1:{self._port(i)}' for i in (1, 0)]
+        return list(dict.fromkeys([urlsplit(self.address).netloc, *by_number]))
 
     def photos(self, query:str) -> list[Photo]:
-        "The plan for a `query`: `Photo`s in the order of the page, each with what is the matter with it."
+        "The plan for a `query`: `Photo`s in the order of the page, each with what is wrong with it."
         key,host = query_key(query), f'http://127.0.0.1:{self._port(1)}'
         if key not in self._plans:
             plan = plan_photos(key, self.shelves, self.faults, self.seed)
@@ -257,32 +255,28 @@ class _Open(_Site):
         query,_,n = id.rpartition('-')
         return dict(enumerate(self.photos(query))).get(int(n)) if n.isdecimal() else None
 
-    def _batch(self, photos, start=0):
-        return _tiles(photos, start, self.layout, self.address.removesuffix('/search'), self.endless)
+    def _batch(self, photos, start=0) -> Tiles:
+        return _tiles(photos, start, self.style.layout, self.address.removesuffix('/search'), self.endless)
 
 # %% ../../nbs/aviary/08_site.ipynb #20034551
 class Aviary(_Open):
     "An image-search site on loopback, up inside a `with` or between `start` and `stop`."
-    blocked = False # True sends visitors to a page that says so, 'captcha' shows a puzzle instead of results
+    blocked:bool|str = False # True sends visitors to a page that says so, 'captcha' shows a puzzle instead of results
     # How many different searches are answered before all visitors are sent away; None never does that
-    block_after = None
-    endless = False # True starts again from the first photo after the last
+    block_after:int|None = None
 
     def __init__(self,
-        gallery:Path|None=None, # Folder of label folders with images; None draws birds
+        gallery:str|Path|None=None, # Folder of label folders with images; None draws birds
         per_query:int=120, # Good images for each query, where birds are drawn
-        faults:dict|None=None, # Kind of fault -> share of the good images, in [0, 1]
+        faults:dict[str, float]|None=None, # Kind of fault -> share of the good images, in [0, 1]
         seed:int=0, # Another seed draws other birds and plants other faults
-        consent:bool=True, # Ask for consent first? True or 'page', 'overlay', or False
+        consent:bool|str=True, # Ask for consent first? True or 'page', 'overlay', or False
         # Port to take if it is free, and the next one for the photos, so that addresses stay the same; 0
         # takes any
         port:int=0,
-        layout:int=2025, # Year of the page: one of `LAYOUTS`
-        reveal:str='link', # The way to a photo's address: one of `REVEALS`
-        language:str='en', # What the page is written in: one of `LANGUAGES`
+        **style:Any, # Fields of `PageStyle`: layout, reveal, language
     ):
-        self.shelves,self.faults,self.seed,self.port = (
-            fill_shelves(gallery, per_query, seed), check_faults(faults), seed, port)
-        self.consent,self.layout = (
-            _one_of('consent', consent, (True, False, 'page', 'overlay')), _one_of('layout', layout, LAYOUTS))
-        self.reveal,self.language = _one_of('reveal', reveal, REVEALS),_one_of('language', language, LANGUAGES)
+        self.shelves, self.faults = fill_shelves(gallery, per_query, seed), check_faults(faults)
+        self.seed, self.port = seed, port
+        self.consent = check_choice('consent', consent, (True, False, 'page', 'overlay'))
+        self.style = PageStyle(**style)

@@ -9,8 +9,10 @@ __all__ = ['COLUMNS', 'SCHEMA_VERSION', 'now', 'Catalogue']
 import json
 import sqlite3
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 # %% ../../nbs/core/01_catalogue.ipynb #0d169a59
 COLUMNS = ('label', 'source', 'query', 'address', 'page', 'title', 'author', 'licence', 'state', 'reason',
@@ -19,7 +21,8 @@ _SCHEMA = """
 create table if not exists image (id integer primary key, label text not null, source text, query text, address text,
   page text, title text, author text, licence text,
   state text not null check (state in ('asked', 'kept', 'removed', 'rejected', 'generated')), reason text,
-  name text, sha256 text, bytes integer, width integer, height integer, split text, added text, unique (label, address));
+  name text, sha256 text, bytes integer, width integer, height integer, split text, added text,
+  unique (label, address));
 create index if not exists image_file on image (label, name);
 create table if not exists stage (name text primary key, signature text, result text, finished text);
 create table if not exists step (id integer primary key, name text, made text, undoes integer);
@@ -27,71 +30,93 @@ create table if not exists move (id integer primary key, step integer, image int
   was text, becomes text, done integer default 0);
 create table if not exists choice (id integer primary key, step integer, image integer, action text, label text);"""
 
-SCHEMA_VERSION = 1 # Written into the file as `pragma user_version`
-# Keys in the results of stages, as birdsort 0.1 wrote them
-_RENAMED = dict(sides='splits', pictures='images', picture='image')
-
-def _renamed(value): # A stage's result under today's keys
-    if isinstance(value, list): return [_renamed(v) for v in value]
-    if not isinstance(value, dict): return value
-    return {_RENAMED.get(k, k): _renamed(v) for k,v in value.items()}
-
-def _upgrade(db): # From version 0, which called an image a picture, to 1
-    db.execute('begin immediate')
-    if db.execute('pragma user_version').fetchone()[0] < SCHEMA_VERSION:
-        if db.execute("select 1 from sqlite_master where name = 'picture'").fetchone():
-            db.execute('alter table picture rename to image')
-            db.execute('drop index if exists picture_file')
-            for table in ('move', 'choice'): db.execute(f'alter table {table} rename column picture to image')
-            for name, result in db.execute('select name, result from stage').fetchall():
-                db.execute(
-                    'update stage set result = ? where name = ?',
-                    (json.dumps(_renamed(json.loads(result))), name))
-        db.execute(f'pragma user_version = {SCHEMA_VERSION}')
-    db.commit()
-
 def now() -> str: # Such as 2026-11-21T09:30:00+00:00
     "The time, as the catalogue writes it."
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
+# %% ../../nbs/core/01_catalogue.ipynb #87394f7e
+SCHEMA_VERSION = 1 # Written into the file as `pragma user_version`
+# Keys in the results of stages, as birdsort 0.1 wrote them
+_RENAMED = dict(sides='splits', pictures='images', picture='image')
+
+def _renamed(value):
+    "A stage's result under today's keys."
+    if isinstance(value, list): return [_renamed(v) for v in value]
+    if not isinstance(value, dict): return value
+    return {_RENAMED.get(k, k): _renamed(v) for k, v in value.items()}
+
+def _version(db): return db.execute('pragma user_version').fetchone()[0]
+
+def _rename_tables(db):
+    "From version 0 to 1: a picture is called an image."
+    if not db.execute("select 1 from sqlite_master where name = 'picture'").fetchone(): return
+    db.execute('alter table picture rename to image')
+    db.execute('drop index if exists picture_file')
+    for table in ('move', 'choice'): db.execute(f'alter table {table} rename column picture to image')
+    for name, result in db.execute('select name, result from stage').fetchall():
+        result = json.dumps(_renamed(json.loads(result)))
+        db.execute('update stage set result = ? where name = ?', (result, name))
+
+def _upgrade(db):
+    "Bring a file up to date in one transaction; of two processes that open it at once, the second finds it done."
+    db.execute('begin immediate')
+    if _version(db) < SCHEMA_VERSION:
+        _rename_tables(db)
+        db.execute(f'pragma user_version = {SCHEMA_VERSION}')
+    db.commit()
+
+# %% ../../nbs/core/01_catalogue.ipynb #301a1edf
+def _refuse_newer(db, path):
+    "`ValueError` where the file's schema is newer than the one known here."
+    if (version := _version(db)) > SCHEMA_VERSION:
+        db.close()
+        raise ValueError(
+            f'{path} has schema version {version}, and this birdsort knows versions up to {SCHEMA_VERSION}: '
+            'upgrade birdsort, with `pip install --upgrade birdsort`')
+
 # %% ../../nbs/core/01_catalogue.ipynb #7b4e8a8b
-class Catalogue:
-    "What is known of each image, in SQLite; every call commits, from whichever thread."
+class _Database:
+    "A SQLite file of this schema; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
         self.path, self.lock = Path(path), threading.RLock()
         self.db = sqlite3.connect(path, timeout=30, check_same_thread=False)
         self.db.row_factory = sqlite3.Row
-        if self.db.execute('pragma user_version').fetchone()[0] < SCHEMA_VERSION: _upgrade(self.db)
+        _refuse_newer(self.db, path)
+        if _version(self.db) < SCHEMA_VERSION: _upgrade(self.db)
         self.db.executescript(_SCHEMA)
 
-    def execute(self, sql:str, values=(), many:bool=False) -> list:
-        "A statement, its values (a list of them for `many`) -> sqlite3.Rows."
+    def execute(self, sql:str, values:Sequence[Any]|Mapping[str, Any]=(), many:bool=False) -> list[sqlite3.Row]:
+        "Run a statement with its values; with `many`, once for each of a list of values."
         with self.lock, self.db:
             return (self.db.executemany if many else self.db.execute)(sql, values).fetchall()
 
-    def add(self, rows:list) -> int:
-        "Dicts of `COLUMNS`; a (label, address) that is known is left alone -> how many were new."
+# %% ../../nbs/core/01_catalogue.ipynb #4ba468d3
+class Catalogue(_Database):
+    "What is known of each image, in SQLite; every call commits, from whichever thread."
+    def add(self, rows:Iterable[dict[str, Any]]) -> int:
+        "Add dicts of `COLUMNS`; a known (label, address) is left alone. Returns how many were new."
+        values = ', '.join(f':{c}' for c in COLUMNS)
+        defaults = dict.fromkeys(COLUMNS) | {'state': 'asked', 'added': now()}
         with self.lock:
             before = self.db.total_changes
-            self.execute(
-                f"insert or ignore into image ({', '.join(COLUMNS)}) values ({', '.join(':'+c for c in COLUMNS)})",
-                [dict.fromkeys(COLUMNS) | {'state': 'asked', 'added': now()} | r for r in rows], many=True)
+            sql = f"insert or ignore into image ({', '.join(COLUMNS)}) values ({values})"
+            self.execute(sql, [defaults | row for row in rows], many=True)
             return self.db.total_changes - before
 
-    def update(self, ids, **values): # One id or several; columns to set
+    def update(self, ids:int|Iterable[int], **values:Any):
+        "Set columns of one row or several."
         ids = [ids] if isinstance(ids, int) else list(ids)
-        self.execute(
-            f"update image set {', '.join(f'{c} = ?' for c in values)} where id = ?",
-            [(*values.values(), i) for i in ids], many=True)
+        columns = ', '.join(f'{c} = ?' for c in values)
+        self.execute(f'update image set {columns} where id = ?', [(*values.values(), i) for i in ids], many=True)
 
-    def rows(self, **where) -> list: # Column = value, all of which must hold -> dicts, oldest first
-        cond = ' and '.join(f"{c} is ?" for c in where) or '1'
-        return [
-            dict(r)
-            for r in self.execute(f"select * from image where {cond} order by id", tuple(where.values()))]
+    def rows(self, **where:Any) -> list[dict[str, Any]]:
+        "The rows with these values, oldest first."
+        condition = ' and '.join(f'{c} is ?' for c in where) or '1'
+        found = self.execute(f'select * from image where {condition} order by id', tuple(where.values()))
+        return [dict(row) for row in found]
 
-    def counts(self, *columns) -> dict: # Columns to count by -> {(value, …): n}
-        c = ', '.join(columns)
-        return {
-            tuple(r)[:-1]: r[-1]
-            for r in self.execute(f"select {c}, count(*) from image group by {c} order by {c}")}
+    def counts(self, *columns:str) -> dict[tuple, int]:
+        "How many rows there are of each combination of values: `{(value, …): n}`."
+        names = ', '.join(columns)
+        found = self.execute(f'select {names}, count(*) from image group by {names} order by {names}')
+        return {tuple(row)[:-1]: row[-1] for row in found}

@@ -9,6 +9,7 @@ __all__ = ['OPENING', 'step_notebook', 'notebooks', 'new_project']
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from .project import Project, absolute, write_whole
 from .settings import Settings, to_toml
@@ -16,50 +17,50 @@ from .settings import Settings, to_toml
 # %% ../../nbs/core/03_scaffold.ipynb #81f68114
 OPENING = "from birdsort.core.project import find_project\nproject = find_project()\nproject"
 
-def step_notebook(
-    notebook:dict, # A stage's notebook, as JSON
-) -> dict: # The notebook for a project: title, promise, `OPENING`, and the section; None when there is no such section
-    "Keep what a user steps through: the section \"On your own images\"."
-    def text(c):
-        return ''.join(c['source'])
-    cells = notebook['cells']
-    start = next((i for i,c in enumerate(cells) if text(c).startswith('## On your own images')), None)
+def _source(cell): return ''.join(cell['source'])
+
+def _section(cells, heading):
+    "The cells below a heading, up to the next section or hidden cell; None where there is no such heading."
+    start = next((i for i, c in enumerate(cells) if _source(c).startswith(heading)), None)
     if start is None: return None
-    end = next(
-        (
-            i
-            for i,c in enumerate(cells[start+1:], start+1)
-            if text(c).startswith(('## ', '#| hide'))),
-        len(cells))
-    def bare(c):
-        return c | ({'execution_count': None, 'outputs': []} if c['cell_type'] == 'code' else {})
+    below = cells[start+1:]
+    end = next((i for i, c in enumerate(below) if _source(c).startswith(('## ', '#| hide'))), len(below))
+    return below[:end]
+
+def _without_output(cell):
+    return cell | dict(execution_count=None, outputs=[]) if cell['cell_type'] == 'code' else cell
+
+def step_notebook(
+    notebook:dict[str, Any], # A stage's notebook, as JSON
+) -> dict[str, Any]|None: # Title and promise, `OPENING`, and the section; None when there is no such section
+    "Keep what a user steps through: the section \"On your own images\"."
+    section = _section(notebook['cells'], '## On your own images')
+    if section is None: return None
     opening = dict(cell_type='code', id='opening', metadata={}, source=OPENING.splitlines(keepends=True))
-    return notebook | {
-        'cells': [bare(c) for c in (cells[0], opening, *cells[start+1:end])]}
+    cells = [notebook['cells'][0], opening, *section]
+    return notebook | {'cells': [_without_output(c) for c in cells]}
 
 # %% ../../nbs/core/03_scaffold.ipynb #73a2c5a3
 def notebooks(
     pattern:str='[0-9]*.ipynb', # Those of the stages; studies/*.ipynb for the studies
-) -> list: # Paths
+) -> list[Path]: # Sorted by folder and name
     "The notebooks that birdsort is made of, as they were installed, or as they stand beside the package."
-    here = Path(find_spec('birdsort').submodule_search_locations[0])
-    return sorted(
-        f
-        for d in (here/'notebooks', here.parent/'nbs')
-        for f in d.glob(pattern))
+    spec = find_spec('birdsort')
+    assert spec and spec.submodule_search_locations
+    here = Path(spec.submodule_search_locations[0])
+    return sorted(f for folder in (here/'notebooks', here.parent/'nbs') for f in folder.glob(pattern))
 
 def new_project(
-    path:Path, # The project's folder; made when missing
-    **settings, # What differs from the defaults of `Settings`
+    path:str|Path, # The project's folder; made when missing
+    **settings:Any, # What differs from the defaults of `Settings`
 ) -> Project: # The project
     "Write `birdsort.toml` and the stage notebooks; `FileExistsError` where there is a project already."
     path, made = Path(path), Settings(**absolute(settings))
-    if (path/'birdsort.toml').exists():
-        raise FileExistsError(
-            f"{path} is a project already: edit {path/'birdsort.toml'}, or choose another folder")
+    file = path/'birdsort.toml'
+    if file.exists(): raise FileExistsError(f"{path} is a project already: edit {file}, or choose another folder")
     for f in notebooks():
         nb = step_notebook(json.loads(f.read_text(encoding='utf-8')))
-        if nb and not (path/'notebooks'/f.name).exists():
-            write_whole(path/'notebooks'/f.name, json.dumps(nb, indent=1, ensure_ascii=False))
-    write_whole(path/'birdsort.toml', to_toml(made))
+        copy = path/'notebooks'/f.name
+        if nb and not copy.exists(): write_whole(copy, json.dumps(nb, indent=1, ensure_ascii=False))
+    write_whole(file, to_toml(made))
     return Project(path)
