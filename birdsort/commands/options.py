@@ -23,7 +23,8 @@ RENAMED_FLAGS = {
     '--lr-mult': '--backbone-lr-div', '--rest-batch-norm': '--freeze-bn',
     '--no-rest-batch-norm': '--no-freeze-bn', '--keep-memory': '--retain-memory',
     '--no-keep-memory': '--no-retain-memory', '--small-first': '--progressive-resizing',
-    '--no-small-first': '--no-progressive-resizing'}
+    '--no-small-first': '--no-progressive-resizing', '--latent': '--latent-dim',
+    '--smooth': '--label-smoothing', '--spectral': '--spectral-norm'}
 
 class Parser(argparse.ArgumentParser):
     "One line for a mistake, and where to read on."

@@ -65,83 +65,77 @@ def sweep(
     return sweep(p, archs, read_grid(grid or ()), change(p.settings, **settings), sample, ray, asha)
 
 # %% ../../nbs/commands/03_recipes.ipynb #ae1181be
+_ACTIONS = ('train', 'sample', 'interpolate', 'augment')
+
+def _gan_folder(data:str) -> str:
+    "Where a GAN of images that are not a project's is kept."
+    return f'data/gan_{Path(data).resolve().name}'
+
+def _label(project:str|None, label:str|None) -> str:
+    "The label of the project that is meant."
+    labels = find_project(project).settings.labels
+    if not label:
+        advice = f"name a label of the project with --label ({', '.join(labels)}), or other images with --data"
+        raise ValueError(f'no images to learn from: {advice}')
+    if label not in labels: raise ValueError(unknown('label', label, labels))
+    return label
+
+def _models_folders(project:str|None) -> list[Path]:
+    "Where GANs may be: in the project, and without a named one in `data` too."
+    if project: return [find_project(project).models]
+    try: return [find_project(None).models, Path('data')]
+    except FileNotFoundError: return [Path('data')]
+
+def _trained_gan(project:str|None, data:str|None, label:str|None) -> Path:
+    "The folder of the GAN that is meant."
+    if data: return Path(_gan_folder(data))
+    if label: return find_project(project).models/f'gan_{label}'
+    found = [note.parent for folder in _models_folders(project) for note in sorted(folder.glob('gan_*/gan.json'))]
+    if len(found) == 1: return found[0]
+    places = f": {', '.join(map(str, found))}" if found else ''
+    raise ValueError(f'which GAN? {len(found)} are trained here: name one with --gan FOLDER{places}')
+
+# %% ../../nbs/commands/03_recipes.ipynb #e9308a03
 def gan(
-    action:list=(), # train (where nothing is said), sample, interpolate or augment
-    data:str|None=None, # What to paint: a folder with idx files, images or label folders, or an idx file
+    action:list|None=None, # train (the default), sample, interpolate or augment
+    data:str|None=None, # Images to learn from: a folder with idx files, images or label folders, or an idx file
     label:str|None=None, # Or a label of the project
     project:str|None=None, # The project's folder
-    out:str|None=None, # Where the GAN, the samples or the walk shall be
-    # A trained GAN's folder, for the other actions; found by --data or --label, or the only one there is
-    gan:str|None=None,
-    n:int=100, # sample, augment: how many; augment -n 0 takes them out again
+    out:str|None=None, # Where the GAN, the samples or the interpolation is written
+    gan:str|None=None, # A trained GAN's folder, for the other actions; by default that of --data or --label
+    n:int=100, # sample, augment: number of images; augment -n 0 removes them
     size:int=0, # Side of the images, pixels; their own by default
-    epochs:int=15, # At most; more than before goes on
+    epochs:int=15, # At most; more than before continue a training
     minutes:float=0., # At most; 0 sets no limit
-    batch_size:int=64, # Images at a time
+    batch_size:int=64, # Images per training step
     lr:float=4e-4, # Adam's learning rate
-    latent:int=100, # Random numbers per image
-    width:int=32, # Feature maps next to the image
-    smooth:float=0., # Label smoothing: real images count as 1 minus this
-    spectral:bool=False, # Spectral normalisation in the discriminator
+    latent_dim:int=100, # Random numbers per image
+    width:int=32, # Feature maps of the layer next to the image
+    label_smoothing:float=0., # The target of real images is 1 minus this, 0 to 0.5
+    spectral_norm:bool=False, # Spectral normalisation in the discriminator
     precision:str='auto', # auto, fp32, channels-last or bf16
     seed:int=42, # Of everything that is random
-    steps:int=10, # interpolate: images from one to the other
+    steps:int=10, # interpolate: images in a row
     force:bool=False, # Replace a GAN of other images or settings
-) -> dict: # A `GanResult` for train; {files} for sample, {image} for interpolate, {label, added, removed, names} for augment
-    (
-        "Train a network that paints (DCGAN), sample from it, walk between two images, or add its images to "
-        "a label's train split.")
+) -> dict: # A `GanResult` for train; {files} for sample, {image} for interpolate, an `AugmentResult` for augment
+    "Train a DCGAN, sample from it, interpolate, or add its images to a label's train split."
     from birdsort.recipes.gan import recipe
+    from birdsort.recipes.gan.settings import GanLimits, GanSettings
     what, *more = action or ['train']
-    if more or what not in _ACTIONS:
-        raise ValueError(unknown('action', (more or [what])[0], _ACTIONS))
+    if more or what not in _ACTIONS: raise ValueError(unknown('action', (more or [what])[0], _ACTIONS))
     if data and label: raise ValueError(f'--data {data} and --label {label}: choose one of them')
     if what == 'train':
-        how = dict(
-            batch_size=batch_size, lr=lr, latent=latent, width=width, smooth=smooth, spectral=spectral,
-            precision=precision, seed=seed)
-        return recipe.gan(
-            data or (find_project(project), _label(project, label)), out or data and _home(data),
-            size, epochs, minutes, force, **how)
-    folder = Path(gan) if gan else _trained(project, data, label)
-    if what == 'sample':
-        return dict(files=list(map(str, recipe.sample(folder, n, out, seed+1))))
+        settings = GanSettings(
+            batch_size=batch_size, lr=lr, latent_dim=latent_dim, width=width, label_smoothing=label_smoothing,
+            spectral_norm=spectral_norm, precision=precision, seed=seed)
+        images = data or (find_project(project), _label(project, label))
+        limits = GanLimits(epochs, minutes)
+        return dict(recipe.gan(images, out or data and _gan_folder(data), size, settings, limits, force=force))
+    folder = Path(gan) if gan else _trained_gan(project, data, label)
+    if what == 'sample': return dict(files=[str(f) for f in recipe.sample(folder, n, out, seed+1)])
     if what == 'augment':
-        return recipe.augment(find_project(project), _label(project, label), n, folder, seed)
+        return dict(recipe.augment(find_project(project), _label(project, label), n, folder, seed))
     image = Path(out or folder/'walk.png')
     image.parent.mkdir(parents=True, exist_ok=True)
     recipe.interpolate(folder, steps, seed=seed+1).save(image)
     return dict(image=str(image))
-
-_ACTIONS = ('train', 'sample', 'interpolate', 'augment')
-
-# %% ../../nbs/commands/03_recipes.ipynb #35f2073f
-def _home(data): return f'data/gan_{Path(data).resolve().name}' # Where a GAN of images of no project is kept
-
-def _label(project, label):
-    labels = find_project(project).settings.labels
-    if not label:
-        raise ValueError(
-            (
-                f"what shall be painted? Name a label of the project with --label ({', '.join(labels)}), or "
-                "other images with --data"))
-    if label not in labels: raise ValueError(unknown('label', label, labels))
-    return label
-
-def _trained(project, data, label): # The folder of the GAN that is meant
-    if data: return Path(_home(data))
-    if label: return find_project(project).models/f'gan_{label}'
-    try: places = [find_project(project).models]
-    except FileNotFoundError:
-        if project: raise
-        places = []
-    found = [
-        f.parent
-        for d in places + ([] if project else [Path('data')])
-        for f in sorted(d.glob('gan_*/gan.json'))]
-    if len(found) != 1:
-        raise ValueError(
-            (
-                f"which GAN? {len(found)} are trained here: name one with --gan "
-                f"FOLDER{': ' if found else ''}{', '.join(map(str, found))}"))
-    return found[0]
