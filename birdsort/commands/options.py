@@ -24,7 +24,8 @@ RENAMED_FLAGS = {
     '--lr-mult': '--backbone-lr-div', '--rest-batch-norm': '--freeze-bn',
     '--no-rest-batch-norm': '--no-freeze-bn', '--keep-memory': '--retain-memory',
     '--no-keep-memory': '--no-retain-memory', '--small-first': '--progressive-resizing',
-    '--no-small-first': '--no-progressive-resizing', '--words': '--vocab-size'}
+    '--no-small-first': '--no-progressive-resizing', '--words': '--vocab-size',
+    '--latent': '--latent-dim', '--smooth': '--label-smoothing', '--spectral': '--spectral-norm'}
 
 class Parser(argparse.ArgumentParser):
     "An argument parser that reports a mistake in one line, with exit code 1."

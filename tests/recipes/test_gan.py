@@ -1,86 +1,126 @@
-"The DCGAN: what it reads, what it refuses, that it can be killed, and where its images go."
+"The DCGAN: what it reads and refuses, that it can be killed and resumed, and where its images go."
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load, save
 from sklearn.datasets import load_digits
 
+from birdsort.core.inventory import sync
 from birdsort.datasets.splits import load_splits
-from birdsort.recipes.gan.datasets import read_idx, read_images
+from birdsort.recipes.gan.datasets import Images, read_idx, read_images
 from birdsort.recipes.gan.metrics import frechet, make_feature_extractor, quality
 from birdsort.recipes.gan.networks import make_discriminator, make_generator, steps_to
-from birdsort.recipes.gan.recipe import augment, gan, interpolate, sample
+from birdsort.recipes.gan.recipe import _signature, augment, gan, interpolate, load_generator, sample
+from birdsort.recipes.gan.settings import GanLimits, GanSettings, load_gan_settings
 from birdsort.recipes.gan.training import open_gan
 from birdsort.split import split
-from conftest import files, forked
+from conftest import ENV, birdsort, files, forked, one_line
 
-TOY = dict(size=8, width=8, batch_size=100, precision='channels-last', quiet=True)
+TOY = GanSettings(width=8, batch_size=100, precision='channels-last')
+
+
+def train(data, out=None, epochs=1, settings=TOY, **kw):
+    "A GAN of 8 x 8 pixels."
+    return gan(data, out, 8, settings, GanLimits(epochs=epochs), **dict(quiet=True) | kw)
 
 
 def idx(array):
-    return (
-        bytes([0, 0, 8, array.ndim])
-        + b''.join(n.to_bytes(4, 'big') for n in array.shape)
-        + array.astype('uint8').tobytes()
-    )
+    header = bytes([0, 0, 8, array.ndim]) + b''.join(n.to_bytes(4, 'big') for n in array.shape)
+    return header + array.astype('uint8').tobytes()
+
+
+def write_digits(folder, n_train, n_test):
+    "Scikit-learn's digits, as MNIST's four files."
+    found = load_digits()
+    folder.mkdir()
+    parts = dict(train=slice(0, n_train), t10k=slice(n_train, n_train + n_test))
+    for name, part in parts.items():
+        images, labels = idx(found.images[part] / 16 * 255), idx(found.target[part])
+        (folder / f'{name}-images-idx3-ubyte.gz').write_bytes(gzip.compress(images))
+        (folder / f'{name}-labels-idx1-ubyte.gz').write_bytes(gzip.compress(labels))
+    return folder
 
 
 @pytest.fixture
 def digits(tmp_path):
-    "Scikit-learn's digits, as MNIST's four files."
-    found, folder = load_digits(), tmp_path / 'digits'
-    folder.mkdir()
-    for name, part in (('train', slice(0, 1500)), ('t10k', slice(1500, None))):
-        (folder / f'{name}-images-idx3-ubyte.gz').write_bytes(gzip.compress(idx(found.images[part] / 16 * 255)))
-        (folder / f'{name}-labels-idx1-ubyte.gz').write_bytes(gzip.compress(idx(found.target[part])))
-    return folder
+    "Six hundred to learn from, and as many held out as a floor needs."
+    return write_digits(tmp_path / 'digits', 600, 200)
 
 
-def test_idx(tmp_path):
+def test_idx_files_are_read(tmp_path):
     x = np.arange(24, dtype='uint8').reshape(4, 3, 2)
-    whole, f = idx(x), tmp_path / 'f'
-    for data in (whole, gzip.compress(whole)):
-        f.write_bytes(data)
-        assert (read_idx(f) == x).all()
-    for bad, word in (
-        (whole[:-1], 'is cut'),
-        (whole + b'x', 'too long'),
-        (gzip.compress(whole)[:-9], 'cut or damaged'),
-        (whole[:9], 'is cut'),
-        (b'', 'no idx file'),
-        (b'\0\0\x0d\3' + whole[4:], '00 00 0d 03'),
-        (b'PK\3\4', 'no idx file'),
-    ):
-        f.write_bytes(bad)
-        with pytest.raises(ValueError, match=word) as e:
-            read_idx(f)
-        assert '\n' not in str(e.value) and str(f) in str(e.value)
+    file = tmp_path / 'f'
+    for data in (idx(x), gzip.compress(idx(x))):
+        file.write_bytes(data)
+        assert (read_idx(file) == x).all()
     with pytest.raises(FileNotFoundError, match='no file'):
         read_idx(tmp_path / 'none')
 
 
-def test_what_is_refused(digits, tmp_path):
+WHOLE = idx(np.arange(24).reshape(4, 3, 2))
+DAMAGED = [
+    (WHOLE[:-1], 'is cut'),
+    (WHOLE + b'x', 'too long'),
+    (gzip.compress(WHOLE)[:-9], 'cut or damaged'),
+    (WHOLE[:9], 'is cut'),
+    (b'', 'no idx file'),
+    (b'\0\0\x0d\3' + WHOLE[4:], '00 00 0d 03'),
+    (b'PK\3\4', 'no idx file'),
+]
+
+
+@pytest.mark.parametrize('data,problem', DAMAGED)
+def test_damaged_idx_files_are_refused(tmp_path, data, problem):
+    file = tmp_path / 'f'
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=problem) as error:
+        read_idx(file)
+    assert '\n' not in str(error.value)
+    assert str(file) in str(error.value)
+
+
+REFUSED = [
+    (lambda: GanLimits(epochs=0), 'epochs'),
+    (lambda: GanSettings(label_smoothing=0.9), 'label_smoothing'),
+    (lambda: GanSettings(precision='fp61'), 'precision'),
+    (lambda: load_gan_settings(dict(witdh=8)), "mean 'width'"),
+]
+
+
+@pytest.mark.parametrize('call,problem', REFUSED)
+def test_settings_out_of_range_are_refused(call, problem):
+    with pytest.raises(ValueError, match=problem):
+        call()
+
+
+def test_wrong_arguments_leave_no_folder(digits, tmp_path):
     out = tmp_path / 'out'
-    for kw, word in (
-        (dict(size=30), 'choose 24, 28 or 32'),
-        (dict(epochs=0), 'epochs'),
-        (dict(smooth=0.9), 'smooth'),
-        (dict(witdh=8), "mean 'width'"),
-        (dict(precision='fp61'), 'precision'),
-    ):
-        with pytest.raises(ValueError, match=word):
-            gan(digits, out, **kw)
+    with pytest.raises(ValueError, match='choose 24, 28 or 32'):
+        gan(digits, out, size=30)
+    with pytest.raises(TypeError, match='witdh'):
+        gan(digits, out, witdh=8)
     with pytest.raises(ValueError, match='--out'):
         gan(digits)
     with pytest.raises(FileNotFoundError, match='idx files or images'):
         gan(tmp_path / 'none', out)
     assert not out.exists()
+
+
+def test_images_that_do_not_fit_are_refused(digits, tmp_path):
+    out = tmp_path / 'out'
     (digits / 'train-labels-idx1-ubyte.gz').write_bytes(gzip.compress(idx(np.zeros(7))))
-    with pytest.raises(ValueError, match='speaks of 7 images'):
+    with pytest.raises(ValueError, match='has 7 labels, and .* has 600 images'):
         gan(digits, out)
     few = tmp_path / 'few'
     few.mkdir()
@@ -90,92 +130,116 @@ def test_what_is_refused(digits, tmp_path):
         Image.new('RGB', (16, 16), (i, 0, 0)).save(few / f'{i}.png')
     with pytest.raises(ValueError, match='20 images'):
         gan(few, out)
-    (tmp_path / 'wide').write_bytes(idx(np.zeros((50, 20, 28))))
+    wide = tmp_path / 'wide'
+    wide.write_bytes(idx(np.zeros((50, 20, 28))))
     with pytest.raises(ValueError, match='28 x 20'):
-        gan(tmp_path / 'wide', out)
+        gan(wide, out)
 
 
 @pytest.mark.parametrize('size,channels,spectral', [(28, 1, False), (32, 3, True), (64, 3, False), (48, 1, True)])
 def test_shapes(size, channels, spectral):
-    base, n = steps_to(size)
-    assert base * 2**n == size and 4 <= base < 8
+    base, doublings = steps_to(size)
+    assert base * 2**doublings == size
+    assert 4 <= base < 8
     x = make_generator(size, channels, 8, 20)(torch.randn(3, 20, 1, 1))
-    assert x.shape == (3, channels, size, size) and x.abs().max() <= 1
+    assert x.shape == (3, channels, size, size)
+    assert x.abs().max() <= 1
     assert make_discriminator(size, channels, 8, spectral)(x).shape == (3,)
 
 
-def test_folders_of_images(tmp_path):
+def save_noise(folder, n, shape):
     rng = np.random.default_rng(0)
-    for l in ('a', 'b'):
-        (tmp_path / l).mkdir()
-        for i in range(30):
-            Image.fromarray(rng.integers(0, 256, (40, 30), dtype='uint8')).save(tmp_path / l / f'{i}.png')
-    (tmp_path / 'a' / '0.png').write_bytes(b'broken')
+    folder.mkdir(exist_ok=True)
+    for i in range(n):
+        Image.fromarray(rng.integers(0, 256, shape, dtype='uint8')).save(folder / f'{i}.png')
+
+
+def test_folders_of_images(tmp_path):
+    for label in ('a', 'b'):
+        save_noise(tmp_path / label, 30, (40, 30))
+    broken = tmp_path / 'a' / '0.png'
+    broken.write_bytes(b'broken')
     found = read_images(tmp_path, quiet=True)
-    assert (
-        found.train.shape == (54, 1, 64, 64)
-        and len(found.held) == 5
-        and found.vocab == ['a', 'b']
-        and found.broken == [(str(tmp_path / 'a' / '0.png'), 'not an image')]
-    )
-    for i in range(40):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype='uint8')).save(tmp_path / 'a' / f'{i}.png')
+    assert found.train.shape == (54, 1, 64, 64)
+    assert len(found.held) == 5
+    assert found.vocab == ['a', 'b']
+    assert found.broken == [(str(broken), 'not an image')]
+    save_noise(tmp_path / 'a', 40, (16, 16, 3))
     flat = read_images(tmp_path / 'a', quiet=True)
-    assert flat.train.shape == (36, 3, 16, 16) and flat.known is None and flat.vocab == []
+    assert flat.train.shape == (36, 3, 16, 16)
+    assert flat.known is None
+    assert flat.vocab == []
 
 
-def test_frechet_by_hand_and_by_scipy():
+def test_the_frechet_distance_agrees_with_scipy():
     from scipy.linalg import sqrtm
 
     rng = np.random.default_rng(1)
-    a, b = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)), rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6)) + 1
-    ca, cb = np.cov(a.T), np.cov(b.T)
-    wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * sqrtm(ca @ cb).real)
-    assert frechet(torch.from_numpy(a), torch.from_numpy(b)) == pytest.approx(wanted, rel=1e-6)
-    assert frechet(torch.from_numpy(a), torch.from_numpy(a) + 2) == pytest.approx(24, rel=1e-6)
+    a = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6))
+    b = rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6)) + 1
+    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
+    root = sqrtm(cov_a @ cov_b).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
+    a, b = torch.from_numpy(a), torch.from_numpy(b)
+    assert frechet(a, b) == pytest.approx(expected, rel=1e-6)
+    assert frechet(a, a + 2) == pytest.approx(24, rel=1e-6)
 
 
-def test_real_images_are_near_and_noise_is_far(digits):
-    images = read_images(digits)
+def test_real_images_are_near_and_noise_is_far(tmp_path):
+    images = read_images(write_digits(tmp_path / 'digits', 1500, 297))
     judge = make_feature_extractor(images, quiet=True)
-    real, noise = quality(judge, images.held), quality(judge, torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8))
-    assert (
-        judge.accuracy > 0.9
-        and real['classes'] == 10
-        and real['sure'] > 0.8 > 0.5 > noise['sure']
-        and real['frechet'] * 5 < noise['frechet']
-    )
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8, generator=rng)
+    real, noisy = quality(judge, images.held), quality(judge, noise)
+    assert judge.accuracy > 0.9
+    assert real['classes'] == 10
+    assert real['sure'] > 0.8 > 0.5 > noisy['sure']
+    assert real['frechet'] * 5 < noisy['frechet']
 
 
-def toy(data, out, killed):
-    "In a process of its own: train, and die in the middle of the third epoch."
-    import os
+BATCHES = 6  # Of 100 in an epoch of 600 images
 
-    from birdsort.recipes.gan import training as fit
+
+def train_in_process(data, out, killed):
+    "Train four epochs, or die in the middle of the third."
+    from birdsort.recipes.gan import training
+
+    real_step, steps = training.step, []
+
+    def dying_step(*args):
+        steps.append(1)
+        if len(steps) == BATCHES * 2 + 4:
+            os._exit(7)
+        return real_step(*args)
 
     if killed:
-        step, seen = fit.step, []
-
-        def dying(*args):
-            seen.append(1)
-            if len(seen) == 15 * 2 + 4:
-                os._exit(7)
-            return step(*args)
-
-        fit.step = dying
-    gan(data, out, epochs=4, **TOY)
+        training.step = dying_step
+    train(data, out, 4)
 
 
-def test_killed_and_taken_up_again(digits, tmp_path):
+def saved_generator(folder):
+    "Header and weights of generator.safetensors, to the last bit; the file's own order of the header may vary."
+    file = folder / 'generator.safetensors'
+    with safe_open(file, 'pt') as f:
+        header = f.metadata()
+    return header, {name: weight.numpy().tobytes() for name, weight in load(file.read_bytes()).items()}
+
+
+def without_seconds(folder):
+    result = json.loads((folder / 'gan.json').read_text())['result']
+    return {k: v for k, v in result.items() if k != 'seconds'}
+
+
+def test_a_killed_training_resumes_exactly(digits, tmp_path):
     whole, halves = tmp_path / 'whole', tmp_path / 'halves'
-    assert forked(toy, digits, whole, False).returncode == 0
-    assert forked(toy, digits, halves, True).returncode == 7
+    assert forked(train_in_process, digits, whole, False).returncode == 0
+    assert forked(train_in_process, digits, halves, True).returncode == 7
     assert len(open_gan(halves).history) == 2
-    assert forked(toy, digits, halves, False).returncode == 0
-    same = ('generator.safetensors', 'film.gif', 'grids/epoch_004.png')
-    assert [n for n in same if (whole / n).read_bytes() != (halves / n).read_bytes()] == []
-    a, b = (json.loads((f / 'gan.json').read_text())['result'] for f in (whole, halves))
-    assert {k: v for k, v in a.items() if k != 'seconds'} == {k: v for k, v in b.items() if k != 'seconds'}
+    assert forked(train_in_process, digits, halves, False).returncode == 0
+    assert saved_generator(whole) == saved_generator(halves)
+    for name in ('film.gif', 'grids/epoch_004.png'):
+        assert (whole / name).read_bytes() == (halves / name).read_bytes(), name
+    assert without_seconds(whole) == without_seconds(halves)
     assert {*files(whole)} == {
         'gan.json',
         'checkpoint.pth',
@@ -187,77 +251,141 @@ def test_killed_and_taken_up_again(digits, tmp_path):
         *(f'grids/epoch_00{i}.png' for i in (1, 2, 3, 4)),
     }
     before = files(halves)
-    assert gan(digits, halves, epochs=4, **TOY)['epochs'] == 4 and files(halves) == before
+    assert train(digits, halves, 4)['epochs'] == 4
+    assert files(halves) == before
+    other = replace(TOY, seed=1)
     with pytest.raises(FileExistsError, match='--force'):
-        gan(digits, halves, epochs=4, **TOY, seed=1)
-    assert (
-        gan(digits, halves, epochs=1, **TOY, seed=1, force=True)['epochs'] == 1
-        and len(list((halves / 'grids').iterdir())) == 1
-    )
+        train(digits, halves, 4, other)
+    assert train(digits, halves, 1, other, force=True)['epochs'] == 1
+    assert len(list((halves / 'grids').iterdir())) == 1
+
+
+# What birdsort 0.1 computed for these images
+SIGNATURES = [
+    (GanSettings(), '4654cc1f1aca4f07'),
+    (
+        GanSettings(latent_dim=7, width=9, label_smoothing=0.1, spectral_norm=True, seed=3, precision='fp32'),
+        '1ccb0a1ce88d5c8c',
+    ),
+]
+
+
+@pytest.mark.parametrize('settings,expected', SIGNATURES)
+def test_signatures_are_those_of_the_old_names(settings, expected):
+    x = torch.arange(64 * 64, dtype=torch.uint8).reshape(64, 1, 8, 8)
+    images = Images(x[:60], x[60:], None, [], 'numbers')
+    assert _signature(images, settings) == expected
+
+
+def old_names(values):
+    names = dict(latent_dim='latent', label_smoothing='smooth', spectral_norm='spectral')
+    return {names.get(k, k): v for k, v in values.items()}
+
+
+def make_old(folder):
+    "Write a GAN's files as birdsort 0.1 did."
+    checkpoint = torch.load(folder / 'checkpoint.pth', weights_only=True)
+    torch.save(checkpoint | dict(settings=old_names(checkpoint['settings'])), folder / 'checkpoint.pth')
+    note = json.loads((folder / 'gan.json').read_text())
+    (folder / 'gan.json').write_text(json.dumps(note | dict(settings=old_names(note['settings']))))
+    weights = folder / 'generator.safetensors'
+    with safe_open(weights, 'pt') as f:
+        header = f.metadata()
+    weights.write_bytes(save(load(weights.read_bytes()), old_names(header)))
+
+
+def test_a_gan_with_the_old_names_is_opened_and_trained_further(digits, tmp_path):
+    old, whole = tmp_path / 'old', tmp_path / 'whole'
+    settings = replace(TOY, latent_dim=20, label_smoothing=0.1, spectral_norm=True)
+    found = train(digits, old, 2, settings, judge=False)
+    train(digits, whole, 3, settings, judge=False)
+    make_old(old)
+    assert open_gan(old).settings == settings
+    latents = torch.randn(5, 20, 1, 1)
+    generators = load_generator(old), open_gan(old).generator.eval()
+    assert torch.allclose(*(g(latents) for g in generators), atol=1e-6)
+    before = files(old)
+    assert train(digits, old, 2, settings, judge=False) == found
+    assert files(old) == before  # Recognised as the same training: nothing was trained
+    assert train(digits, old, 3, settings, judge=False)['epochs'] == 3
+    assert saved_generator(old) == saved_generator(whole)
+    assert json.loads((old / 'gan.json').read_text())['settings'] == asdict(settings)
+
+
+def test_old_flags_are_answered_with_the_new_ones():
+    one_line(birdsort('gan', '--smooth', '0.1'), '--smooth is now --label-smoothing')
+
+
+def test_settings_load_without_torch():
+    code = "import sys, birdsort.recipes.gan.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code], env=ENV).returncode == 0
 
 
 def test_without_labels(digits, tmp_path):
     for f in digits.glob('*labels*'):
         f.unlink()
-    found = gan(digits, tmp_path / 'out', epochs=1, **TOY)
-    assert (
-        found['classes'] is None
-        and found['frechet_last'] > found['frechet_real']
-        and any('no labels' in w for w in found['warnings'])
-    )
+    found = train(digits, tmp_path / 'out')
+    assert found['classes'] is None
+    assert found['frechet_last'] > found['frechet_real']
+    assert any('no labels' in w for w in found['warnings'])
 
 
-def test_sample_and_walk(digits, tmp_path):
-    gan(digits, tmp_path / 'out', epochs=1, judge=False, **TOY)
-    made = sample(tmp_path / 'out', 7, tmp_path / 'new')
-    assert len(made) == 7 == len(files(tmp_path / 'new')) and Image.open(made[0]).size == (8, 8)
-    assert sample(tmp_path / 'out', 7, tmp_path / 'other', seed=5)[0].read_bytes() != made[0].read_bytes()
-    strip = np.array(interpolate(tmp_path / 'out', 5, 2))
+def test_sample_and_interpolate(digits, tmp_path):
+    out = tmp_path / 'out'
+    train(digits, out, judge=False)
+    made = sample(out, 7, tmp_path / 'new')
+    assert len(made) == 7 == len(files(tmp_path / 'new'))
+    assert Image.open(made[0]).size == (8, 8)
+    assert sample(out, 7, tmp_path / 'other', seed=5)[0].read_bytes() != made[0].read_bytes()
+    strip = np.array(interpolate(out, 5, 2))
     assert strip.shape == (2 * 9 - 1, 5 * 9 - 1)
-    for call in (lambda: sample(tmp_path / 'out', 0), lambda: interpolate(tmp_path / 'out', 1)):
-        with pytest.raises(ValueError, match='or more'):
-            call()
+    with pytest.raises(ValueError, match='or more'):
+        sample(out, 0)
+    with pytest.raises(ValueError, match='or more'):
+        interpolate(out, 1)
 
 
 def test_minutes_are_kept(digits, tmp_path):
-    import time
-
     start = time.perf_counter()
-    found = gan(digits, tmp_path / 'out', epochs=100_000, minutes=0.1, judge=False, **TOY)
-    assert 1 <= found['epochs'] < 100_000 and time.perf_counter() - start < 20
+    limits = GanLimits(epochs=100_000, minutes=0.1)
+    found = gan(digits, tmp_path / 'out', 8, TOY, limits, judge=False, quiet=True)
+    assert 1 <= found['epochs'] < 100_000
+    assert time.perf_counter() - start < 20
 
 
-def test_generated_images_reach_the_train_side_alone(birds):
-    from birdsort.aviary.sample_project import draw_images
-
-    draw_images(birds, 50)
+def test_a_project_without_a_split_is_refused(birds):
     with pytest.raises(FileNotFoundError, match='birdsort split'):
         gan((birds, 'garza'), quiet=True)
     with pytest.raises(FileNotFoundError, match='birdsort split'):
         augment(birds, 'garza', 3)
+
+
+def test_generated_images_go_to_the_train_split_only(birds):
+    from birdsort.aviary.sample_project import draw_images
+
+    draw_images(birds, 50)
     split(birds, quiet=True)
     with pytest.raises(FileNotFoundError, match='birdsort gan'):
         augment(birds, 'garza', 3)
     before, rows, splits = files(birds.split), birds.catalogue.rows(), load_splits(birds)
-    made = gan((birds, 'garza'), epochs=1, judge=False, **TOY)
+    made = train((birds, 'garza'), judge=False)
     assert made['folder'] == str(birds.models / 'gan_garza')
     found = augment(birds, 'garza', 5)
     new = {f for f in files(birds.split) if f not in before}
-    assert new == {f'train/garza/{n}' for n in found['names']} and found['added'] == 5 == len(new)
+    assert new == {f'train/garza/{name}' for name in found['names']}
+    assert found['added'] == 5 == len(new)
     assert augment(birds, 'garza', 5)['added'] == 0
     assert augment(birds, 'garza', 5, seed=1)['added'] == 5
-    assert {(r['split'], r['label'], r['reason']) for r in birds.catalogue.rows(source='gan')} == {
-        ('train', 'garza', 'generated by gan_garza')
-    } and len(birds.catalogue.rows(source='gan')) == 10
-    from birdsort.core.inventory import sync
-
+    generated = birds.catalogue.rows(source='gan')
+    assert len(generated) == 10
+    known = {(row['split'], row['label'], row['reason']) for row in generated}
+    assert known == {('train', 'garza', 'generated by gan_garza')}
     sync(birds)
-    assert (
-        len(load_splits(birds).train) == len(splits.train) + 10
-        and len(birds.catalogue.rows(source='gan', split='train')) == 10
-    )
-    assert gan((birds, 'garza'), epochs=1, judge=False, **TOY) == made  # It never learns from what it painted
+    assert len(load_splits(birds).train) == len(splits.train) + 10
+    assert len(birds.catalogue.rows(source='gan', split='train')) == 10
+    assert train((birds, 'garza'), judge=False) == made  # It never learns from generated images
     assert augment(birds, 'garza', 0)['removed'] == 10
-    assert files(birds.split) == before and birds.catalogue.rows() == rows
+    assert files(birds.split) == before
+    assert birds.catalogue.rows() == rows
     with pytest.raises(ValueError, match="'garza'"):
         augment(birds, 'graza', 1)
