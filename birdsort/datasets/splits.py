@@ -10,20 +10,21 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.project import Project, fingerprint_folder, stable_hash
 from ..core.settings import RENAMED, Settings, Training
 from ..split import GENERATED, SPLITS, find_copies, group_files, plan_split
-from .folders import SPLIT_FOLDERS, labelled_images, missing_labels, read_table, split_folders
+from .folders import SPLIT_FOLDERS, Labelled, missing_labels, read_folder, read_table, split_folders
 
 # %% ../../nbs/datasets/02_splits.ipynb #de839f0e
 class Splits(NamedTuple):
     "(file, label) pairs for training, validation and test."
-    train:list[tuple[Path, str]] # The weights are fitted to these
-    val:list[tuple[Path, str]] # These choose the epoch, the temperature, the threshold
-    test:list[tuple[Path, str]] # For the final measurement; may be empty in a data set with its own split
+    train:Labelled # The weights are fitted to these
+    val:Labelled # These choose the epoch, the temperature, the threshold
+    test:Labelled # For the final measurement; may be empty in a data set with its own split
 
     @property
     def labels(self) -> list[str]:
@@ -31,62 +32,83 @@ class Splits(NamedTuple):
         return sorted({label for pairs in self for _,label in pairs})
 
 def _repeated(files:Iterable[Path]) -> Path|None:
-    return next((file for file,n in Counter(files).items() if n > 1), None)
+    counts = Counter(files)
+    return next((file for file in counts if counts[file] > 1), None)
 
 def _check(splits:Splits, where:Path, advice:str, labels:Iterable[str]=()) -> Splits:
     "The same splits; `ValueError` where one has no image of a label, or a file occurs twice."
     for name,pairs in zip(SPLITS, splits, strict=True):
         if name == 'test' and not pairs and not labels: continue
-        if missing := missing_labels(pairs, labels or splits.labels):
-            raise ValueError(f"{where}: {name} has no image of {', '.join(missing)}: {advice}")
-    if twice := _repeated(file for pairs in splits for file,_ in pairs):
+        missing = ', '.join(missing_labels(pairs, labels or splits.labels))
+        if missing: raise ValueError(f'{where}: {name} has no image of {missing}: {advice}')
+    twice = _repeated(file for pairs in splits for file,_ in pairs)
+    if twice:
         raise ValueError(f'{where} names {twice} twice: each image once, with one label and in one split')
     return splits
 
 # %% ../../nbs/datasets/02_splits.ipynb #3a1e20d6
 def _missing_files(project:Project, splits:Splits) -> list[str]:
     "What the catalogue has in the split and the folder has not, as split/label/name."
-    found = {f'{split}/{label}/{file.name}' for split,pairs in zip(SPLITS, splits, strict=True) for file,label in pairs}
-    rows = [row for row in project.catalogue.rows(state='kept') if row['label'] in project.settings.labels]
-    known = {f"{row['split']}/{row['label']}/{row['name']}" for row in rows if row['split']}
-    return sorted(known-found)
+    found = {
+        (split, label, file.name)
+        for split,pairs in splits._asdict().items()
+        for file,label in pairs}
+    labels = project.settings.labels
+    rows = project.catalogue.rows(state='kept')
+    known = {
+        (row['split'], row['label'], row['name'])
+        for row in rows
+        if row['split'] and row['label'] in labels}
+    return ['/'.join(names) for names in sorted(known-found)]
 
 def _project_split(project:Project) -> Splits:
+    path, labels = project.path, project.settings.labels
     if not project.split.is_dir():
-        raise FileNotFoundError(f'no split in {project.path}: run `birdsort split --project {project.path}` first')
-    labels = project.settings.labels
-    folders = [labelled_images(project.split/split) for split in SPLITS]
-    splits = Splits(*([pair for pair in pairs if pair[1] in labels] for pairs in folders))
-    advice = f'run `birdsort split --force --project {project.path}`'
+        raise FileNotFoundError(f'no split in {path}: run `birdsort split --project {path}` first')
+    splits = Splits([], [], [])
+    for split,pairs in zip(SPLITS, splits, strict=True):
+        images = read_folder(project.split/split)
+        pairs.extend((file, label) for file,label in images if label in labels)
+    advice = f'run `birdsort split --force --project {path}`'
     _check(splits, project.split, advice, labels)
-    if missing := _missing_files(project, splits):
-        more = f', and {len(missing)-1} more' if len(missing) > 1 else ''
-        raise ValueError(f'{project.split/missing[0]} has vanished since the split{more}: {advice}')
-    return splits
+    missing = _missing_files(project, splits)
+    if not missing: return splits
+    first = project.split/missing[0]
+    others = len(missing)-1
+    more = f', and {others} more' if others else ''
+    raise ValueError(f'{first} has vanished since the split{more}: {advice}')
 
-# %% ../../nbs/datasets/02_splits.ipynb #87cc8c1e
-def _groups_by_label(project:Project, label:dict[Path, str]) -> dict[str, list[list[Path]]]:
+# %% ../../nbs/datasets/02_splits.ipynb #5733e027
+def _groups_by_label(project:Project, label:dict[Path, str]) -> dict[str, list]:
     "Label -> groups of copies; a group that spans labels counts for the label of its first file."
     files = list(label)
-    number = group_files(files, find_copies(project, files, quiet=True))
-    groups:dict[int, list[Path]] = {}
+    copies = find_copies(project, files, quiet=True)
+    number = group_files(files, copies)
+    groups:dict[int, list] = {}
     for file in files: groups.setdefault(number[file], []).append(file)
-    by_label:dict[str, list[list[Path]]] = {name: [] for name in label.values()}
-    for group in groups.values(): by_label[label[group[0]]].append(group)
+    by_label:dict[str, list] = {name: [] for name in label.values()}
+    for group in groups.values():
+        name = label[group[0]]
+        by_label[name].append(group)
     return by_label
 
-def _assign(project:Project, settings:Settings, pairs:list[tuple[Path, str]]) -> Splits:
+def _shuffled(items:list, seed:int) -> list:
+    mixed = list(items)
+    random.Random(seed).shuffle(mixed)
+    return mixed
+
+def _assign(project:Project, settings:Settings, pairs:Labelled) -> Splits:
     "Split pairs by the ratio and the seed."
     label = dict(pairs)
     by_label = _groups_by_label(project, label)
     counts = {name: len(groups) for name,groups in by_label.items()}
     splits = Splits([], [], [])
-    for name,(n_train, n_val, _) in plan_split(counts, settings.ratio).items():
-        groups = by_label[name]
-        random.Random(settings.seed).shuffle(groups)
-        parts = groups[:n_train], groups[n_train:n_train+n_val], groups[n_train+n_val:]
-        for chosen,part in zip(splits, parts, strict=True):
-            chosen.extend((file, label[file]) for group in part for file in group)
+    plan = plan_split(counts, settings.ratio)
+    for name,sizes in plan.items():
+        groups = iter(_shuffled(by_label[name], settings.seed))
+        for pairs,size in zip(splits, sizes, strict=True):
+            for group in islice(groups, size):
+                pairs.extend((file, label[file]) for file in group)
     return splits
 
 # %% ../../nbs/datasets/02_splits.ipynb #5fb6e156
@@ -94,54 +116,73 @@ def _from_folder(project:Project, settings:Settings, folder:Path) -> Splits:
     folders = split_folders(folder)
     if 'train' in folders and 'val' not in folders:
         names = ', '.join(SPLIT_FOLDERS['val'])
-        raise ValueError(f'{folder} has a folder train, but none of {names}: add one, or give a folder with one '
-                         'folder per label')
+        raise ValueError(
+            f'{folder} has a folder train, but none of {names}: add one, or give a folder with one '
+            'folder per label')
     if 'val' in folders:
-        return Splits(*(labelled_images(folders[split]) if split in folders else [] for split in SPLITS))
-    pairs = labelled_images(folder)
+        paths = [folders.get(split, folder/split) for split in SPLITS]
+        return Splits(*map(read_folder, paths))
+    pairs = read_folder(folder)
     n = len({label for _,label in pairs})
-    if n < 2: raise ValueError(f'{folder} holds {n} label folders with images: at least two are needed')
+    if n < 2:
+        raise ValueError(f'{folder} holds {n} label folders with images: at least two are needed')
     return _assign(project, settings, pairs)
 
 # %% ../../nbs/datasets/02_splits.ipynb #206d3033
-def _table_rows(table:Path) -> list[dict[str, str]]:
+def _table_rows(table:Path) -> list[dict]:
     rows = read_table(table)
-    if not rows or not {'file', 'label'} <= set(rows[0]):
-        columns = ', '.join(rows[0]) if rows else 'no rows'
-        raise ValueError(f'{table} needs a first line with the columns file and label, perhaps split; it has {columns}')
-    # birdsort 0.1 called the column side
-    return [{'split' if column == 'side' else column: text for column,text in row.items()} for row in rows]
+    columns = list(rows[0]) if rows else []
+    if 'file' not in columns or 'label' not in columns:
+        found = ', '.join(columns) or 'no rows'
+        raise ValueError(
+            f'{table} needs a first line with the columns file and label, perhaps split; it has {found}')
+    for row in rows:
+        if 'side' in row: row['split'] = row.pop('side') # Its name in birdsort 0.1
+    return rows
 
-def _problem(table:Path, row:dict[str, str]) -> str:
-    if not row['file'] or not (table.parent/row['file']).is_file(): return f"no file {row['file']!r}"
-    return '' if row['label'] else 'no label'
+def _problem(table:Path, name:str, label:str) -> str|None:
+    if not name or not (table.parent/name).is_file(): return f'no file {name!r}'
+    return None if label else 'no label'
 
-def _check_rows(table:Path, rows:list[dict[str, str]]):
-    problems = [(line, why) for line,row in enumerate(rows, 2) if (why := _problem(table, row))]
+def _check_rows(table:Path, rows:list[dict]):
+    problems = []
+    for line,row in enumerate(rows, 2):
+        why = _problem(table, row['file'], row['label'])
+        if why: problems.append((line, why))
     if not problems: return
     line, why = problems[0]
-    more = f', and {len(problems)-1} more rows like it' if len(problems) > 1 else ''
+    others = len(problems)-1
+    more = f', and {others} more rows like it' if others else ''
     raise ValueError(f'{table}, line {line}: {why}{more}: fix or remove them')
 
-# %% ../../nbs/datasets/02_splits.ipynb #22bcd60d
-def _by_column(table:Path, rows:list[dict[str, str]], pairs:list[tuple[Path, str]]) -> Splits:
+# %% ../../nbs/datasets/02_splits.ipynb #b720286a
+def _by_column(table:Path, rows:list[dict], pairs:Labelled) -> Splits:
     "The split that the column `split` gives."
     names = {name: split for split,folders in SPLIT_FOLDERS.items() for name in folders}
-    if wrong := sorted({row['split'] for row in rows}-{*names}):
-        raise ValueError(f"{table}: split {wrong[0]!r} is none of {', '.join(SPLITS)}")
-    splits:dict[str, list[tuple[Path, str]]] = {split: [] for split in SPLITS}
-    for row,pair in zip(rows, pairs, strict=True): splits[names[row['split']]].append(pair)
+    used = {row['split'] for row in rows}
+    wrong = sorted(used-names.keys())
+    if wrong:
+        allowed = ', '.join(SPLITS)
+        raise ValueError(f'{table}: split {wrong[0]!r} is none of {allowed}')
+    splits:dict[str, Labelled] = {split: [] for split in SPLITS}
+    for row,pair in zip(rows, pairs, strict=True):
+        split = names[row['split']]
+        splits[split].append(pair)
     return Splits(**splits)
 
 def _from_table(project:Project, settings:Settings, table:Path) -> Splits:
     rows = _table_rows(table)
     _check_rows(table, rows)
-    pairs = [((table.parent/row['file']).resolve(), row['label']) for row in rows]
-    if twice := _repeated(file for file,_ in pairs):
+    files = [(table.parent/row['file']).resolve() for row in rows]
+    twice = _repeated(files)
+    if twice:
         raise ValueError(f'{table} names {twice} twice: each image once, with one label')
-    return _by_column(table, rows, pairs) if 'split' in rows[0] else _assign(project, settings, pairs)
+    labels = [row['label'] for row in rows]
+    pairs = list(zip(files, labels, strict=True))
+    if 'split' in rows[0]: return _by_column(table, rows, pairs)
+    return _assign(project, settings, pairs)
 
-# %% ../../nbs/datasets/02_splits.ipynb #6d266284
+# %% ../../nbs/datasets/02_splits.ipynb #a0a37524
 def load_splits(
     project:Project, # Its split is read, unless the settings name other images
     settings:Settings|None=None, # Of a run; None takes the project's
@@ -151,10 +192,12 @@ def load_splits(
     if not settings.train.data: return _project_split(project)
     path = Path(settings.train.data)
     if not path.exists():
-        raise FileNotFoundError(f'no {path}: data wants a folder per label, a folder with train, val and test, '
-                                'or a CSV file with the columns file and label')
+        raise FileNotFoundError(
+            f'no {path}: data wants a folder per label, a folder with train, val and test, '
+            'or a CSV file with the columns file and label')
     read = _from_folder if path.is_dir() else _from_table
-    return _check(read(project, settings, path), path, 'add some, or take the label out')
+    splits = read(project, settings, path)
+    return _check(splits, path, 'add some, or take the label out')
 
 # %% ../../nbs/datasets/02_splits.ipynb #8d0b7a1d
 def _table_signature(table:Path, settings:Settings) -> str:
@@ -162,7 +205,13 @@ def _table_signature(table:Path, settings:Settings) -> str:
     files = [table.parent/row.get('file', '') for row in read_table(table)]
     stats = [file.stat() if file.is_file() else None for file in files]
     state = [s and [s.st_size, s.st_mtime_ns] for s in stats]
-    return stable_hash(str(table), settings.ratio, settings.seed, table.read_text(encoding='utf-8-sig'), state)
+    text = table.read_text(encoding='utf-8-sig')
+    return stable_hash(str(table), settings.ratio, settings.seed, text, state)
+
+def _fingerprint(folder:Path, generated:bool=False) -> list[list]:
+    "Label, name, size and time of the images of a folder: of those that a network has drawn, or of the others."
+    files = fingerprint_folder(folder)
+    return [file for file in files if bool(GENERATED.fullmatch(file[1])) == generated]
 
 def splits_signature(
     project:Project, # Its train and val splits
@@ -172,37 +221,41 @@ def splits_signature(
     "A short hash of the images that a run is trained and validated with."
     settings = settings or project.settings
     if not settings.train.data:
-        folders = [fingerprint_folder(project.split/split) for split in SPLITS[:3 if test else 2]]
-        return stable_hash(*([f for f in files if not GENERATED.fullmatch(f[1])] for files in folders))
+        wanted = SPLITS if test else SPLITS[:2]
+        return stable_hash(*(_fingerprint(project.split/split) for split in wanted))
     path = Path(settings.train.data)
     if path.is_file(): return _table_signature(path, settings)
     if not path.is_dir(): return stable_hash(str(path))
-    names = ['train', *SPLIT_FOLDERS['val'], *(['test'] if test else [])]
-    splits = [fingerprint_folder(path/name) for name in names]
-    return stable_hash(str(path), settings.ratio, settings.seed, fingerprint_folder(path), *splits)
+    names = ['train', *SPLIT_FOLDERS['val']]
+    if test: names.append('test')
+    folders = [path, *(path/name for name in names)]
+    files = [fingerprint_folder(folder) for folder in folders]
+    return stable_hash(str(path), settings.ratio, settings.seed, *files)
 
-# %% ../../nbs/datasets/02_splits.ipynb #c0b192aa
+# %% ../../nbs/datasets/02_splits.ipynb #adc10677
 def generated_images(
     project:Project, # Its train split
     settings:Settings|None=None, # Of a run; None takes the project's
 ) -> list[list]: # [label, file name, bytes, time of change] of each
     "The images in the train split that a network has drawn."
     if (settings or project.settings).train.data: return []
-    return [file for file in fingerprint_folder(project.split/'train') if GENERATED.fullmatch(file[1])]
+    return _fingerprint(project.split/'train', generated=True)
 
 def _weights_signature(architecture:str) -> list[list]:
     "Name, size and time of the files of a `local-dir:` architecture; other weights never change."
     folder = Path(architecture.removeprefix('local-dir:'))
     if not architecture.startswith('local-dir:') or not folder.is_dir(): return []
-    return sorted([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in folder.iterdir())
+    stats = [(file.name, file.stat()) for file in folder.iterdir()]
+    return sorted([name, stat.st_size, stat.st_mtime_ns] for name,stat in stats)
 
 def _old_names(train:Training) -> dict:
     "The settings under the names that they had in birdsort 0.1, so that its runs are still recognised."
     old = {new: name for name,new in RENAMED.items()}
     values = {old.get(name, name): value for name,value in asdict(train).items()}
-    return values | dict(schedule='halve') if train.schedule == 'step-half' else values
+    if train.schedule == 'step-half': values['schedule'] = 'halve'
+    return values
 
-# %% ../../nbs/datasets/02_splits.ipynb #687cd204
+# %% ../../nbs/datasets/02_splits.ipynb #a5dd753b
 def train_signature(
     project:Project, # Its split and its settings
     settings:Settings|None=None, # Of a run; None takes the project's
@@ -211,5 +264,7 @@ def train_signature(
     s = settings or project.settings
     images = splits_signature(project, s)
     files = _weights_signature(s.architecture)+generated_images(project, s)
-    return stable_hash(images, files, s.architecture, s.pretrained, s.image_size, s.batch_size, s.epochs, s.seed,
-                       _old_names(s.train))
+    return stable_hash(
+        images, files, s.architecture, s.pretrained,
+        s.image_size, s.batch_size, s.epochs, s.seed,
+        _old_names(s.train))
