@@ -33,6 +33,23 @@ from .core.project import Project
 from .core.settings import Settings, unknown
 from .datasets.splits import Splits, load_splits
 
+# %% ../nbs/40_data.ipynb #cf1e0776
+def _shift(x): # Each image by up to a tenth of its side; an affine matrix each, for `AffineCoordTfm`
+    one = torch.ones(len(x), device=x.device)
+    zero = torch.zeros(len(x), device=x.device)
+    across, down = (torch.empty_like(one).uniform_(-.2, .2) for _ in range(2)) # Coordinates run from -1 to 1
+    return affine_mat(one, zero, across, zero, one, down)
+
+class _Blur(RandTransform): # Half of the images, by a Gaussian of up to a hundredth of their side
+    order, split_idx = 35, 0
+    def __init__(self): super().__init__(p=1.)
+    def encodes(self, x:TensorImage):
+        some = torch.rand(len(x), device=x.device) < .5
+        sigma = x.shape[-1]*float(torch.empty(1).uniform_(.002, .01))
+        return torch.where(
+            some[:, None, None, None],
+            gaussian_blur(x, 2*math.ceil(2*sigma)+1, sigma), x)
+
 # %% ../nbs/40_data.ipynb #14aa536f
 _VARY = dict(
     light=dict(max_rotate=5., max_zoom=1.15, max_warp=0., max_lighting=.1),
@@ -63,22 +80,6 @@ def augmentation(
         [
             *aug_transforms(size=size, **_VARY[name], **more),
             *dict(strong=[RandomErasing(p=.5, max_count=2)], camera=[_Blur()]).get(name, [])])
-
-def _shift(x): # Each image by up to a tenth of its side; an affine matrix each, for `AffineCoordTfm`
-    one = torch.ones(len(x), device=x.device)
-    zero = torch.zeros(len(x), device=x.device)
-    across, down = (torch.empty_like(one).uniform_(-.2, .2) for _ in range(2)) # Coordinates run from -1 to 1
-    return affine_mat(one, zero, across, zero, one, down)
-
-class _Blur(RandTransform): # Half of the images, by a Gaussian of up to a hundredth of their side
-    order, split_idx = 35, 0
-    def __init__(self): super().__init__(p=1.)
-    def encodes(self, x:TensorImage):
-        some = torch.rand(len(x), device=x.device) < .5
-        sigma = x.shape[-1]*float(torch.empty(1).uniform_(.002, .01))
-        return torch.where(
-            some[:, None, None, None],
-            gaussian_blur(x, 2*math.ceil(2*sigma)+1, sigma), x)
 
 # %% ../nbs/40_data.ipynb #0cf6bf55
 def _getters(splits):
@@ -137,13 +138,14 @@ def show_augmentation(
 def broken_image(
     splits:Splits, # Which images
     project:Project, # For the message
-) -> ValueError: # That names the first image that cannot be decoded; None when all can
+) -> ValueError | None: # It names the first image that cannot be decoded; None when all can
     "Why reading a batch failed."
     for f,_ in (*splits.train, *splits.val):
         try: decode(f)
         except (OSError, ValueError) as e:
             return ValueError(
                 f'{f}: {e}; run `birdsort clean`, then `birdsort split --force --project {project.path}`')
+    return None
 
 @contextmanager
 def naming_broken(

@@ -7,6 +7,7 @@ __all__ = ['STAGES', 'GATHERING', 'DRAWN', 'run', 'demo_settings', 'demo']
 
 # %% ../nbs/90_pipeline.ipynb #6ea41c69
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .clean import clean
@@ -36,18 +37,30 @@ def _scrape_once(
     result = scrape(project, quiet=quiet)
     for label,why in result.get('problems', {}).items():
         if not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why[0]}')
-    return result if 'problems' in result and 'short' in result else record_stage(project, 'scrape', sign, result)
+    if 'problems' in result and 'short' in result: return dict(result)
+    return record_stage(project, 'scrape', sign, dict(result))
 
 def _clean_once(
     project:Project, # Loses what is certainly wrong
     quiet:bool=False, # No progress bars
 ) -> dict: # As `clean`
-    (
-        "Carry out what is certain, unless nothing has changed since that was done; contact sheets are for "
-        "who asks for them.")
-    return (
-        stage_result(project, 'clean', images_signature(project))
-        or clean(project, apply=True, sheets=False, quiet=quiet))
+    "Carry out what is certain, without contact sheets, unless nothing has changed since that was done."
+    done = stage_result(project, 'clean', images_signature(project))
+    return done or dict(clean(project, apply=True, sheets=False, quiet=quiet))
+
+# %% ../nbs/90_pipeline.ipynb #bdc7b008
+def _last_trained(project:Project) -> str: # Name of a run
+    "The run of the last `train`, which is the one with these settings."
+    return stage_result(project, 'train')['run']
+
+def _evaluate_last(project:Project, quiet:bool=False) -> Mapping[str, object]:
+    return evaluate(project, _last_trained(project), quiet=quiet)
+
+def _report_last(project:Project, quiet:bool=False) -> Mapping[str, object]:
+    return report(project, _last_trained(project), quiet=quiet)
+
+def _export_last(project:Project, quiet:bool=False) -> Mapping[str, object]:
+    return export(project, _last_trained(project), quiet=quiet)
 
 def _try_out(
     project:Project, # Its exported learner is tried
@@ -64,18 +77,12 @@ def _split_again(
     "Split; replaces a stale split that birdsort has made, and no other."
     return split(project, force=(project.split/NOTE).is_file())
 
-STAGES = dict(
-    scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train,
-    evaluate=lambda project, quiet=False: evaluate(project, _last_trained(project), quiet=quiet),
-    report=lambda project, quiet=False: report(project, _last_trained(project), quiet=quiet),
-    export=lambda project, quiet=False: export(project, _last_trained(project), quiet=quiet),
-    predict=_try_out)
+# %% ../nbs/90_pipeline.ipynb #9e128fdf
+STAGES:dict[str, Callable[..., Mapping[str, object]]] = dict(
+    scrape=_scrape_once, clean=_clean_once, split=_split_again, train=train, evaluate=_evaluate_last,
+    report=_report_last, export=_export_last, predict=_try_out)
 
 GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other images
-
-def _last_trained(project:Project) -> str: # Whose run -> its name
-    "The run of the last `train`, which is the one of these settings."
-    return stage_result(project, 'train')['run']
 
 # %% ../nbs/90_pipeline.ipynb #c6a62ad3
 def run(
@@ -85,7 +92,8 @@ def run(
 ) -> dict: # Stage -> its result, and "seconds"
     "Run every stage in order, skipping what is done."
     architecture(project.settings.architecture)
-    start, out = time.monotonic(), {}
+    start = time.monotonic()
+    out:dict[str, object] = {}
     for name,stage in STAGES.items():
         if project.settings.train.data and name in GATHERING: # The images are there, and not to be touched
             continue
@@ -111,22 +119,25 @@ def demo_settings(
     if not Path(gallery).is_dir():
         raise FileNotFoundError(
             f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with images')
-    counts = {l: len(fs) for l,fs in list_images(gallery).items() if fs}
+    counts = {l: len(fs) for l,fs in list_images(Path(gallery)).items() if fs}
     if len(counts) < 2:
         raise ValueError(f'{gallery} holds {len(counts)} label folders with images: at least two are needed')
     return dict(
         source=(f'aviary={gallery}',), images_per_label=max(counts.values()),
         labels={l: [l.replace('_', ' ')] for l in counts}, **dict(architecture=arch) if arch else {})
 
+# %% ../nbs/90_pipeline.ipynb #9f3bf6af
 def demo(
-    path:Path='data/demo', # The demo's project folder; an unfinished one is continued
+    path:Path|str='data/demo', # The demo's project folder; an unfinished one is continued
     gallery:str|None=None, # A folder of label folders with images to serve; None draws birds
     arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER; None takes a small network for drawn birds
     quiet:bool=False, # No progress bars
     tell=lambda stage, result: None, # As in `run`
 ) -> dict: # As `run`
     "`new` and `run` over the aviary, in a folder of its own."
-    wanted, made = absolute(demo_settings(gallery, arch)), (Path(path)/'birdsort.toml').is_file()
+    path = Path(path)
+    wanted = absolute(demo_settings(gallery, arch))
+    made = (path/'birdsort.toml').is_file()
     if 'architecture' in wanted: architecture(wanted['architecture'])
     project = Project(path) if made else new_project(path, **wanted)
     differs = [k for k,v in wanted.items() if getattr(project.settings, k) != v]

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypedDict
+from typing import NamedTuple, TypeAlias, TypedDict, cast
 from urllib.parse import quote
 
 import pandas as pd
@@ -280,7 +280,8 @@ def _threshold_text(threshold:dict) -> str:
             f'{share}')
 
 def _certainty(result:EvaluateResult, reports:Path) -> Iterator[Block]:
-    before, after = result['calibration_error'], result['calibrated']['calibration_error']
+    before = dict(result)['calibration_error']
+    after = result['calibrated']['calibration_error']
     unknown = result['threshold']['unknown']
     yield Heading('How confident it is, and when to trust it')
     yield Plots([reports/'reliability.png'],
@@ -347,7 +348,7 @@ def report(
     reports, page = project.reports/opened.name, project.reports/'report.html'
     signature = _report_signature(project, result)
     done = stage_result(project, 'report', signature)
-    if done and page.is_file(): return done
+    if done and page.is_file(): return cast(ReportResult, done)
     blocks = [*_summary(result, opened), *_quality(result, reports), *_repeated(opened),
               *_failures(opened, model, reports), *_certainty(result, reports),
               *_training(opened, reports), *_origin(project, opened.settings)]
@@ -356,4 +357,5 @@ def report(
     write_whole(text, to_markdown(title, blocks, project.reports))
     seconds = round(time.monotonic()-start, 2)
     written = ReportResult(report=str(page), markdown=str(text), run=opened.name, seconds=seconds)
-    return record_stage(project, 'report', signature, written)
+    record_stage(project, 'report', signature, dict(written))
+    return written

@@ -87,7 +87,8 @@ def find_copies(
         near_duplicates,  # Here, so that whoever only asks for the split does not load OpenCV
     )
     from birdsort.cleaning.image_stats import scan_files
-    first, equal = {}, []
+    first:dict = {} # SHA-256 -> the first file that has it
+    equal = []
     for s in (s for s in scan_files(project, files, quiet) if not s.error):
         if (one := first.setdefault(s.sha256, s)) is not s:
             equal.append(Leak(one.file, s.file, 1.))
@@ -129,7 +130,7 @@ def _count(folder, labels): # Images of each label on each side
 
 def current_split(
     project:Project, # Its `split/` is looked at
-) -> dict: # What `split` gave, or None where there is no split or one of other images or settings
+) -> dict | None: # What `split` returned; None where there is no split, or one of other images or settings
     "The split that is there, if it is still the right one."
     note = _note(project)
     return (

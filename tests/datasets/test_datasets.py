@@ -1,0 +1,77 @@
+"Caches that several processes fill, damaged cache files, and tables with mistakes."
+
+import multiprocessing
+from dataclasses import replace
+
+import pytest
+import torch
+
+from birdsort.aviary.sample_project import lesson_project
+from birdsort.core.settings import Training
+from birdsort.datasets.cache import RowFile, fill_cache
+from birdsort.datasets.splits import load_splits
+
+ROWS = 40
+
+
+def numbers(first, last):
+    return torch.arange(first, last, dtype=torch.float32)[:, None]
+
+
+def fill(file, log):
+    "Fill a cache and write down each step that this process computes."
+
+    def make(first, last):
+        with open(log, 'a') as f:
+            f.write(f'{first}\n')
+        return numbers(first, last)
+
+    fill_cache(RowFile(file, (1,), torch.float32), ROWS, make, step=4, quiet=True)
+
+
+def test_processes_that_fill_one_cache_compute_each_row_once(tmp_path):
+    context = multiprocessing.get_context('spawn')
+    file, log = tmp_path / 'rows', tmp_path / 'log'
+    processes = [context.Process(target=fill, args=(file, log)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert [int(line) for line in log.read_text().split()] == list(range(0, ROWS, 4))
+    assert RowFile(file, (1,), torch.float32)[range(ROWS)].tolist() == numbers(0, ROWS).tolist()
+
+
+@pytest.mark.parametrize('name', ['rows', 'rows.part'])
+def test_a_truncated_cache_file_is_filled_again(tmp_path, name):
+    "In the middle of a row, whether the file was complete before or not."
+    damaged = tmp_path / name
+    damaged.write_bytes(numbers(0, 10).numpy().tobytes()[:-2])
+    fill(tmp_path / 'rows', tmp_path / 'log')
+    assert RowFile(tmp_path / 'rows', (1,), torch.float32)[range(ROWS)].tolist() == numbers(0, ROWS).tolist()
+
+
+@pytest.fixture(scope='module')
+def project():
+    return lesson_project(0)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('file,species\na.jpg,garza\n', 'it has file, species'),
+        ('', 'it has no rows'),
+        ('file,label\na.jpg,garza\n', "line 2: no file 'a.jpg'"),
+        ('file,label\n,garza\n', "line 2: no file ''"),
+        ('file,label\nbirds.csv\n', 'line 2: no label'),
+        ('file,label,split\nbirds.csv,garza,exam\n', "split 'exam' is none of train, val, test"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path, project, text, message):
+    table = tmp_path / 'birds.csv'
+    table.write_text(text)
+    settings = replace(project.settings, train=Training(data=str(table)))
+    with pytest.raises(ValueError) as error:
+        load_splits(project, settings)
+    assert message in str(error.value)
+    assert str(table) in str(error.value) and '\n' not in str(error.value)
