@@ -18,7 +18,7 @@ from .cleaning.issues import find_issues
 from .cleaning.review import View
 from .core.assets import asset
 from .core.inventory import images_signature, sync
-from .core.moves import Move, move_images
+from .core.moves import Move, Undone, move_images
 from .core.moves import undo as undo_step
 from .core.project import Project, hold, record_stage, write_whole
 
@@ -108,7 +108,7 @@ def _summary(project, issues) -> _Found:
 class CleanResult(_Found, total=False):
     "What cleaning found and did; the keys below are there only if they apply."
     did:ApplyResult # How many images were moved: {removed, moved, restored}
-    undone:dict|None # The step that was undone: {step, made, moved}; None if there was none
+    undone:Undone|None # The step that was undone: {step, made, moved}; None if there was none
     reports:str # The folder of the contact sheets
 
 def _apply(project, certain, decisions, quiet): # -> ApplyResult

@@ -51,7 +51,9 @@ def _clean_once(
 # %% ../nbs/90_pipeline.ipynb #bdc7b008
 def _last_trained(project:Project) -> str: # Name of a run
     "The run of the last `train`, which is the one with these settings."
-    return stage_result(project, 'train')['run']
+    trained = stage_result(project, 'train')
+    if not trained: raise ValueError('nothing is trained yet: `birdsort train`')
+    return trained['run']
 
 def _evaluate_last(project:Project, quiet:bool=False) -> Mapping[str, object]:
     return evaluate(project, _last_trained(project), quiet=quiet)

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from .aviary.site import Aviary
 from .core.images import fingerprint, ingest
-from .core.inventory import count_states, sync, write_attribution
+from .core.inventory import LabelCounts, count_states, sync, write_attribution
 from .core.project import Project, hold
 from .core.settings import Settings, parse_source, unknown
 from .sources.base import Blocked, Hit, SourceContext, has_licence, interleave, photo_key
@@ -219,7 +219,7 @@ def _scrape_label(run:_Run, label:str) -> None:
     print(f'{label}: {n-_missing(run, label)} of {n}', file=sys.stderr, flush=True)
 
 # %% ../nbs/10_scrape.ipynb #22aba773
-def _licence_notes(project:Project, labels:dict[str, dict], wanted:tuple[str, ...]) -> tuple[Counter, Counter]:
+def _licence_notes(project:Project, labels:dict[str, LabelCounts], wanted:tuple[str, ...]) -> tuple[Counter, Counter]:
     "Kept images not known to be under a wanted licence: per source that knows none, and per other licence."
     unlicensed:Counter[str] = Counter()
     otherwise:Counter[str] = Counter()
@@ -273,7 +273,7 @@ def _scrape_labels(project:Project, settings:Settings, labels:list[str], **optio
 # %% ../nbs/10_scrape.ipynb #cccee20a
 class ScrapeResult(TypedDict, total=False):
     "The result of a search; all keys but `labels` only where there is something to report."
-    labels:dict[str, dict] # Label -> counts, as `count_states` returns them
+    labels:dict[str, LabelCounts] # Label -> counts, as `count_states` returns them
     short:dict[str, int] # Label -> images that are missing
     problems:dict[str, list[str]] # Label -> what went wrong, a line each
     unlicensed:dict[str, int] # Source that knows no licences -> images kept

@@ -26,7 +26,7 @@ def bow(
     "Train a visual bag of words, the cheap baseline; evaluate, compare and report take its run like a network's."
     from birdsort.recipes.bow.recipe import bow
     from birdsort.recipes.sweep import read_grid
-    return bow(find_project(project), read_grid(grid or ()), force, settings)
+    return dict(bow(find_project(project), read_grid(grid or ()), force, settings))
 
 # %% ../../nbs/commands/03_recipes.ipynb #b0897835
 def sweep(

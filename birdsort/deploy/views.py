@@ -100,7 +100,7 @@ def card(
     unsure = row['label'] not in row['best']
     return asset('card.html').format(
         kind=' bs-none' if unsure else '',
-        photo=_data_url(thumbnail(photo, 480)),
+        photo=_data_url(thumbnail(photo or b'', 480)),
         name=name,
         overlay=_overlay_part(row, overlay, pending),
         caption=' · red: evidence for the label, blue: none' if overlay else '',
