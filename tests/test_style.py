@@ -31,14 +31,9 @@ def exported_runs(notebook):
         yield lines
 
 
-# Notebooks with more than thirty exported lines between two lessons. The number only ever goes down, to none.
-STILL_TOO_LONG = 79
-
-
 def test_a_lesson_follows_after_thirty_exported_lines():
     longest = {n.stem: max(exported_runs(n), default=0) for n in NOTEBOOKS}
-    too_long = {name: lines for name, lines in longest.items() if lines > 30}
-    assert len(too_long) <= STILL_TOO_LONG, too_long
+    assert {name: lines for name, lines in longest.items() if lines > 30} == {}
 
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda n: n.stem)
