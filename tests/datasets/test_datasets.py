@@ -1,6 +1,7 @@
 "Caches that several processes fill, damaged cache files, and tables with mistakes."
 
 import multiprocessing
+import os
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import Training
-from birdsort.datasets.cache import RowFile, fill_cache
+from birdsort.data import dataloaders
+from birdsort.datasets.cache import RowFile, cache_dataloaders, cached_loader, fill_cache, prune_cache
 from birdsort.datasets.splits import load_splits
+from birdsort.split import split
 
 ROWS = 40
 
@@ -75,3 +78,57 @@ def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path, project, text, 
         load_splits(project, settings)
     assert message in str(error.value)
     assert str(table) in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.fixture(scope='module')
+def birds_split():
+    "A project with a split, and its plain loaders."
+    project = lesson_project(40)
+    split(project, quiet=True)
+    return project, dataloaders(project)
+
+
+def test_cached_loaders_give_the_batches_and_targets_of_the_plain_ones(birds_split):
+    project, plain = birds_split
+    fast = cache_dataloaders(project, plain, quiet=True)
+    rebuilt = cached_loader(plain.valid, fast.valid.rows, fast.valid.targets)
+    assert torch.equal(rebuilt.one_batch()[0], fast.valid.one_batch()[0])
+    assert torch.equal(fast.valid.one_batch()[0], plain.valid.one_batch()[0])
+    targets = [plain.train.dataset.tls[1][i].item() for i in range(84)]
+    assert sorted(fast.train.targets.tolist()) == sorted(targets)
+
+
+def test_a_second_call_uses_the_files_and_removes_old_ones(birds_split):
+    project, plain = birds_split
+    used = cache_dataloaders(project, plain, quiet=True).train.rows.file
+    filled = used.read_bytes()
+    others = [project.path / '.cache' / f'other{i}' for i in range(20)]
+    for i, other in enumerate(others):
+        other.touch()
+        if i < 15:
+            os.utime(other, (0, 0))  # Last used long ago
+    again = cache_dataloaders(project, plain, quiet=True)
+    assert again.train.rows.file == used and used.read_bytes() == filled
+    prune_cache(project.path / '.cache')
+    left = {other for other in others if other.exists()}
+    assert set(others[15:]) <= left
+    assert len(left) == 6, 'eight files with the two in use'
+
+
+def test_a_folder_its_splits_and_a_table_are_read_alike(birds_split, tmp_path):
+    project, _ = birds_split
+
+    def read(data):
+        return load_splits(project, replace(project.settings, train=Training(data=str(data))))
+
+    own = load_splits(project)
+    assert [len(pairs) for pairs in read(project.split)] == [len(pairs) for pairs in own]
+    whole = read(project.images)
+    assert len({file for pairs in whole for file, _ in pairs}) == 120
+    rows = [f'{file},{label}' for pairs in own for file, label in pairs]
+    table = tmp_path / 'birds.csv'
+    table.write_text('\n'.join(['file,label', *rows]))
+    assert [len(pairs) for pairs in read(table)] == [len(pairs) for pairs in whole]
+    table.write_text('\n'.join(['file,label', *rows, rows[0]]))
+    with pytest.raises(ValueError, match='twice'):
+        read(table)

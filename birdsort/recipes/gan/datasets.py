@@ -23,8 +23,9 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ...core.images import decode
-from ...core.project import SUFFIXES, Project, list_images
+from ...core.project import SUFFIXES, Project
 from ...core.settings import unknown
+from ...datasets.folders import read_folder
 from ...datasets.splits import load_splits
 from ...split import GENERATED
 
@@ -188,7 +189,7 @@ def _common_size(files:list[Path]) -> int:
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #8829d821
 def _labelled_files(folder:Path) -> dict[Path, str]:
     "Image -> label; in a folder without label folders every image has the label ''."
-    labels = {file: label for label, files in list_images(folder).items() for file in files}
+    labels = dict(read_folder(folder))
     if labels: return labels
     files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES and f.name[0] != '.']
     if files: return dict.fromkeys(files, '')
