@@ -60,10 +60,8 @@ _VARY = dict(
 def squished_size(
     name:str, # none, light, standard, strong, camera
     size:int, # Side of the square that the network sees, pixels
-) -> int: # Side of the square that an image is pressed into, pixels
-    (
-        "Images that vary are pressed into a square a little larger; it is sampled down to `size` with the "
-        "variations, or without any.")
+) -> int: # Side of the square that an image is squished into, pixels
+    "Augmented images are squished into a slightly larger square; augmentation samples it down to `size`."
     return size if name == 'none' else round(size*1.15)
 
 def augmentation(
@@ -75,40 +73,40 @@ def augmentation(
     if name not in _VARY:
         raise ValueError(unknown('augmentation', name, ['none', *_VARY]))
     more = dict(xtra_tfms=[AffineCoordTfm(aff_fs=_shift, size=size)]) if name == 'camera' else {}
-    return (
-        [Resize(squished_size(name, size), ResizeMethod.Squish)],
-        [
-            *aug_transforms(size=size, **_VARY[name], **more),
-            *dict(strong=[RandomErasing(p=.5, max_count=2)], camera=[_Blur()]).get(name, [])])
+    batch_tfms = aug_transforms(size=size, **_VARY[name], **more)
+    if name == 'strong': batch_tfms.append(RandomErasing(p=.5, max_count=2))
+    if name == 'camera': batch_tfms.append(_Blur())
+    return [Resize(squished_size(name, size), ResizeMethod.Squish)], batch_tfms
 
 # %% ../nbs/40_data.ipynb #0cf6bf55
 def _getters(splits):
     "Images from elsewhere may lie on their side, and their labels need not be their folders' names."
-    label = {f: l for side in splits for f,l in side}
+    labels = {file: label for pairs in splits for file, label in pairs}
     def upright(file):
         try: return PILImage.create(decode(file))
-        except ValueError as e: raise ValueError(f'{file}: {e}; mend it, or take it out') from None
-    def known_label(file): return label[file]
+        except ValueError as e: raise ValueError(f'{file}: {e}; fix it, or remove it') from None
+    def known_label(file): return labels[file]
     return dict(get_x=upright, get_y=known_label)
 
 def dataloaders(
     project:Project, # Its split, or the images that its settings name, are read
     stats:tuple=IMAGENET, # (mean, std) per channel that the network expects
     settings:Settings|None=None, # Of an earlier run; None takes the project's
-    splits:Splits|None=None, # What is shown; None asks `load_splits`
+    splits:Splits|None=None, # The images; None takes those of `load_splits`
 ) -> DataLoaders: # Batches (b, 3, size, size) float32, normalised, and labels (b,) int64
     "fastai's `DataLoaders` over train and val; errors as of `load_splits`."
     s = settings or project.settings
     splits = splits or load_splits(project, s)
     getters = _getters(splits) if s.train.data else dict(get_y=parent_label)
     items, batches = augmentation(s.train.augmentation, s.image_size)
+    n_train, n_val = len(splits.train), len(splits.val)
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=splits.labels)), **getters,
-        splitter=IndexSplitter(range(len(splits.train), len(splits.train)+len(splits.val))), item_tfms=items,
-        batch_tfms=[*batches, Normalize.from_stats(*stats)])
-    dls = block.dataloaders(
-        [f for f,_ in (*splits.train, *splits.val)], path=project.path,
-        bs=min(s.batch_size, max(1, len(splits.train)//max(1, num_distrib()))), num_workers=0)
+        splitter=IndexSplitter(range(n_train, n_train+n_val)),
+        item_tfms=items, batch_tfms=[*batches, Normalize.from_stats(*stats)])
+    files = [file for file, _ in (*splits.train, *splits.val)]
+    batch_size = min(s.batch_size, max(1, n_train//max(1, num_distrib())))
+    dls = block.dataloaders(files, path=project.path, bs=batch_size, num_workers=0)
     dls.splits = splits
     return dls
 

@@ -88,7 +88,7 @@ GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings n
 
 # %% ../nbs/90_pipeline.ipynb #c6a62ad3
 def run(
-    project:Project, # Taken from where it stands to `export/learner.pkl`
+    project:Project, # Taken from its present state to `export/learner.pkl`
     quiet:bool=False, # No progress bars
     tell=lambda stage, result: None, # Called with a stage's name, before it with None and after it with its result
 ) -> dict: # Stage -> its result, and "seconds"

@@ -172,10 +172,10 @@ def prune_cache(
 
 # %% ../../nbs/datasets/03_cache.ipynb #6e20e00d
 def _pixels(project, dl, pairs):
-    side = dl.do_item(0)[0].shape
+    shape = dl.do_item(0)[0].shape
     stats = [(f, f.stat()) for f, _ in pairs]
-    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(side))
-    return RowFile(project.path/'.cache'/f'images-{key}', side, torch.uint8)
+    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(shape))
+    return RowFile(project.path/'.cache'/f'images-{key}', shape, torch.uint8)
 
 def _decode(rows, dl, n, quiet):
     with ThreadPoolExecutor() as pool:

@@ -118,7 +118,7 @@ def _read_labels(table:Path, by_name:dict[str, Path]) -> Labelled:
 # %% ../../nbs/datasets/01_folders.ipynb #e9ff8201
 SHAPES = dict(
     labels='a folder per label, at least two, with images in each',
-    dealt='folders train, valid (or val) and test, and in each of them a folder per label',
+    splits='folders train, valid (or val) and test, and in each of them a folder per label',
     halves='folders train and test, and in each of them a folder per label',
     table='a CSV file with a column of image names and a column of labels, beside the images')
 
@@ -174,13 +174,13 @@ def _from_table(folder:Path):
 def _read_shape(folder:Path, shape:str):
     if not folder.is_dir(): return None
     if shape == 'labels': return _from_labels(folder)
-    if shape == 'dealt': return _from_splits(folder, 'train', 'val', 'test')
+    if shape == 'splits': return _from_splits(folder, 'train', 'val', 'test')
     if shape == 'halves': return _from_splits(folder, 'train', 'test')
     return _from_table(folder)
 
 def find_images(
     folder:Path, # What was downloaded
-    shape:str, # labels, dealt, halves or table
+    shape:str, # labels, splits, halves or table
 ) -> tuple[list | dict, list[Path]]: # (file, label) pairs, or {split: pairs}; images without a label
     "The images of a data set; `FileNotFoundError`, or `ValueError` that says what was expected and what is there."
     folder = Path(folder)
