@@ -193,7 +193,7 @@ def make_exported(folder):
     from birdsort.core.settings import Training
     from helpers.birds import tinted
 
-    project = lesson_project(20, folder, epochs=(4, 4), train=Training(precision='fp32'))
+    project = lesson_project(20, folder, architecture='resnet18', epochs=(3, 2), train=Training(precision='fp32'))
     for label in project.settings.labels:
         for seed, file in enumerate(sorted((project.images / label).iterdir())):
             tinted(label, seed).save(file, 'JPEG')

@@ -62,7 +62,7 @@ def lesson_project(
     "A new project of three labels, small enough to be trained in seconds."
     labels = dict(cacatua=['cockatoo'], garza=['grey heron'], buitre=['griffon vulture', 'Egyptian vulture'])
     small = dict(
-        labels=labels, images_per_label=max(drawn, 1), source=('aviary',), architecture='resnet18',
+        labels=labels, images_per_label=max(drawn, 1), source=('aviary',), architecture='test_resnet',
         pretrained=False, image_size=64, batch_size=16, epochs=(1, 1))
     path = Path(path) if path else temp_folder()/'birds'
     return draw_images(new_project(path, **{**small, **settings}), drawn)

@@ -37,7 +37,7 @@ def simple_vectors(
     return vectors/np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 # %% ../../nbs/cleaning/04_label_issues.ipynb #63705eef
-def _splits(vectors, y, groups, folds): # -> (train, test) indices of each fold
+def _splits(vectors, y, groups, folds): # -> (train, held_out) indices of each fold
     from sklearn.model_selection import StratifiedGroupKFold
     most = max((len(np.unique(groups[y == k])) for k in np.unique(y)), default=0)
     folds = min(folds, most)
@@ -57,12 +57,12 @@ def out_of_fold(
     probabilities = np.full((len(y), len(names)), 1/len(names))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # scikit-learn warns of labels with fewer images than folds
-        for train,test in _splits(vectors, y, groups, folds):
+        for train,held_out in _splits(vectors, y, groups, folds):
             trained = np.unique(y[train])
             if len(trained) < 2: continue
             model = LogisticRegression(C=10, tol=1e-3, max_iter=500).fit(vectors[train], y[train])
-            probabilities[test] = 0
-            probabilities[np.ix_(test, trained)] = model.predict_proba(vectors[test])
+            probabilities[held_out] = 0
+            probabilities[np.ix_(held_out, trained)] = model.predict_proba(vectors[held_out])
     return probabilities, names
 
 # %% ../../nbs/cleaning/04_label_issues.ipynb #93f64b03

@@ -88,7 +88,7 @@ def test_mistakes_of_spelling(birds):
     one_line(birdsort('predict', birds.path / 'no.jpg', *p), 'no.jpg')
     one_line(birdsort('demo', '--out', birds.path.parent / 'demo', '--gallery', 'nowhere'), 'nowhere', '--gallery')
     toml = birds.path / 'birdsort.toml'
-    toml.write_text(toml.read_text().replace('"resnet18"', '"resnext50"'))
+    toml.write_text(toml.read_text().replace('"test_resnet"', '"resnext50"'))
     birdsort('split', *p)
     one_line(birdsort('train', *p), "'resnext50'", 'resnext50_32x4d', 'local-dir:')
     one_line(birdsort('run', *p), "'resnext50'", 'resnext50_32x4d')

@@ -21,7 +21,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         '--source',
         'aviary',
         '--arch',
-        'resnet18',
+        'test_resnet',
     )
     toml = folder / 'birdsort.toml'
     toml.write_text(

@@ -17,7 +17,7 @@ from conftest import CLI, ENV, as_json, birdsort, files, one_line, started
 
 TINY = dict(
     images_per_label=14,
-    architecture='resnet18',
+    architecture='test_resnet',
     pretrained=False,
     image_size=64,
     epochs=(2, 1),
@@ -144,7 +144,7 @@ def test_a_killed_training_leaves_no_half_run(tmp_path):
     one_line(birdsort('export', '--project', project.path), 'birdsort train')
     toml = project.path / 'birdsort.toml'
     toml.write_text(toml.read_text().replace('epochs = [50, 1]', 'epochs = [1, 1]'))
-    assert as_json('train', '--project', project.path)['run'] == '001_resnet18'
+    assert as_json('train', '--project', project.path)['run'] == '001_test_resnet'
 
 
 def test_the_demo_goes_on_and_minds_its_folder(tmp_path):
@@ -153,6 +153,6 @@ def test_the_demo_goes_on_and_minds_its_folder(tmp_path):
     project = lesson_project(
         0, out, **TINY, source=(f'aviary={source.images.resolve()}',), labels={l: [l] for l in source.settings.labels}
     )
-    result = as_json('demo', '--out', out, '--gallery', source.images, '--arch', 'resnet18')
+    result = as_json('demo', '--out', out, '--gallery', source.images, '--arch', 'test_resnet')
     assert files(project.images) == files(source.images) and result['evaluate']['n'] == 9
     one_line(birdsort('demo', '--out', out, '--gallery', source.images, '--arch', 'resnet34'), 'architecture', '--out')

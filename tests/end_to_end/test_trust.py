@@ -47,8 +47,8 @@ def test_a_run_keeps_its_own_settings(birds):
     as_json('split', *p), as_json('train', *p)
     first = as_json('evaluate', *p)
     edit(birds, 'image_size = 64', 'image_size = 96')
-    edit(birds, '"resnet18"', '"resnet34"')
-    assert as_json('export', '--formats', 'pickle', *p)['run'] == first['run'] == '001_resnet18'
+    edit(birds, '"test_resnet"', '"resnet34"')
+    assert as_json('export', '--formats', 'pickle', *p)['run'] == first['run'] == '001_test_resnet'
 
 
 def test_two_at_once(birds):

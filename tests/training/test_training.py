@@ -269,7 +269,7 @@ def test_data_from_elsewhere(birds, tmp_path):
         whole['train']['run'],
         *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table)),
     ]
-    assert runs == ['001_resnet18', '002_resnet18', '003_resnet18']
+    assert runs == ['001_test_resnet', '002_test_resnet', '003_test_resnet']
     assert open_run(birds).note['vocab'] == ['bui', 'cac', 'gar']
     assert as_json('evaluate', '--project', birds.path)['n'] == 9
     as_json('export', '--formats', 'pickle', '--project', birds.path)
