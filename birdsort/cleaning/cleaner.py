@@ -156,14 +156,14 @@ class Cleaner(_Drawn):
         self.accept.on_click(lambda _: self._do(view.accept))
         self.undo.on_click(lambda _: self._do(view.take_back))
         self.apply.on_click(lambda _: self._do(view.apply_all))
-        self.grid.on_msg(lambda _, content, buffers: self.hear(content))
+        self.grid.on_msg(lambda _, content, buffers: self.handle(content))
         self.draw()
 
     def _do(self, method, *args, **kwargs):
         method(*args, **kwargs)
         self.draw()
 
-    def hear(self, content:dict): # {click: id, shift: bool} or {key: name, columns: n}, as sent by the grid
+    def handle(self, content:dict): # {click: id, shift: bool} or {key: name, columns: n}, as sent by the grid
         "Pass a click or a key on to the view."
         if 'click' in content: self.view.click(content['click'], content.get('shift', False))
         elif 'key' in content: self.view.key(content['key'], content.get('columns', 1))

@@ -92,7 +92,7 @@ def error_panels(
     "Images, and which part of each led to the prediction."
     if not indices: return []
     if not hasattr(learn, 'model'):
-        return [learn.look(predictions.files[i], side, int(predictions.predicted[i])) for i in indices]
+        return [learn.explain(predictions.files[i], side, int(predictions.predicted[i])) for i in indices]
     maps = _maps(learn, predictions, indices)
     panels = []
     for n, i in enumerate(indices):

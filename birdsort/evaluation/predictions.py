@@ -61,7 +61,7 @@ def predict_probs(
     quiet:bool=False, # No progress bar
 ) -> Predictions: # In the order of the pairs
     "The probabilities for images and for their mirror images; a recipe's run computes them in its own way."
-    if not hasattr(learn, 'model'): return learn.ask(pairs, quiet)
+    if not hasattr(learn, 'model'): return learn.predict_probs(pairs, quiet)
     files = [file for file, _ in pairs]
     forward = learn.model.forward
     progress = tqdm(total=len(pairs), desc='predicting', unit='image', disable=quiet, leave=False)
@@ -129,6 +129,12 @@ def _save_table(file, signature, predictions):
     write_whole(file, _pack({name: np.array(value) for name, value in arrays.items()}))
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #20e6b2eb
+def _predictions_folder(run:Run) -> Path:
+    "Where a run keeps its predictions; birdsort 0.1 called the folder `answers`."
+    folder, old = run.folder/'predictions', run.folder/'answers'
+    if old.is_dir() and not folder.exists(): old.rename(folder)
+    return folder
+
 def cached_predictions(
     run:Run, # From `open_run`
     split:str, # train, val, test, or unknown, which are the images in the project's folder of that name
@@ -142,7 +148,7 @@ def cached_predictions(
     pairs = getattr(splits, split) if split in SPLITS else [(file, '') for file in unknown_images(project)]
     if not pairs: return None
     name = split if weights == 'best' else f'{split}-{weights}'
-    file = run.folder/'answers'/f'{name}.npz'
+    file = _predictions_folder(run)/f'{name}.npz'
     signature = stable_hash(1, run.signature, [[str(f), label, f.stat().st_mtime_ns] for f, label in pairs])
     kept = _load_table(file, signature, [f for f, _ in pairs], split)
     if kept: return kept

@@ -29,8 +29,8 @@ def process_group() -> Iterator[None]:
         from accelerate import PartialState
     except ImportError:
         raise ValueError('training in several processes needs Accelerate: pip install accelerate') from None
-    patience = timedelta(days=7) # While the main process decodes images, the others wait
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
+    a_week = timedelta(days=7) # While the main process decodes images, the others wait
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=a_week)
     yield
     distrib_barrier()
     state.destroy_process_group()

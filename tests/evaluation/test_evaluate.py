@@ -152,7 +152,7 @@ def test_no_choice_depends_on_the_test_split(judged):
     try:
         for f in kept:
             f.write_bytes(b'no image')
-        for f in (project.models / result['run'] / 'answers').iterdir():
+        for f in (project.models / result['run'] / 'predictions').iterdir():
             f.unlink()
         assert chosen() == before
         with pytest.raises(ValueError, match='evaluate'):

@@ -148,11 +148,11 @@ def test_a_run_is_saved_once_and_opened(project, train):
     assert other['run'].endswith('_bow')
     assert not list(project.models.glob('.bow-*'))
     bag = open_bow(open_run(project, other['run']))
-    predictions = bag.ask([(f, f.parent.name) for f in files[:3]], quiet=True)
+    predictions = bag.predict_probs([(f, f.parent.name) for f in files[:3]], quiet=True)
     assert predictions.probs.dtype == 'float32'
     assert predictions.vocab == sorted(set(labels))
     assert (predictions.targets >= 0).all()
-    plain, drawn = bag.look(files[0], 100, 0)
+    plain, drawn = bag.explain(files[0], 100, 0)
     assert plain.size == drawn.size
     assert plain.tobytes() != drawn.tobytes()
 
@@ -197,7 +197,7 @@ def save_as_01(run, monkeypatch):
 def test_a_run_of_birdsort_01_is_found_opened_and_evaluated(project, train, monkeypatch):
     run = open_run(project, bow(project, settings=SMALL, quiet=True, force=True)['run'])
     pairs = [(f, f.parent.name) for f in train[0]]
-    expected = open_bow(run).ask(pairs, quiet=True).probs
+    expected = open_bow(run).predict_probs(pairs, quiet=True).probs
     save_as_01(run, monkeypatch)
     assert b'Words' in (run.folder / 'bow.pkl').read_bytes()
 
@@ -210,7 +210,7 @@ def test_a_run_of_birdsort_01_is_found_opened_and_evaluated(project, train, monk
     assert result['options']['max_side'] == 96
     assert 'words' not in result['tried'][0]
     opened = open_bow(open_run(project, run.name))
-    assert np.array_equal(opened.ask(pairs, quiet=True).probs, expected)
+    assert np.array_equal(opened.predict_probs(pairs, quiet=True).probs, expected)
     assert evaluate(project, run.name, quiet=True)['run'] == run.name
 
 

@@ -68,7 +68,7 @@ class BagOfWords:
         try: return self.pipe.predict_proba(files).astype('float32')
         finally: self.pipe.set_params(descriptors__mirror=False)
 
-    def ask(self,
+    def predict_probs(self,
         pairs:list[tuple[Path, str]], # (file, label) pairs
         quiet:bool=False, # No progress bar
     ) -> Predictions: # In the order of the pairs
@@ -78,7 +78,7 @@ class BagOfWords:
         mirrored = self._probs(files, mirror=True, quiet=quiet)
         return Predictions(files, self._probs(files, mirror=False, quiet=quiet), targets, vocab, mirrored=mirrored)
 
-    def look(self, file:Path, side:int, target:int) -> tuple[Image.Image, Image.Image]: # side: the longest, pixels
+    def explain(self, file:Path, side:int, target:int) -> tuple[Image.Image, Image.Image]: # side: the longest, pixels
         "An image, and the same with the words drawn on it that are evidence for a label (red) or against it (blue)."
         image = decode(file, side)
         image.thumbnail((side, side))
