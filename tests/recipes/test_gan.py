@@ -47,8 +47,8 @@ def write_digits(folder, n_train, n_test):
     parts = dict(train=slice(0, n_train), t10k=slice(n_train, n_train + n_test))
     for name, part in parts.items():
         images, labels = idx(found.images[part] / 16 * 255), idx(found.target[part])
-        (folder / f'{name}-images-idx3-ubyte.gz').write_bytes(gzip.compress(images))
-        (folder / f'{name}-labels-idx1-ubyte.gz').write_bytes(gzip.compress(labels))
+        (folder / f'{name}-images-idx3-ubyte.gz').write_bytes(gzip.compress(images, mtime=0))
+        (folder / f'{name}-labels-idx1-ubyte.gz').write_bytes(gzip.compress(labels, mtime=0))
     return folder
 
 
@@ -72,7 +72,7 @@ WHOLE = idx(np.arange(24).reshape(4, 3, 2))
 DAMAGED = [
     (WHOLE[:-1], 'is cut'),
     (WHOLE + b'x', 'too long'),
-    (gzip.compress(WHOLE)[:-9], 'cut or damaged'),
+    (gzip.compress(WHOLE, mtime=0)[:-9], 'cut or damaged'),
     (WHOLE[:9], 'is cut'),
     (b'', 'no idx file'),
     (b'\0\0\x0d\3' + WHOLE[4:], '00 00 0d 03'),
