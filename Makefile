@@ -57,7 +57,7 @@ check-house: $(VENV)/.installed
 	@$(PYTEST) tests/test_architecture.py tests/test_style.py
 
 check-tests: $(VENV)/.installed $(NODE)/.installed
-	@$(PYTEST) tests --ignore tests/test_architecture.py --ignore tests/test_style.py -n $(WORKERS) --dist loadfile --durations=10
+	@$(PYTEST) tests --ignore tests/test_architecture.py --ignore tests/test_style.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 check-notebooks: $(VENV)/.installed
 	@$(ONE) $(BIN)/nbdev_test --n_workers 2 && echo "nbdev_test: every notebook ran"

@@ -47,6 +47,18 @@ SERVER.set_forkserver_preload(
 )
 
 
+# Files that take minutes go first, so that no worker is left with one of them at the end.
+LONGEST_FIRST = [
+    'test_training', 'test_sweep', 'test_evaluate', 'test_export', 'test_studies', 'test_pipeline', 'test_notebooks',
+    'test_clean', 'test_google', 'test_sources', 'test_hostile', 'test_scrape',
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: i for i, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
 def alone(func, args, cwd, environ, said):
     os.chdir(cwd)
     os.environ.clear(), os.environ.update(environ)
