@@ -5,17 +5,19 @@ from dataclasses import asdict
 
 import torch
 
+from birdsort.core.architectures import origin
 from birdsort.datasets.splits import splits_signature, train_signature
 from birdsort.training.learner import build_network
 
 
-def add_fixed_run(project, name='001_resnet18', seed=0):
+def add_fixed_run(project, name='001_fixed', seed=0):
     "Give a project that is split a run of its architecture with random weights of a seed: the same on every machine."
     settings, folder = project.settings, project.models / name
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
     labels = sorted(settings.labels)
-    network = build_network('torchvision', settings.architecture, len(labels), settings.train)
+    library, network_name, _ = origin(settings.architecture)
+    network = build_network(library, network_name, len(labels), settings.train)
     for weights in ('best', 'stage_one'):
         torch.save(network.state_dict(), folder / f'{weights}.pth')
     header = 'stage,epoch,lr,train_loss,valid_loss,accuracy,seconds,waiting'
