@@ -69,7 +69,9 @@ def new(
     return dict(project=str(project.path), labels=project.settings.labels, notebooks=notebooks)
 
 # %% ../nbs/95_cli.ipynb #f5824f02
-def parser() -> argparse.ArgumentParser: # For all verbs
+def parser(
+    verb:str='', # The only verb whose options are needed; reading those of all takes a moment
+) -> argparse.ArgumentParser: # Knows all verbs
     "The command line's parser."
     p = Parser(
         prog='birdsort', description='Names in, a trustworthy image classifier out.',
@@ -77,14 +79,14 @@ def parser() -> argparse.ArgumentParser: # For all verbs
                'data/birds. Try `birdsort demo` first.')
     p.add_argument('--version', action='version', version=f'birdsort {__version__}')
     verbs = p.add_subparsers(dest='verb', metavar='VERB', required=True, parser_class=Parser)
-    for func in VERBS.values(): add_verb(verbs, func)
+    for name, func in VERBS.items(): add_verb(verbs, func, options=name == verb)
     return p
 
 def parse(
     argv:list[str], # Arguments
 ) -> argparse.Namespace: # Of one verb
     "Parse a command line; `new` takes its names before and after its options."
-    p = parser()
+    p = parser(argv[0] if argv else '')
     args, rest = p.parse_known_args(argv)
     if args.verb == 'new' and not any(word.startswith('-') for word in rest):
         args.names, rest = [*args.names, *rest], []

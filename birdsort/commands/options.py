@@ -173,10 +173,12 @@ def _add_parameter(verb, name:str, par:inspect.Parameter, note:str):
 def add_verb(
     verbs, # What `add_subparsers` returned
     func:Callable, # A verb: its signature becomes options, its docstring and comments the help
+    options:bool=True, # Without, only the name of the verb and its docstring
 ):
     "Add a subparser made from a function's signature and docments."
     from fastcore.docments import docments
     verb = verbs.add_parser(func.__name__, help=func.__doc__, description=func.__doc__)
+    if not options: return
     notes = docments(func)
     for name,par in inspect.signature(func).parameters.items():
         _add_parameter(verb, name, par, notes[name] or '')
