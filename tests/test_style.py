@@ -134,6 +134,7 @@ MAY_NAME_THEM = {
     '06_recipe.ipynb',
     'test_style.py',
     'test_old_project.py',
+    'old_catalogue.py',
     'test_catalogue.py',
     'test_moved.py',
     'test_cli.py',

@@ -137,7 +137,7 @@ def _table_rows(table:Path) -> list[dict]:
         raise ValueError(
             f'{table} needs a first line with the columns file and label, perhaps split; it has {found}')
     for row in rows:
-        if 'side' in row: row['split'] = row.pop('side') # Its name in birdsort 0.1
+        if 'side' in row: row.setdefault('split', row.pop('side')) # Its name in birdsort 0.1
     return rows
 
 def _problem(table:Path, name:str, label:str) -> str|None:

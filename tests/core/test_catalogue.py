@@ -13,20 +13,7 @@ from birdsort.core.catalogue import SCHEMA_VERSION, Catalogue
 from birdsort.core.project import Project
 from birdsort.core.scaffold import new_project
 from conftest import ENV, birdsort, one_line
-
-VERSION_0 = """
-create table picture (id integer primary key, label text not null, source text, query text, address text,
-  page text, title text, author text, licence text,
-  state text not null check (state in ('asked', 'kept', 'removed', 'rejected', 'generated')), reason text,
-  name text, sha256 text, bytes integer, width integer, height integer, split text, added text,
-  unique (label, address));
-create index picture_file on picture (label, name);
-create table stage (name text primary key, signature text, result text, finished text);
-create table step (id integer primary key, name text, made text, undoes integer);
-create table move (id integer primary key, step integer, picture integer, source text, target text, was text,
-  becomes text, done integer default 0);
-create table choice (id integer primary key, step integer, picture integer, action text, label text);
-"""
+from helpers.old_catalogue import TABLES
 
 # Opens a catalogue and is killed when SQLite begins the statement of the given number. With a cache of one page,
 # changed pages reach the file before the transaction ends, so that a kill leaves work for SQLite's own journal.
@@ -56,7 +43,7 @@ print(len(statements))
 def make_version_0(path):
     "A catalogue of birdsort 0.1 with rows in every table; big enough for its pages not to fit in the cache."
     db = sqlite3.connect(path)
-    db.executescript(VERSION_0)
+    db.executescript(TABLES)
     images = [(i, ('stork', 'heron')[i % 2], f'http://photos/{i}', 'kept', f'{i}.jpg') for i in range(1, 201)]
     db.executemany('insert into picture (id, label, address, state, name) values (?, ?, ?, ?, ?)', images)
     result = json.dumps({'sides': {'test': {'n': 3}}, 'pictures': ['a.png'] * 500})

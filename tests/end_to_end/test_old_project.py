@@ -15,6 +15,7 @@ from birdsort.datasets.splits import splits_signature, train_signature
 from birdsort.training.learner import build_network
 from birdsort.training.runs import find_run, open_run
 from conftest import as_json
+from helpers.old_catalogue import TABLES
 
 TOML = """
 n = 6
@@ -38,19 +39,6 @@ small_first = false
 [labels]
 "heron" = ["grey heron"]
 "stork" = ["white stork"]
-"""
-TABLES = """
-create table picture (id integer primary key, label text not null, source text, query text, address text,
-  page text, title text, author text, licence text,
-  state text not null check (state in ('asked', 'kept', 'removed', 'rejected', 'generated')), reason text,
-  name text, sha256 text, bytes integer, width integer, height integer, split text, added text,
-  unique (label, address));
-create index picture_file on picture (label, name);
-create table stage (name text primary key, signature text, result text, finished text);
-create table step (id integer primary key, name text, made text, undoes integer);
-create table move (id integer primary key, step integer, picture integer, source text, target text, was text,
-  becomes text, done integer default 0);
-create table choice (id integer primary key, step integer, picture integer, action text, label text);
 """
 SIGNATURE = '32ea6834ef4f6c5f'  # What birdsort 0.1 signed a training of these images and settings with
 SPLITS = {'train': 4, 'val': 1, 'test': 1}
