@@ -71,6 +71,17 @@ def _pushed_files(folder): # Names of the files that a push sends
     names = [f.relative_to(folder).as_posix() for f in sorted(folder.rglob('*')) if f.is_file()]
     return list(filter_repo_objects(names, ignore_patterns=_SKIP))
 
+# %% ../../nbs/deploy/05_hub.ipynb #4f2f4d02
+def _client_was_closed(error): # By another thread, whose connection had failed
+    while error and 'client has been closed' not in str(error): error = error.__cause__
+    return bool(error)
+
+def _upload(api, attempts=3, **folder):
+    for left in reversed(range(attempts)):
+        try: return api.upload_folder(**folder)
+        except RuntimeError as e:
+            if not (left and _client_was_closed(e)): raise
+
 # %% ../../nbs/deploy/05_hub.ipynb #1b66fcd7
 class PushResult(TypedDict):
     address:str # Of the repository
@@ -95,7 +106,7 @@ def push(
         raise ValueError(f'{name} exists already, and is public: choose another name, or make it private at '
                          f'{api.endpoint}/{name}/settings')
     with _explained_errors(api, name):
-        commit = api.upload_folder(
-            repo_id=name, folder_path=folder, ignore_patterns=[*_SKIP], delete_patterns=[*ENGINES.values()],
+        commit = _upload(
+            api, repo_id=name, folder_path=folder, ignore_patterns=[*_SKIP], delete_patterns=[*ENGINES.values()],
             commit_message=f'Exported by birdsort {__version__}')
     return PushResult(address=f'{api.endpoint}/{name}', commit=commit.commit_url, files=files)

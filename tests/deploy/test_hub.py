@@ -21,8 +21,19 @@ STEPS = '''
 import json, os, sys, time
 wait, time.sleep = time.sleep, lambda s: wait(s/50) # The client waits 23 seconds between its tries
 from birdsort.deploy.hub import push
-from huggingface_hub import hf_hub_download
-functions = dict(env=os.environ.update, push=push, download=hf_hub_download)
+from unittest.mock import patch
+from huggingface_hub import HfApi, close_session, get_session, hf_hub_download
+def push_beside_a_failure(*args): # Another thread finds no server, and closes the client that all threads share
+    upload, calls = HfApi.upload_folder, []
+    def interrupted(api, **folder):
+        calls.append(folder)
+        client = get_session()
+        if len(calls) == 1: close_session()
+        client.get(api.endpoint)
+        return upload(api, **folder)
+    with patch.object(HfApi, 'upload_folder', interrupted): push(*args)
+    return len(calls)
+functions = dict(env=os.environ.update, push=push, download=hf_hub_download, beside=push_beside_a_failure)
 for name, *args in map(json.loads, sys.stdin):
     try: result = functions[name](*args)
     except (ValueError, RuntimeError, FileNotFoundError) as e: result = f'{type(e).__name__}: {e}'
@@ -181,6 +192,12 @@ def test_a_second_push_sends_only_what_is_new(protocol, export):
         (export / 'learner.pkl').unlink()
         do('push', export, NAME)
         assert hub.content(NAME) == remaining, 'a model of an earlier export is still there'
+
+
+def test_one_lost_connection_does_not_end_the_push(protocol, export):
+    with Hub() as hub, client(hub, protocol) as do:
+        assert do('beside', export, NAME) == 2
+        assert hub.content(NAME) == contents(export)
 
 
 def test_an_interrupted_push_is_continued(protocol, export):
