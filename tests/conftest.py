@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ SERVER.set_forkserver_preload(
                 'report',
                 'export',
                 'predict',
+                'recipes.sweep',
             ]
         ),
     ]
@@ -59,7 +61,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
+def share_server():
+    "Let processes of this one come from the server that it came from itself; Python would start another."
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running
+
+
 def alone(func, args, cwd, environ, said):
+    share_server()
     os.chdir(cwd)
     os.environ.clear(), os.environ.update(environ)
     for fd, file in zip((1, 2), said, strict=False):

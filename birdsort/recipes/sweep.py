@@ -170,14 +170,18 @@ def _end_with_parent():
     wait([parent_process().sentinel])
     os._exit(1)
 
+def _try_one(project, plan, sample):
+    "The row of a plan, or {error: why}."
+    warnings.filterwarnings('ignore')
+    try: return train_one(project, plan, sample)
+    except Exception as e: return dict(error=' '.join(str(e).split()) or type(e).__name__)
+
 def _work(path, plan, sample, out):
     "Train a plan, given as a tuple, and write its row, or the error, into a file."
-    warnings.filterwarnings('ignore')
     sys.stdout = sys.stderr # What torch prints about downloads is not part of the result
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try: row = train_one(Project(path), Plan(*plan), sample)
+    try: row = _try_one(Project(path), Plan(*plan), sample)
     except KeyboardInterrupt: os._exit(130)
-    except Exception as e: row = dict(error=' '.join(str(e).split()) or type(e).__name__)
     write_whole(Path(out), json.dumps(row))
 
 def _process_context():
@@ -292,18 +296,28 @@ def _start_ray(ray, address):
             f'--ray {address}: no Ray cluster answers there ({reason}); --ray local starts one on this machine'
         ) from None
 
+def _new_epochs(part, reported):
+    "The accuracies in a run's history after those that were reported."
+    history = _read_history(part)
+    return list(history.accuracy[reported:]) if len(history) else []
+
 def _trial(path, plans, sample):
-    "What a worker of the cluster does: train a plan, and report every epoch."
+    "What a worker of the cluster, a process of its own, does: train a plan, and report every epoch."
     def trial(config):
         from ray import tune
-        reported = []
-        def report(history):
-            for accuracy in history.accuracy[len(reported):] if len(history) else ():
-                reported.append(accuracy)
-                tune.report(dict(epoch=len(reported), accuracy=float(accuracy), error=''))
-        row = in_process(Project(path), plans[config['i']], sample, report)
+        project, plan = Project(path), plans[config['i']]
+        part = run_part(project, train_signature(project, plan.settings))
+        rows, epoch = [], 0
+        training = threading.Thread(target=lambda: rows.append(_try_one(project, plan, sample)), daemon=True)
+        training.start()
+        while training.is_alive():
+            training.join(.5)
+            for accuracy in _new_epochs(part, epoch):
+                epoch += 1
+                tune.report(dict(epoch=epoch, accuracy=float(accuracy), error=''))
+        row = rows[0]
         accuracy = row.get('validation_accuracy') or 0.
-        tune.report(dict(epoch=len(reported)+1, accuracy=accuracy, error=row.get('error', '')))
+        tune.report(dict(epoch=epoch+1, accuracy=accuracy, error=row.get('error', '')))
     return trial
 
 # %% ../../nbs/recipes/01_sweep.ipynb #eac806ee

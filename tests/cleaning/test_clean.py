@@ -3,10 +3,8 @@ image are never in two splits."""
 
 import csv
 import os
-import random
 import shutil
 import signal
-import subprocess
 import time
 from itertools import product
 from pathlib import Path
@@ -25,7 +23,7 @@ from birdsort.core.inventory import sync
 from birdsort.core.moves import undo
 from birdsort.core.project import Project
 from birdsort.sources.browser import browser
-from conftest import CLI, ENV, as_json, birdsort, files, forked, one_line, until
+from conftest import as_json, birdsort, files, forked, one_line, started, until
 
 
 def crop(im):
@@ -212,27 +210,28 @@ def contents(project):
     return sorted(every.values())
 
 
-def killed_after(seconds, *args):
+def killed_after(seconds, folder, *args):
     "Run a command and kill it -> whether it was still running."
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process = subprocess.Popen([*CLI, *args], env=ENV, **quiet)
-    time.sleep(seconds)
-    running = process.poll() is None
+    process = started(args, [folder / 'out', folder / 'err'])
+    process.join(seconds)
+    running = process.is_alive()
     process.kill()
-    process.wait()
+    process.join()
     return running
 
 
 def test_a_kill_at_any_moment_loses_nothing(dirty, tmp_path):
     every = contents(dirty)
-    rng = random.Random(4)
     dirty.catalogue.db.close()
+    undisturbed = Project(shutil.copytree(dirty.path, tmp_path / 'undisturbed'))
+    start = time.monotonic()
+    on_project(undisturbed, 'clean', '--apply')
+    seconds = time.monotonic() - start
     hits = 0
     for i in range(6):
         project = Project(shutil.copytree(dirty.path, tmp_path / f'run-{i}'))
         before = folders(project)
-        seconds = 1 + 4 * rng.random()
-        hits += killed_after(seconds, 'clean', '--apply', '--project', str(project.path))
+        hits += killed_after(seconds * (i + 0.5) / 6, tmp_path, 'clean', '--apply', '--project', project.path)
         on_project(project, 'clean', '--apply')
         assert contents(project) == every
         copies = project.catalogue.rows(state='removed', reason='near-duplicate')

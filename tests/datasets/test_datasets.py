@@ -1,6 +1,5 @@
 "Caches that several processes fill, damaged cache files, and tables with mistakes."
 
-import multiprocessing
 import os
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from birdsort.data import dataloaders
 from birdsort.datasets.cache import RowFile, cache_dataloaders, cached_loader, fill_cache, prune_cache
 from birdsort.datasets.splits import load_splits
 from birdsort.split import split
+from conftest import SERVER
 
 ROWS = 40
 
@@ -33,9 +33,8 @@ def fill(file, log):
 
 
 def test_processes_that_fill_one_cache_compute_each_row_once(tmp_path):
-    context = multiprocessing.get_context('spawn')
     file, log = tmp_path / 'rows', tmp_path / 'log'
-    processes = [context.Process(target=fill, args=(file, log)) for _ in range(2)]
+    processes = [SERVER.Process(target=fill, args=(file, log)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

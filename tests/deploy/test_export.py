@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
-import sys
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.core.project import Project
 from birdsort.core.settings import change
 from birdsort.deploy.inference import prepare, read_config
 from birdsort.deploy.onnx import to_onnx
@@ -24,7 +26,7 @@ from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.learner import make_learner
 from birdsort.training.runs import load_run, open_run
-from conftest import as_json, birdsort, files, one_line
+from conftest import as_json, birdsort, files, forked, one_line
 
 FILES = {
     'learner.pkl',
@@ -241,20 +243,18 @@ def test_files_that_disagree_are_not_exported(birds, monkeypatch):
     assert export(birds, formats=('pickle', 'onnx'), quiet=True)['apart']['onnx'] < 1e-3
 
 
-KILLED = """
-import os, signal, sys, birdsort.export as e
-from birdsort.core.project import Project
-def die(*a): os.kill(os.getpid(), signal.SIGKILL)
-setattr(e, sys.argv[2], die)
-e.export(Project(sys.argv[1]), formats=('pickle', 'safetensors'), quiet=True)"""
+def export_until_killed(folder, step):
+    import birdsort.export as module
+
+    setattr(module, step, lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+    export(Project(folder), formats=('pickle', 'safetensors'), quiet=True)
 
 
 def test_an_export_that_was_killed_runs_again(birds):
     split(birds)
     train(birds, quiet=True)
     for step in ('check_parity', '_explain_files'):
-        done = subprocess.run([sys.executable, '-c', KILLED, str(birds.path), step], capture_output=True)
-        assert done.returncode == -9
+        assert forked(export_until_killed, birds.path, step).returncode == -signal.SIGKILL
         assert not birds.export.is_dir()
     as_json('export', '--formats', 'pickle,safetensors', '--project', birds.path)
     assert not (birds.path / '.export.part').exists()

@@ -1,10 +1,18 @@
 "The notebooks that `birdsort new` copies, stepped through in order, as Jupyter would."
 
 import nbformat
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 from birdsort.core.project import Project
 from conftest import ENV, as_json
+
+
+def step_through(nb, kernel):
+    "Run a notebook as if its kernel were new; a new one would load torch again."
+    nb.cells.insert(0, nbformat.v4.new_code_cell('%reset -f'))
+    NotebookClient(nb, timeout=300, km=kernel).execute(cleanup_kc=False)
+    del nb.cells[0]
 
 
 def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
@@ -30,14 +38,14 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         .replace('image_size = 224', 'image_size = 64')
         .replace('epochs = [10, 10]', 'epochs = [1, 1]')
     )
-    seen = {}
+    seen, kernel = {}, KernelManager()
+    kernel.start_kernel(cwd=str(folder / 'notebooks'))
     for file in sorted((folder / 'notebooks').glob('*.ipynb')):
         nb = nbformat.read(file, 4)
         assert not any(c.get('outputs') for c in nb.cells) and not any('#|' in c.source for c in nb.cells)
-        NotebookClient(
-            nb, timeout=300, kernel_name='python3', resources={'metadata': {'path': str(file.parent)}}
-        ).execute()
+        step_through(nb, kernel)
         seen[file.stem] = [o for c in nb.cells if c.cell_type == 'code' for o in c.outputs]
+    kernel.shutdown_kernel()
     assert list(seen) == [
         '10_scrape',
         '20_clean',

@@ -13,7 +13,7 @@ import pytest
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import Training
-from conftest import CLI, ENV, as_json, birdsort, files, one_line, started
+from conftest import as_json, birdsort, files, one_line, started
 
 TINY = dict(
     images_per_label=14,
@@ -133,14 +133,12 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
 def test_a_killed_training_leaves_no_half_run(tmp_path):
     project = lesson_project(20, tmp_path / 'birds', epochs=(50, 1))
     as_json('split', '--project', project.path)
-    run = subprocess.Popen(
-        [*CLI, 'train', '--project', str(project.path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV
-    )
+    run = started(['train', '--project', project.path], [tmp_path / 'out', tmp_path / 'err'])
     while not list(project.models.glob('.*.part/best.pth')):
         time.sleep(0.05)
-        assert run.poll() is None
+        assert run.is_alive()
     run.kill()
-    run.wait()
+    run.join()
     one_line(birdsort('export', '--project', project.path), 'birdsort train')
     toml = project.path / 'birdsort.toml'
     toml.write_text(toml.read_text().replace('epochs = [50, 1]', 'epochs = [1, 1]'))

@@ -4,14 +4,13 @@ import csv
 import json
 import os
 import signal
-import subprocess
 
 import nbformat
 import pytest
 
 from birdsort.aviary.forgeries import draw_face, draw_road
 from birdsort.aviary.pencil import draw_bird
-from conftest import CLI, ENV, ROOT, as_json, birdsort, one_line, until
+from conftest import ROOT, as_json, birdsort, one_line, started, until
 
 STUDIES = ['birds', 'edited_scenes', 'faces', 'scenes', 'sports']
 COLUMNS = {'name', 'published', 'reproduced', 'improved', 'intervals'}
@@ -103,19 +102,18 @@ def test_another_shape_is_one_line(tmp_path):
 
 def test_stopped_and_run_again_it_resumes(tmp_path):
     home = tmp_path / 'study'
-    command = [*CLI, 'study', 'sports', '--project', str(home), '--json']
-    process = subprocess.Popen(
-        command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    command = ['study', 'sports', '--project', home]
+    said = tmp_path / 'out', tmp_path / 'err'
+    process = started([*command, '--json'], said)
     first, *_ = until(lambda: sorted(home.glob('models/0*/run.json')), seconds=300)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, '') and 'Traceback' not in err, err
+    process.join(60)
+    out, err = (f.read_text() for f in said)
+    assert (process.exitcode, out) == (130, '') and 'Traceback' not in err, err
     assert (home / 'notebooks' / 'sports.ipynb').is_file(), 'what was done is kept'
     before = first.stat().st_mtime_ns
-    made = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=600)
-    assert made.returncode == 0, made.stderr
-    assert len(json.loads(made.stdout)['table']) == 2
+    made = as_json(*command, timeout=600)
+    assert len(made['table']) == 2
     assert first.stat().st_mtime_ns == before
     signatures = [json.loads(f.read_text())['signature'] for f in home.glob('models/0*/run.json')]
     assert len(set(signatures)) == len(signatures), 'nothing was trained twice'

@@ -113,7 +113,7 @@ def test_edited_notebooks_are_kept(tmp_path):
 
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGHUP'])
 def test_a_closed_terminal_leaves_no_browser(tmp_path, short, how):
-    project = lesson_project(0, tmp_path / 'birds', images_per_label=400)
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=120)
     run = subprocess.Popen(
         [*CLI, 'scrape', '--project', str(project.path)],
         stdout=subprocess.DEVNULL,

@@ -1,8 +1,6 @@
 "Many architectures, one table: nothing is trained twice, a failure is a row, and a cluster gives the same table."
 
 import csv
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from openpyxl import load_workbook
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.split import split
-from conftest import CLI, ENV, as_json, birdsort, one_line
+from conftest import as_json, birdsort, one_line, started
 
 ARCHS = 'test_resnet,mobilenetv3_small_050/random'
 
@@ -84,17 +82,17 @@ def test_an_architecture_whose_weights_cannot_be_downloaded_is_a_row(project):
 def wait_for_file(process, folder, pattern):
     "The file that a process writes."
     while not (found := [*folder.glob(pattern)]):
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.1)
     return found[0]
 
 
-def test_killed_after_the_first_it_resumes_with_the_second(project):
-    command = [*CLI, 'sweep', '--project', str(project.path), '--archs', ARCHS, '--json']
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENV)
+def test_killed_after_the_first_it_resumes_with_the_second(project, tmp_path):
+    said = tmp_path / 'out', tmp_path / 'err'
+    process = started(['sweep', '--project', project.path, '--archs', ARCHS], said)
     row = wait_for_file(process, project.models, '0*/sweep.json')
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     first = row.parent
     before = (first / 'run.json').stat().st_mtime_ns
     time.sleep(2)  # Its worker has noticed

@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 
 import pytest
@@ -13,7 +12,7 @@ from birdsort.aviary.site import Aviary
 from birdsort.clean import clean
 from birdsort.core.images import decode, fingerprint
 from birdsort.scrape import scrape
-from conftest import CLI, ENV, as_json, files
+from conftest import as_json, files, started
 
 FAULTS = dict(exact_duplicate=0.2, near_duplicate=0.1, other_species=0.1, corrupt=0.1, truncated=0.2, html=0.1)
 
@@ -124,21 +123,15 @@ def test_killed_and_run_again_ends_in_the_same_files(tmp_path):
     as_json('scrape', '--project', whole.path)
     kills, halves = 0, []
     for seconds in (0, 0.02, 0.05, 0.1, 0.15, 0.2):
-        run = subprocess.Popen(
-            [*CLI, 'scrape', '--project', str(killed.path)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ENV,
-            start_new_session=True,
-        )
+        run = started(['scrape', '--project', killed.path], [tmp_path / 'out', tmp_path / 'err'])
         before = len(files(killed.images)) if killed.images.is_dir() else 0
-        while run.poll() is None and (not killed.images.is_dir() or len(list(killed.images.rglob('*.jpg'))) <= before):
+        while run.is_alive() and (not killed.images.is_dir() or len(list(killed.images.rglob('*.jpg'))) <= before):
             time.sleep(0.005)
         time.sleep(seconds)
-        if run.poll() is None:
+        if run.is_alive():
             os.killpg(run.pid, signal.SIGKILL)
             kills += 1
-        run.wait()
+        run.join()
         halves += [n for n, data in files(killed.images).items() if n.endswith('.jpg') and not decode(data)]
     as_json('scrape', '--project', killed.path)
     assert kills >= 3 and not halves
