@@ -176,6 +176,7 @@ def _try_one(project, plan, sample):
     try: return train_one(project, plan, sample)
     except Exception as e: return dict(error=' '.join(str(e).split()) or type(e).__name__)
 
+# %% ../../nbs/recipes/01_sweep.ipynb #918e3cc7
 def _work(path, plan, sample, out):
     "Train a plan, given as a tuple, and write its row, or the error, into a file."
     sys.stdout = sys.stderr # What torch prints about downloads is not part of the result
