@@ -297,6 +297,7 @@ def _start_ray(ray, address):
             f'--ray {address}: no Ray cluster answers there ({reason}); --ray local starts one on this machine'
         ) from None
 
+# %% ../../nbs/recipes/01_sweep.ipynb #8a8ea46f
 def _new_epochs(part, reported):
     "The accuracies in a run's history after those that were reported."
     history = _read_history(part)
