@@ -43,6 +43,10 @@ def test_every_layout_by_its_links(kit, layout, consent, language):
         assert all((h.page, h.title) == (plan[h.address].page, plan[h.address].title) for h in hits)
 
 
+def no_hits(driver):
+    return []
+
+
 @pytest.mark.parametrize('layout', [2019, 2022, 2025])
 @pytest.mark.parametrize('reveal', ['panel', 'script'])
 def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
@@ -53,6 +57,8 @@ def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
         used.append((name, len(found)))
         return found
 
+    if reveal == 'panel':
+        monkeypatch.setattr(page, 'read_scripts', no_hits)
     for way in ('read_panel', 'read_scripts'):
         monkeypatch.setattr(
             page,
@@ -62,7 +68,9 @@ def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
     with Aviary(per_query=12, layout=layout, reveal=reveal, consent='overlay', language='nl') as site:
         hits, plan = visit(kit, site, n=12)
         assert {h.address for h in hits} == set(plan)
-        assert used == ([('read_panel', 12)] if reveal == 'panel' else [('read_panel', 0), ('read_scripts', 12)])
+        assert used == (
+            [('read_scripts', 0)] * 2 + [('read_panel', 12)] if reveal == 'panel' else [('read_scripts', 12)]
+        )
         if reveal == 'panel':
             assert all(h.page == plan[h.address].page for h in hits)
 
@@ -125,7 +133,9 @@ def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
 
 def test_one_browser_for_a_whole_run(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(hit, 'browser', lambda headed: started.append(headed) or browsers.browser(headed))
+    monkeypatch.setattr(
+        hit, 'browser', lambda headed, profile: started.append(headed) or browsers.browser(headed, profile)
+    )
     project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
     with Aviary(per_query=8) as site:
         assert 'short' not in scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
@@ -162,7 +172,7 @@ def test_ctrl_c_while_the_page_never_ends(tmp_path):
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 8
+    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 25, 'it waited for the page'
 
 
 def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
