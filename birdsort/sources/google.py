@@ -48,7 +48,7 @@ def _page_and_title(entry:str) -> tuple[str, str]:
     if not page.startswith('http'): page = ''
     return page, title or (_unquote(short[1]) if short else '')
 
-# %% ../../nbs/sources/04_google.ipynb #78279b34
+# %% ../../nbs/sources/04_google.ipynb #02177f2d
 def _is_photo(first:str, second:str) -> bool:
     "Whether two images beside each other are a thumbnail and its photo."
     is_thumbnail = 'tbn' in first or 'gstatic' in first
@@ -160,7 +160,7 @@ def pass_consent(
     "Decline, where a page asks for consent; accept, where declining is not offered."
     return driver.execute_script(asset('google_consent.js'), _REJECT, _ACCEPT, _BUTTONS)
 
-# %% ../../nbs/sources/04_google.ipynb #1cb07963
+# %% ../../nbs/sources/04_google.ipynb #0db43f1b
 _CHECK_SECONDS = 15 # How long a check of the browser may take
 
 def _is_ready(driver:WebDriver) -> bool:
@@ -170,7 +170,7 @@ def _is_ready(driver:WebDriver) -> bool:
 
 def settle(
     driver:WebDriver, # On any page
-    seconds:float=_CHECK_SECONDS, # To wait
+    seconds:float, # To wait
 ) -> bool: # Whether the page is there
     "Wait until no check of the browser and no question for consent stands before a page."
     end = time.monotonic()+seconds
@@ -214,7 +214,7 @@ def _open(driver:WebDriver, address:str, query:str, licences:tuple[str, ...]) ->
     joint = '&' if '?' in address else '?'
     try: driver.get(address + joint + urlencode(params))
     except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: use what is there
-    return settle(driver)
+    return settle(driver, _CHECK_SECONDS)
 
 def _add(hits:dict[str, Hit], found:list[Hit]) -> None:
     "Add what one way has found; a photo that is known already gets the page and title that it lacks."
@@ -222,7 +222,7 @@ def _add(hits:dict[str, Hit], found:list[Hit]) -> None:
         known = hits.setdefault(hit.address, hit)
         hits[hit.address] = known._replace(page=known.page or hit.page, title=known.title or hit.title)
 
-# %% ../../nbs/sources/04_google.ipynb #1ab07713
+# %% ../../nbs/sources/04_google.ipynb #6c3093f2
 def _read(driver:WebDriver, n:int) -> list[Hit]:
     "Read up to `n` results, in one way or several."
     hits:dict[str, Hit] = {}
