@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
 from typing import NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from selenium.common.exceptions import WebDriverException
 from urllib3.exceptions import HTTPError
 
+from ..core.settings import Catalogues
 from .browser import Browser, NoBrowser, browser, end_browser
 from .http import Web
 
@@ -42,17 +44,17 @@ class Blocked(RuntimeError): "A source refuses automatic searches for now; hits 
 # %% ../../nbs/sources/03_base.ipynb #3a1862d6
 _ELEMENTS = dict(
     nc=('nc', 'noncommercial', 'non commercial'),
-    nd=('nd', 'noderivatives', 'noderivs', 'no derivatives'),
+    nd=('nd', 'noderivatives', 'noderivs', 'no derivatives', 'no derivs', 'no derivative works'),
     sa=('sa', 'sharealike', 'share alike'))
 _FILLERS = (
     'cc', 'by', 'creative', 'commons', 'attribution', 'licence', 'license', 'international', 'generic', 'unported')
+_COUNTRY = r'(?: (?!n[cd] |sa )[a-z]{2}(?= )| igo(?= )| scotland(?= ))?' # That a version was adapted to
 
 def _split_version(words:str) -> tuple[str, str]:
-    "Take the version out: \" by 3.0 de \" -> (\" by  \", \"3.0\")."
-    words = re.sub(r'(?<=\d) (?=\d)', '.', words) # "4 0", as GBIF writes it
-    found = re.search(r' v?(\d\.\d)( [a-z]{2})? ', words) # A version, perhaps of one country
-    if not found: return words, ''
-    return words.replace(found[0], ' '), found[1]
+    "Take the version out, the newest of several: \" by 3.0 de \" -> (\" by \", \"3.0\")."
+    words = re.sub(r'(?<![\w.])(\d) (?=\d )', r'\1.', words) # "4 0", as GBIF writes it
+    versions = re.findall(r' v?(\d\.\d)(?= )', words)
+    return re.sub(rf' v?\d\.\d(?= ){_COUNTRY}', '', words), max(versions, default='')
 
 def _elements(words:str) -> list[str]|None:
     "The elements of a Creative Commons licence; None where a word is not understood."
@@ -62,11 +64,32 @@ def _elements(words:str) -> list[str]|None:
     contradiction = {'nd', 'sa'} <= set(elements)
     return None if words.strip() or contradiction else elements
 
+# %% ../../nbs/sources/03_base.ipynb #60ca9b9b
+_CC0 = re.compile(r'((cc|creative commons) ?)?(0|zero)( v?1[. ]0)?( universal)?( public domain dedication)?')
+_PUBLIC_DOMAIN = re.compile(r'((cc|creative commons) )?(pd|pdm|public domain)( mark)?( 1[. ]0)?')
+
+def _understood(text:str) -> str:
+    "The name of a licence that is written once, in lower case; empty where it is not understood."
+    words = ' '.join(re.split(r'[-\s,]+', text)).strip(' .').removeprefix('this work is licensed under a ')
+    if len(words) > 1 and _CC0.fullmatch(words): return 'cc0'
+    if _PUBLIC_DOMAIN.fullmatch(words): return 'pd'
+    if not re.search(r'\bby\b|\battribution\b', words): return ''
+    rest, version = _split_version(f' {words} ')
+    elements = _elements(rest)
+    is_bare = not (elements or version or re.search(r'\b(cc|by|creative commons)\b', words))
+    if elements is None or is_bare: return ''
+    return '-'.join(filter(None, ['cc', 'by', *elements, version]))
+
 # %% ../../nbs/sources/03_base.ipynb #49ec81d8
 _DASHES = re.compile(r'[\u2010-\u2015\u2212_]')
 _CC_ADDRESS = re.compile(r'creativecommons\.org/(?:licenses|publicdomain)/([a-z-]+)(?:/(\d\.\d))?')
-_CC0 = re.compile(r'(cc ?0|cc zero)( 1[. ]0)?( universal)?( public domain dedication)?')
-_PUBLIC_DOMAIN = re.compile(r'pdm?|public domain( mark)?( 1[. ]0)?')
+_CC_PAGES = dict(zero='cc0', mark='pd', publicdomain='pd', certification='pd')
+
+def _agreed(names:list[str]) -> str:
+    "The licence that all names mean, with its version; empty where they differ or one is not understood."
+    if names == ['pd', 'cc0']: return 'cc0' # "Public Domain (CC0 1.0)"
+    longest = max(names, key=len, default='')
+    return longest if all(name and longest in (name, f'{name}{longest[-4:]}') for name in names) else ''
 
 def name_licence(
     text:str|None, # An address or a name, as the source writes it; None where it gives none
@@ -74,15 +97,11 @@ def name_licence(
 ) -> str: # "cc0", "pd", "cc-by-4.0" and the like; other texts unchanged, in lower case
     "One spelling for a licence ([creativecommons.org](https://creativecommons.org/share-your-work/cclicenses/))."
     low = ' '.join(_DASHES.sub('-', text or '').lower().split())
-    if cc := _CC_ADDRESS.search(low):
-        low = {'zero': 'cc0', 'mark': 'pd'}.get(cc[1], f'{cc[1]} {cc[2] or ""}')
-    words = ' '.join(re.split(r'[-\s,]+', low)).strip()
-    if _CC0.fullmatch(words): return 'cc0'
-    if _PUBLIC_DOMAIN.fullmatch(words): return 'pd'
-    if not re.search(r'\bby\b|\battribution\b', words): return low
-    words, named = _split_version(f' {words} ')
-    elements = _elements(words)
-    return low if elements is None else '-'.join(filter(None, ['cc', 'by', *elements, named or version]))
+    if cc := _CC_ADDRESS.search(low): parts = [_CC_PAGES.get(cc[1], f'{cc[1]} {cc[2] or ""}')]
+    else: parts = [re.sub(r'\([^()]*\)', ' ', low), *re.findall(r'\(([^()]*)\)', low)]
+    name = _agreed([_understood(part) for part in parts if part.strip()])
+    has_no_version = name.startswith('cc-') and not name[-1].isdigit()
+    return (f'{name}-{version}' if version and has_no_version else name) or low
 
 # %% ../../nbs/sources/03_base.ipynb #885c4601
 def has_licence(
@@ -94,7 +113,8 @@ def has_licence(
 
 # %% ../../nbs/sources/03_base.ipynb #98f9fed8
 _SIZES_OF_ONE_PHOTO = re.compile(
-    r'(inaturalist)[^/]*/photos/(\d+)/|upload\.wikimedia\.org/wikipedia/(commons)/(?:thumb/)?./../([^/?]+)')
+    r'(inaturalist)[^/]*/photos/(\d+)/|'
+    r'(?:upload|thumb)\.wikimedia\.org/(?:wikipedia/)?(commons)/(?:thumb/)?[0-9a-f]/[0-9a-f]{2}/([^/?#]+)')
 
 _T = TypeVar('_T')
 
@@ -103,7 +123,7 @@ def photo_key(
 ) -> str: # The same for all sizes of one photo, where the site's addresses show it
     "What identifies a photo."
     found = _SIZES_OF_ONE_PHOTO.search(address)
-    return ':'.join(filter(None, found.groups())) if found else address
+    return ':'.join(filter(None, map(unquote, found.groups('')))) if found else address
 
 def interleave(
     found:Iterable[list[tuple[_T, Hit]]], # A list for each search, best hit first, each hit with a tag of any kind
@@ -190,11 +210,13 @@ class SourceContext:
         licences:tuple[str, ...]=(), # Wanted licences, for sources that can filter; empty accepts all
         every:float=1., # Seconds between two requests to one catalogue
         label:str|None=None, # The only label of the run, where one was named; images without a label are taken for it
+        catalogues:Catalogues=Catalogues(), # Which records the catalogues of species return
     ):
         self.web = web
         self.licences = licences
         self.every = every
         self.label = label
+        self.catalogues = catalogues
         self.taxa = Taxa()
         self._browser = _SharedBrowser(headed)
 

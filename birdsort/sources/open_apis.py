@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from html import unescape
+from typing import Any
 from unicodedata import normalize
 
 from ..core.settings import unknown
@@ -19,6 +20,9 @@ from .http import AGAIN, Refused
 
 # %% ../../nbs/sources/06_open_apis.ipynb #7d618edc
 _LATER = 'try again in an hour, or name another --source'
+_CHANGED = 'its address or its answers may have changed'
+_KINDS = {dict: 'an object', list: 'a list', str: 'a text', bool: 'true or false', int: 'a number', float: 'a number',
+          type(None): 'null'}
 
 def _ask(
     context:SourceContext, # Has the web client
@@ -34,23 +38,39 @@ def _ask(
         if reason in end: return {}
         if reason in ('http 401', 'http 403', 'http 429'):
             raise Blocked(f'{name} refuses to answer for now ({reason}): {_LATER}') from None
-        hint = 'try again later' if reason in AGAIN else 'its address or its answers may have changed'
+        hint = 'try again later' if reason in AGAIN else _CHANGED
+        if reason == 'no JSON': reason = 'a page instead of data, perhaps a login page'
         raise RuntimeError(f'{name} at {address}: {reason}; {hint}') from None
+    if not isinstance(found, dict):
+        raise RuntimeError(f'{name} at {address}: its answer is {_KINDS[type(found)]}, not an object; {_CHANGED}')
     if error := found.get('error'): # Commons reports a refusal like this
-        raise Blocked(f"{name} does not answer for now ({error.get('code')}): {_LATER}")
+        code = error.get('code') if isinstance(error, dict) else error
+        raise Blocked(f'{name} does not answer for now ({code}): {_LATER}')
     return found
 
 # %% ../../nbs/sources/06_open_apis.ipynb #5d34df36
-def _listed(
+def _field(
+    name:str, # Of the source, for messages
+    found:dict, # An answer, or a part of one
+    field:str, # Of the answer
+    kind:type=list, # What the field should be
+    optional:bool=False, # It may be missing or null; its value is then an empty one
+) -> Any: # Of this kind
+    "A field of an answer; raises `RuntimeError` where it is of another kind."
+    value = found.get(field)
+    if isinstance(value, kind): return value
+    if optional and value is None: return kind()
+    what = f'{field!r} is {_KINDS[type(value)]}, not {_KINDS[kind]}' if field in found else f'there is no {field!r}'
+    raise RuntimeError(f'{name}: {what}, in its answer; {_CHANGED}')
+
+def _records(
     name:str, # Of the source, for messages
     found:dict, # An answer, or a part of one
     field:str, # That holds a list of records
+    optional:bool=False, # It may be missing or null
 ) -> list[dict]: # Without those that are no records
     "The records in a field of an answer; raises `RuntimeError` where it is no list."
-    records = found.get(field)
-    if isinstance(records, list): return [record for record in records if isinstance(record, dict)]
-    kind = 'no' if field not in found else f'{type(records).__name__} instead of a list in'
-    raise RuntimeError(f'{name}: {kind} {field!r} in its answer; its address or its answers may have changed')
+    return [record for record in _field(name, found, field, optional=optional) if isinstance(record, dict)]
 
 # %% ../../nbs/sources/06_open_apis.ipynb #39bd1f69
 _EXACT = 10 # A name that is the query counts as much as ten plurals
@@ -80,9 +100,10 @@ def _inaturalist_taxon(query:str, context:SourceContext, address:str) -> Taxon|N
     taxa = re.sub('(/observations)?/?$', '/taxa', address, count=1)
     found = _ask(context, 'inaturalist', taxa, dict(q=query, is_active='true', locale='en', per_page=100))
     best, most = None, 0
-    for record in _listed('inaturalist', found, 'results'):
+    for record in _records('inaturalist', found, 'results'):
         if record.get('is_active') is False or type(record.get('id')) is not int: continue
-        weight = _name_fits(query, [record.get(key) for key in _NAMES])*(1+int(record.get('observations_count') or 0))
+        count = record.get('observations_count')
+        weight = _name_fits(query, [record.get(key) for key in _NAMES])*(1+(count if type(count) is int else 0))
         if weight > most: best, most = record, weight
     if best is None: return None
     common, group = (str(best.get(key) or '') for key in ('preferred_common_name', 'iconic_taxon_name'))
@@ -94,9 +115,9 @@ _GBIF = 'https://api.gbif.org/v1'
 def _by_scientific_name(query:str, context:SourceContext, address:str) -> Taxon|None:
     "The taxon of exactly this scientific name in GBIF's backbone; of the accepted name where it is a synonym."
     found = _ask(context, 'gbif', f'{address}/species/match', dict(name=query))
-    if 'matchType' not in found: raise RuntimeError("gbif: no 'matchType' in its answer; its answers may have changed")
+    match = _field('gbif', found, 'matchType', str)
     key, rank = found.get('acceptedUsageKey') or found.get('usageKey'), str(found.get('rank') or '').lower()
-    if found['matchType'] != 'EXACT' or type(key) is not int: return None
+    if match != 'EXACT' or type(key) is not int: return None
     name = found.get(rank) or found.get('canonicalName') or query
     return Taxon(str(name), '', rank, key, str(found.get('kingdom') or ''))
 
@@ -104,8 +125,8 @@ def _by_common_name(query:str, context:SourceContext, address:str) -> Taxon|None
     "The taxon that most lists of names call so."
     found = _ask(context, 'gbif', f'{address}/species/search', dict(q=query, qField='VERNACULAR', limit=100))
     votes:Counter[str] = Counter()
-    for record in _listed('gbif', found, 'results'):
-        named = [name.get('vernacularName') for name in record.get('vernacularNames') or [] if isinstance(name, dict)]
+    for record in _records('gbif', found, 'results'):
+        named = [name.get('vernacularName') for name in _records('gbif', record, 'vernacularNames', optional=True)]
         votes[str(record.get('canonicalName') or '')] += _name_fits(query, named or [query]) # It does not always list them
     del votes['']
     best = max(votes, key=votes.__getitem__, default='')
@@ -147,29 +168,40 @@ _NOT_THE_AUTHOR = re.compile(r'^\(c\) |(^|, )((some|all|no) rights reserved|uplo
 
 def _from_observation(observation:dict, photo:dict) -> Hit:
     author = _NOT_THE_AUTHOR.sub('', photo.get('attribution') or '') # "(c) Ada, some rights reserved (CC BY)"
-    taxon = observation.get('taxon') or {}
+    user, taxon = (_field('inaturalist', observation, key, dict, optional=True) for key in ('user', 'taxon'))
+    author = author or user.get('name') or user.get('login') or ''
     title = taxon.get('preferred_common_name') or taxon.get('name') or ''
     licence = name_licence(photo.get('license_code')) or 'all rights reserved'
     return Hit(photo['url'].replace('/square.', '/large.'), observation.get('uri') or '', title, author, licence)
 
+def _observation_params(context:SourceContext) -> dict:
+    "Which observations are asked for, by the settings and the wanted licences."
+    wanted, params = context.catalogues, dict(photos='true')
+    if wanted.quality_grade != 'any': params['quality_grade'] = wanted.quality_grade
+    if wanted.place: params['place_id'] = str(wanted.place)
+    if not wanted.captive: params['captive'] = 'false'
+    licences = [licence for licence in context.licences if licence.startswith('cc')]
+    if licences: params['photo_license'] = ','.join(licences)
+    return params
+
+# %% ../../nbs/sources/06_open_apis.ipynb #87a0f27a
 def inaturalist(
-    query:str, # A species, by its common or scientific name
+    query:str, # A species, or a group of species, by its common or scientific name
     n:int, # Hits that are likely to be needed
-    context:SourceContext, # Has the web client and the wanted licences
+    context:SourceContext, # Has the web client, the wanted licences and the settings for catalogues
     address:str=_INATURALIST, # Of the API
 ) -> Iterator[Hit]: # The newest observation first
     "Photos of confirmed observations, from iNaturalist."
     per_page = min(n, 200)
-    taxon_id = _taxon_key(query, context, 'inaturalist', address)
-    params = dict(taxon_id=taxon_id, quality_grade='research', photos='true', per_page=per_page)
-    licences = [licence for licence in context.licences if licence.startswith('cc')]
-    if licences: params['photo_license'] = ','.join(licences)
+    params = dict(taxon_id=_taxon_key(query, context, 'inaturalist', address), per_page=per_page)
+    params |= _observation_params(context)
     for page in range(1, 10_000//per_page+1): # It returns at most 10,000
         found = _ask(context, 'inaturalist', address, dict(params, page=page))
-        for observation in found.get('results') or []:
-            photos = observation.get('photos') or []
+        observations = _records('inaturalist', found, 'results')
+        for observation in observations:
+            photos = _records('inaturalist', observation, 'photos', optional=True)
             yield from (_from_observation(observation, photo) for photo in photos if photo.get('url'))
-        if page*per_page >= found.get('total_results', 0): return
+        if not observations or page*per_page >= _field('inaturalist', found, 'total_results', int, optional=True): return
 
 # %% ../../nbs/sources/06_open_apis.ipynb #975b8e5f
 def _from_occurrence(record:dict, media:dict) -> Hit:
@@ -181,32 +213,34 @@ def _from_occurrence(record:dict, media:dict) -> Hit:
 
 def _stills(found:dict) -> Iterator[Hit]:
     "The photos of a page of records; sounds and videos are left out."
-    for record in found.get('results') or []:
-        for media in record.get('media') or []:
+    for record in _records('gbif', found, 'results'):
+        for media in _records('gbif', record, 'media', optional=True):
             is_still = media.get('type', 'StillImage') == 'StillImage'
             if is_still and media.get('identifier'): yield _from_occurrence(record, media)
 
 # %% ../../nbs/sources/06_open_apis.ipynb #db578203
 def gbif(
-    query:str, # A species, by its scientific name, or by a common name that GBIF knows
+    query:str, # A species, or a group of species, by its scientific or common name
     n:int, # Hits that are likely to be needed
-    context:SourceContext, # Has the web client
+    context:SourceContext, # Has the web client and the settings for catalogues
     address:str=_GBIF, # Of the API
 ) -> Iterator[Hit]: # In GBIF's order
     "Photos of occurrence records, from GBIF."
     limit = min(n, 300)
     params = dict(taxonKey=_taxon_key(query, context, 'gbif', address), mediaType='StillImage', limit=limit)
+    params['basisOfRecord'] = context.catalogues.basis_of_record
     for offset in range(0, 100_000, limit): # It returns at most 100,000
         found = _ask(context, 'gbif', f"{address.rstrip('/')}/occurrence/search", dict(params, offset=offset))
         yield from _stills(found)
         if not found.get('results') or found.get('endOfRecords', True): return
 
 # %% ../../nbs/sources/06_open_apis.ipynb #5ff15279
+_WIDTH = 960 # Pixels; other standard widths are 1280, 1920 and 3840
 _PHOTO_TYPES = ('image/jpeg', 'image/png', 'image/webp')
 
 def _plain(html:str|None) -> str:
     "Text without its HTML tags; Commons gives names as HTML."
-    return unescape(re.sub(r'<[^>]*>', '', html or '')).strip()
+    return unescape(re.sub(r'<[^>]*>', '', str(html or ''))).strip()
 
 def _from_file(file:dict, info:dict) -> Hit:
     metadata = info.get('extmetadata') or {}
@@ -216,6 +250,13 @@ def _from_file(file:dict, info:dict) -> Hit:
     licence = name_licence(value('LicenseShortName'))
     return Hit(address, info.get('descriptionurl') or '', title, value('Artist'), licence)
 
+def _files(found:dict) -> list[dict]:
+    "The files of an answer, the best match first; an answer without any says that it is complete."
+    query = _field('wikimedia', found, 'query', dict, optional='batchcomplete' in found or 'continue' in found)
+    files = _field('wikimedia', query, 'pages', dict, optional=True).values()
+    return sorted((file for file in files if isinstance(file, dict)), key=lambda file: file.get('index', 0))
+
+# %% ../../nbs/sources/06_open_apis.ipynb #18f1d365
 def wikimedia(
     query:str, # Search words
     n:int, # Hits that are likely to be needed
@@ -224,18 +265,20 @@ def wikimedia(
 ) -> Iterator[Hit]: # The best match first
     "Photos from Wikimedia Commons."
     search = dict(generator='search', gsrnamespace=6, gsrsearch=f'{query} filetype:bitmap', gsrlimit=min(n, 50))
-    details = dict(prop='imageinfo', iiprop='url|extmetadata|size|mime', iiurlwidth=1024)
+    details = dict(prop='imageinfo', iiprop='url|extmetadata|size|mime', iiurlwidth=_WIDTH)
     params = dict(action='query', format='json') | search | details
-    next_page:dict|None = {}
-    while next_page is not None:
+    next_page:dict = {}
+    for _ in range(10_000//50): # It finds at most 10,000
         found = _ask(context, 'wikimedia', address, params | next_page)
-        files = (found.get('query') or {}).get('pages', {}).values()
-        for file in sorted(files, key=lambda file: file.get('index', 0)):
-            infos = (file.get('imageinfo') or [])[:1]
+        for file in _files(found):
+            infos = _records('wikimedia', file, 'imageinfo', optional=True)[:1]
             yield from (_from_file(file, info) for info in infos if info.get('mime') in _PHOTO_TYPES)
-        next_page = found.get('continue')
+        next_page = _field('wikimedia', found, 'continue', dict, optional=True)
+        if not next_page: return
 
 # %% ../../nbs/sources/06_open_apis.ipynb #8c0ffc7a
+_PAGE, _DEPTH = 20, 240 # Results in a page, and of a query in all, without a key
+
 def _from_result(result:dict) -> Hit:
     licence = name_licence(result.get('license'), result.get('license_version') or '')
     page, title, author = (result.get(k) or '' for k in ('foreign_landing_url', 'title', 'creator'))
@@ -248,7 +291,8 @@ def openverse(
     address:str='https://api.openverse.org/v1/images/', # Of the API
 ) -> Iterator[Hit]: # The best match first
     "Openly licensed photos, from Openverse."
-    params = dict(q=query, page_size=min(n, 20))
+    page_size = min(n, _PAGE)
+    params = dict(q=query, page_size=page_size)
     names = {'cc0': 'cc0', 'pd': 'pdm'} # Of the others, "cc-" is left out
     licences = [names.get(licence, licence[3:]) for licence in context.licences]
     if licences: params['license'] = ','.join(licences)
@@ -257,5 +301,5 @@ def openverse(
         page += 1
         end = ('http 400', 'http 401', 'http 404') if page > 1 else ()
         found = _ask(context, 'openverse', address, dict(params, page=page), end)
-        yield from (_from_result(r) for r in found.get('results') or [] if r.get('url'))
-        pages = found.get('page_count', 1)
+        yield from (_from_result(r) for r in _records('openverse', found, 'results') if r.get('url'))
+        pages = min(_field('openverse', found, 'page_count', int, optional=True), _DEPTH//page_size)
