@@ -80,7 +80,7 @@ def _search(query:str, n:int, client:_Client) -> RuntimeError|None:
     failures:list[RuntimeError] = []
     for search in (_search_jmd, _search_ddgs):
         try: search(query, n, client)
-        except AssertionError: continue # It knows no such token
+        except (AssertionError, KeyError): continue # It knows no such token, or no such results
         except _NothingNew: return None
         except RuntimeError as e: failures.append(e)
         else: return None
