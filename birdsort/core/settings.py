@@ -54,7 +54,8 @@ def check_label(
     return unicodedata.normalize('NFC', label)
 
 # %% ../../nbs/core/00_settings.ipynb #db03002d
-SOURCE_NAMES = ('google', 'duckduckgo', 'inaturalist', 'gbif', 'wikimedia', 'openverse', 'urls', 'folder', 'aviary')
+SOURCE_NAMES = (
+    'google', 'bing', 'duckduckgo', 'inaturalist', 'gbif', 'wikimedia', 'openverse', 'urls', 'folder', 'aviary')
 LICENCES = ('cc0', 'pd', 'cc-by', 'cc-by-sa', 'cc-by-nc', 'cc-by-nd', 'cc-by-nc-sa', 'cc-by-nc-nd')
 # What must follow the names of these sources
 _NEEDS_ADDRESS = dict(
@@ -269,7 +270,7 @@ STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black ki
 class Settings:
     "What a project is made of: the content of `birdsort.toml`, checked (`ValueError`)."
     images_per_label:int = 100 # Images wanted per label
-    # Where to search, in turns: google, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE,
+    # Where to search, in turns: google, bing, duckduckgo, inaturalist, gbif, wikimedia, openverse, urls=FILE,
     # folder=FOLDER; "aviary" is an image search that birdsort runs itself, offline
     source:tuple[str, ...] = ('google',)
     licence:tuple[str, ...] = () # Licences to keep, of sources that know them, such as ["cc0", "cc-by"]; none keeps all
