@@ -213,15 +213,13 @@ class SourceContext:
         every:float=1., # Seconds between two requests to one catalogue
         label:str|None=None, # The only label of the run, where one was named; images without a label are taken for it
         tell:Callable[[str], object]=print, # Called with what a person should do now
-        catalogues:Catalogues=Catalogues(), # Which records the catalogues of species return
+        catalogues:Catalogues|None=None, # Which records the catalogues of species return; None takes the usual ones
     ):
-        self.web = web
-        self.headed = headed
-        self.licences = licences
+        self.web, self.headed, self.licences = web, headed, licences
         self.every = every
         self.label = label
         self.tell = tell
-        self.catalogues = catalogues
+        self.catalogues = catalogues or Catalogues()
         self.taxa = Taxa()
         self._browser = _SharedBrowser(headed, profile)
 

@@ -123,7 +123,7 @@ def _start(profile:Path, headed:bool) -> Browser:
     driver.profile = profile
     return driver
 
-# %% ../../nbs/sources/02_browser.ipynb #483ec861
+# %% ../../nbs/sources/02_browser.ipynb #e0eee102
 def _take(profile:Path) -> None:
     "Take a profile that is kept; raises `NoBrowser` where a running browser uses it."
     profile.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def _owned(keep:Path|None) -> Iterator[Path]:
         for file in ('owner', 'driver'): (profile/file).unlink(missing_ok=True)
         if not keep: shutil.rmtree(profile, ignore_errors=True)
 
-# %% ../../nbs/sources/02_browser.ipynb #9fbf545c
+# %% ../../nbs/sources/02_browser.ipynb #7f3df119
 @contextmanager
 def browser(
     headed:bool=False, # Show the window

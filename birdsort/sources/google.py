@@ -258,14 +258,6 @@ def _block(driver:WebDriver, has_come:bool) -> str:
     if is_blocked(driver): return 'it blocks automatic searches for now'
     return '' if has_come else _UNFINISHED
 
-def _visit(query:str, n:int, context:SourceContext, address:str) -> _Visit:
-    with context.driver() as driver:
-        block = _block(driver, _open(driver, address, query, context.licences))
-        if block and context.headed: block = _wait_for_person(driver, context, address)
-        hits = [] if block else _read(driver, n)
-        text = driver.execute_script('return document.body.innerText')
-        return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, text)
-
 def _wait_for_person(driver:WebDriver, context:SourceContext, address:str) -> str:
     "Wait while a person solves the puzzle in the window -> what still stands before the results."
     context.tell(f'{address} asks whether you are a person: solve its puzzle in the window; birdsort waits, and goes on')
@@ -274,6 +266,15 @@ def _wait_for_person(driver:WebDriver, context:SourceContext, address:str) -> st
         if time.monotonic() > end: return block
         time.sleep(.5)
     return ''
+
+# %% ../../nbs/sources/04_google.ipynb #6998298c
+def _visit(query:str, n:int, context:SourceContext, address:str) -> _Visit:
+    with context.driver() as driver:
+        block = _block(driver, _open(driver, address, query, context.licences))
+        if block and context.headed: block = _wait_for_person(driver, context, address)
+        hits = [] if block else _read(driver, n)
+        text = driver.execute_script('return document.body.innerText')
+        return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, text)
 
 def _visit_twice(query:str, n:int, context:SourceContext, address:str) -> _Visit:
     "Where the browser or its driver has died, once more with another."
