@@ -8,14 +8,13 @@ __all__ = ['BING_COUNT', 'imgres', 'tile', 'tile_data', 'Tiles', 'result_page', 
 
 # %% ../../nbs/aviary/06_pages.ipynb #7bcfdc59
 import json
-import re
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..core.assets import asset
-from .questions import LAYOUTS, PageStyle, frame, header, phrases, safe_json
+from .questions import DEFAULT_STYLE, LAYOUTS, PageStyle, frame, header, phrases, safe_json
 
 # %% ../../nbs/aviary/06_pages.ipynb #4c810a29
 def imgres(
@@ -68,21 +67,21 @@ def _tile_2026(photo, image, place, href):
     link = f'<a class="<<link>>"{href}><div class="<<inner>>" {_action(href)}><span>{image}</span></div></a>'
     return _universal(photo, link, _words(photo))
 
-# %% ../../nbs/aviary/06_pages.ipynb #4f6400bf
+# %% ../../nbs/aviary/06_pages.ipynb #73a05598
 _TILES = {2019: _tile_2019, 2022: _tile_2022, 2024: _tile_2024, 2025: _tile_2025, 2026: _tile_2026}
 
 def tile(
     photo, # A record with id, address, page, title, width and height
     thumbnail:str, # Address of the thumbnail, http or `data:`
     place:int, # Position on the page, from 0
-    style:PageStyle=PageStyle(), # Its year, and the share of tiles that have their link from the start
+    style:PageStyle=DEFAULT_STYLE, # Its year, and the share of tiles that have their link from the start
 ) -> str: # HTML with marks
     "One result: a thumbnail, most often in a link that leads nowhere yet."
     image = f'<img class="<<thumb>>" alt="{escape(photo.title)}" src="{escape(thumbnail)}">'
     is_linked = int((place+1)*style.linked) > int(place*style.linked)
     return _TILES[style.layout](photo, image, place, escape(imgres(photo)) if is_linked else '')
 
-# %% ../../nbs/aviary/06_pages.ipynb #d729057f
+# %% ../../nbs/aviary/06_pages.ipynb #5b917c75
 _VARIABLE = (2024, 2026)
 
 def _entry(photo, site):
@@ -104,8 +103,8 @@ def tile_data(
     if layout in _VARIABLE:
         known = {f'{photo.id}K': _entry(photo, site) for photo in photos}
         return f'(function(){{var m={safe_json(known)};<<keep>>(m);}})();'
-    known = [{'444383007': _entry(photo, site)} for photo in photos]
-    return f"AF_initDataCallback({{key: 'ds:1', hash: '2', data:{safe_json([None, known])}, sideChannel: {{}}}});"
+    rows = [{'444383007': _entry(photo, site)} for photo in photos]
+    return f"AF_initDataCallback({{key: 'ds:1', hash: '2', data:{safe_json([None, rows])}, sideChannel: {{}}}});"
 
 # %% ../../nbs/aviary/06_pages.ipynb #813ae9ff
 _ANY = ('mouseover', 'mousedown', 'click')

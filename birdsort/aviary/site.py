@@ -44,6 +44,7 @@ from birdsort.aviary.pages import (
     tile_data,
 )
 from birdsort.aviary.questions import (
+    DEFAULT_STYLE,
     Names,
     PageStyle,
     captcha_page,
@@ -118,7 +119,7 @@ def _known(photos, start, end, layout):
     if layout not in (2024, 2026): return photos[start:end]
     return photos[:100] if start==0 else photos[max(start, 100):end]
 
-def _tiles(photos, start=0, style=PageStyle(), site='', endless=False) -> Tiles:
+def _tiles(photos, start=0, style=DEFAULT_STYLE, site='', endless=False) -> Tiles:
     "The tiles from `start` on, their data, and where the next ones start."
     end, endless = start+_BATCH, endless and bool(photos)
     places = range(start, end if endless else min(end, len(photos)))
@@ -258,7 +259,7 @@ class _Site:
     _asked:set[str] = set()
     _tokens:dict[str, float] = {} # Of the check -> when it was issued
     requests:list[dict[str, str]] = [] # What searches were asked for: the fields of each, and its `path`
-    choices:list[str] = [] # What each visitor answered to the question for consent: 'reject' or 'accept'
+    choices:list[str] = [] # What visitors answered to the question for consent: 'reject' or 'accept'
 
     def start(self):
         "Put the site up; returns itself."
@@ -282,20 +283,13 @@ class _Site:
 
     def __exit__(self, *args): self.stop()
 
+# %% ../../nbs/aviary/08_site.ipynb #a1a87e4e
+class _Addresses(_Site):
+    "The addresses of an open site."
     def _port(self, i):
         if not self._servers:
             raise RuntimeError('The aviary is closed: use `with Aviary() as aviary:`, or call `start()`')
         return self._servers[i].server_port
-
-# %% ../../nbs/aviary/08_site.ipynb #347f5352
-class _Open(_Site):
-    "An open site's addresses, and what it shows."
-    shelves:dict[str, list[PhotoSource]]
-    faults:dict[str, float]
-    seed:int
-    style:PageStyle
-    endless:bool = False # True starts again from the first photo after the last
-    bing_empty:bool = False # True finds nothing in the Bing-like search
 
     @property
     def address(self) -> str: # A client adds `?q=...&udm=2&hl=en`
@@ -309,6 +303,16 @@ class _Open(_Site):
     def hosts(self) -> list[str]: # "host:port" of the search and of the photos, and the search's once more by number
         by_number = [f'127.0.0.1:{self._port(i)}' for i in (1, 0)]
         return list(dict.fromkeys([urlsplit(self.address).netloc, *by_number]))
+
+# %% ../../nbs/aviary/08_site.ipynb #347f5352
+class _Open(_Addresses):
+    "What an open site shows."
+    shelves:dict[str, list[PhotoSource]]
+    faults:dict[str, float]
+    seed:int
+    style:PageStyle
+    endless:bool = False # True starts again from the first photo after the last
+    bing_empty:bool = False # True finds nothing in the Bing-like search
 
     def photos(self, query:str) -> list[Photo]:
         "The plan for a `query`: `Photo`s in the order of the page, each with what is wrong with it."
