@@ -32,8 +32,19 @@ from birdsort.aviary.exhibits import (
     query_key,
     thumbnail_bytes,
 )
-from .pages import Tiles, result_page, tile, tile_data
+from birdsort.aviary.pages import (
+    BING_COUNT,
+    Tiles,
+    bing_order,
+    bing_page,
+    bing_result,
+    bing_shell,
+    result_page,
+    tile,
+    tile_data,
+)
 from birdsort.aviary.questions import (
+    DEFAULT_STYLE,
     Names,
     PageStyle,
     captcha_page,
@@ -108,7 +119,7 @@ def _known(photos, start, end, layout):
     if layout not in (2024, 2026): return photos[start:end]
     return photos[:100] if start==0 else photos[max(start, 100):end]
 
-def _tiles(photos, start=0, style=PageStyle(), site='', endless=False) -> Tiles:
+def _tiles(photos, start=0, style=DEFAULT_STYLE, site='', endless=False) -> Tiles:
     "The tiles from `start` on, their data, and where the next ones start."
     end, endless = start+_BATCH, endless and bool(photos)
     places = range(start, end if endless else min(end, len(photos)))
@@ -170,7 +181,7 @@ def _refuse(aviary, path, query):
     if aviary.blocked=='captcha': return 200, _HTML, captcha_page(query, aviary.style.language)
     return _moved('/sorry/index') if aviary.blocked or late else None
 
-# %% ../../nbs/aviary/08_site.ipynb #1a6abca1
+# %% ../../nbs/aviary/08_site.ipynb #eeeb438d
 def _check(aviary, cookie):
     "The page of the check; None where there is none, or the visitor has passed it."
     if not aviary.check: return None
@@ -181,11 +192,30 @@ def _check(aviary, cookie):
     aviary._tokens[token] = time.monotonic()
     return 200, _HTML, check_page(aviary.check, token)
 
+# %% ../../nbs/aviary/08_site.ipynb #035f0e7e
+def _number(text, least): return max(least, int(text)) if text.isdecimal() else least
+
+def _bing(aviary, path, asked, cookie):
+    "What the Bing-like search answers."
+    query, view = asked.get('q', ''), asked.get('view')
+    if path=='/th': return _small(aviary, 'tbn:'+asked.get('id', '').removeprefix('OIP.'))
+    if aviary.style.bing_shell and 'SCRIPTS=' not in cookie: return 200, _HTML, bing_shell()
+    if view: return 200, _HTML, origin_page('A photo', asked.get('mediaurl', ''))
+    shown = [] if aviary.bing_empty else bing_order(aviary.photos(query))
+    start = _number(asked.get('first', ''), 1) - 1
+    count = _number(asked.get('count', ''), BING_COUNT)
+    results = ''.join(bing_result(photo) for photo in shown[start:start+count])
+    if path=='/images/async': return 200, _HTML, results
+    params = {k: asked[k] for k in ('q', 'adlt', 'qft') if k in asked}
+    return 200, _HTML, bing_page(query, results, params, start+1)
+
 # %% ../../nbs/aviary/08_site.ipynb #daf33080
 def _search(aviary, path, asked, cookie):
     "What the search site answers."
     query,onward = asked.get('q', ''),asked.get('continue', '/')
     if path=='/images': return _small(aviary, query)
+    if path in ('/search', '/more', '/images/search', '/images/async'): aviary.requests.append(dict(asked, path=path))
+    if path in ('/images/search', '/images/async', '/th'): return _bing(aviary, path, asked, cookie)
     if path=='/consent': return 200, _HTML, consent_page(onward, aviary.style)
     if path=='/consent/save': return _answered(aviary, asked)
     if path=='/sorry/index': return 429, _HTML, sorry_page()
@@ -228,13 +258,14 @@ class _Site:
     _names:dict[str, str] = {}
     _asked:set[str] = set()
     _tokens:dict[str, float] = {} # Of the check -> when it was issued
-    choices:list[str] = [] # What each visitor answered to the question for consent: 'reject' or 'accept'
+    requests:list[dict[str, str]] = [] # What searches were asked for: the fields of each, and its `path`
+    choices:list[str] = [] # What visitors answered to the question for consent: 'reject' or 'accept'
 
     def start(self):
         "Put the site up; returns itself."
         if self._servers: return self
         self._plans, self._names, self._asked = {}, Names(), set()
-        self._tokens, self.choices = {}, []
+        self._tokens, self.requests, self.choices = {}, [], []
         answers = enumerate((_search, _host))
         self._servers = [_Server(partial(self._answer, f), self.port and self.port+i) for i,f in answers]
         return self
@@ -252,28 +283,36 @@ class _Site:
 
     def __exit__(self, *args): self.stop()
 
+# %% ../../nbs/aviary/08_site.ipynb #a1a87e4e
+class _Addresses(_Site):
+    "The addresses of an open site."
     def _port(self, i):
         if not self._servers:
             raise RuntimeError('The aviary is closed: use `with Aviary() as aviary:`, or call `start()`')
         return self._servers[i].server_port
-
-# %% ../../nbs/aviary/08_site.ipynb #347f5352
-class _Open(_Site):
-    "An open site's addresses, and what it shows."
-    shelves:dict[str, list[PhotoSource]]
-    faults:dict[str, float]
-    seed:int
-    style:PageStyle
-    endless:bool = False # True starts again from the first photo after the last
 
     @property
     def address(self) -> str: # A client adds `?q=...&udm=2&hl=en`
         return f'http://{_name(self._port(0))}:{self._port(0)}/search'
 
     @property
+    def bing_address(self) -> str: # A client adds `?q=...&first=1`; pieces of results come from `/images/async`
+        return self.address.removesuffix('/search')+'/images/search'
+
+    @property
     def hosts(self) -> list[str]: # "host:port" of the search and of the photos, and the search's once more by number
         by_number = [f'127.0.0.1:{self._port(i)}' for i in (1, 0)]
         return list(dict.fromkeys([urlsplit(self.address).netloc, *by_number]))
+
+# %% ../../nbs/aviary/08_site.ipynb #347f5352
+class _Open(_Addresses):
+    "What an open site shows."
+    shelves:dict[str, list[PhotoSource]]
+    faults:dict[str, float]
+    seed:int
+    style:PageStyle
+    endless:bool = False # True starts again from the first photo after the last
+    bing_empty:bool = False # True finds nothing in the Bing-like search
 
     def photos(self, query:str) -> list[Photo]:
         "The plan for a `query`: `Photo`s in the order of the page, each with what is wrong with it."

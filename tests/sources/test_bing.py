@@ -101,11 +101,8 @@ def test_pages_follow_each_other_with_the_adult_filter_on(context):
     ],
 )
 def test_licences_are_a_filter_of_the_site(licences, wanted):
-    with (
-        Web() as web,
-        SourceContext(web, every=0, licences=licences) as context,
-        search_site(lambda visit: page(visit, n=70)) as (site, visits),
-    ):
+    answers = search_site(lambda visit: page(visit, n=70))
+    with Web() as web, SourceContext(web, every=0, licences=licences) as context, answers as (site, visits):
         assert len(list(bing('heron', 70, context, site + SEARCH))) == 70
     assert [v.query['qft'] for v in visits] == [wanted, wanted]
 
