@@ -141,7 +141,7 @@ class Taxon(NamedTuple):
     scientific_name:str # Such as "Ardea cinerea"
     common_name:str # In English where the catalogue knows one; may be empty
     rank:str # Such as "species", "genus" or "family"
-    key:int # The catalogue's number for it
+    key:int|str # What the catalogue asks for it by: its number, or another key
     group:str='' # Such as "Aves" or "Plantae", as the catalogue groups them
 
     def __str__(self) -> str: # For people
@@ -154,6 +154,7 @@ class Taxa(dict[tuple[str, str], Taxon|None]):
     "What queries stand for in a run, by (source, query); None is no taxon."
     def __init__(self):
         super().__init__()
+        self.near:dict[tuple[str, str], list[str]] = {} # (source, query) -> names that it may be short for, where it is no taxon
         self._locks:dict[tuple[str, str], threading.Lock] = {} # Held while a taxon is looked up
 
     def resolve(self,
@@ -213,7 +214,7 @@ class SourceContext:
         every:float=1., # Seconds between two requests to one catalogue
         label:str|None=None, # The only label of the run, where one was named; images without a label are taken for it
         tell:Callable[[str], object]=print, # Called with what a person should do now
-        catalogues:Catalogues|None=None, # Which records the catalogues of species return; None takes the usual ones
+        catalogues:Catalogues|None=None, # Which records the catalogues of species return; None is the defaults
     ):
         self.web, self.headed, self.licences = web, headed, licences
         self.every = every
