@@ -168,7 +168,7 @@ def _answered(aviary, asked):
     fields = [asked.get('choice'), asked.get(aviary._names['field'])]
     declined = asked.get('set_eom')=='true' or 'reject' in fields or aviary._names['reject'] in fields
     aviary.choices.append('reject' if declined else 'accept')
-    cookie = {'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax'}
+    cookie = {'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax; Max-Age=31536000'}
     onward = asked.get('continue')
     if onward is None: return 204, _HTML, '', cookie
     is_here = onward[:1]=='/' and onward[1:2] not in ('/', '\\')
