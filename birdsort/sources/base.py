@@ -156,7 +156,7 @@ class Taxa(dict[tuple[str, str], Taxon|None]):
     "What queries stand for in a run, by (source, query); None is no taxon."
     def __init__(self):
         super().__init__()
-        self.near:dict[tuple[str, str], list[str]] = {} # No taxon -> the names that it may be short for
+        self.near:dict[tuple[str, str], list[str]] = {} # (source, query) -> names that it may be short for, where it is no taxon
         self._locks:dict[tuple[str, str], threading.Lock] = {} # Held while a taxon is looked up
 
     def resolve(self,

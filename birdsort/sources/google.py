@@ -224,14 +224,17 @@ def _add(hits:dict[str, Hit], found:list[Hit]) -> None:
 def _read(driver:WebDriver, n:int) -> list[Hit]:
     "Read up to `n` results, in one way or several."
     hits:dict[str, Hit] = {}
-    def count(*ways):
-        for way in ways: _add(hits, way(driver))
-        return len(hits)
+    def add(*ways):
+        found = [hit for way in ways for hit in way(driver)]
+        _add(hits, found)
+        return len(found) # Also of photos that a page shows again
     try:
-        if count(read_scripts, read_links) >= n: return list(hits.values())
+        add(read_scripts, read_links)
+        if len(hits) >= n: return list(hits.values())
         wanted = min(n, load_tiles(driver, n))
         def read_panels(driver): return read_panel(driver, wanted)
-        if count(read_scripts, read_links) < wanted and 2*count(hover) < wanted: count(read_panels)
+        add(read_scripts, read_links)
+        if len(hits) < wanted and 2*max(add(hover), len(hits)) < wanted: add(read_panels)
     except WebDriverException:
         if not hits: raise
     return list(hits.values())
