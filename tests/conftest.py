@@ -62,8 +62,22 @@ def pytest_collection_modifyitems(items):
 
 
 def share_server():
-    "Let processes of this one come from the server that it came from itself; Python would start another."
+    "Let processes of this one come from a server that runs already; Python would start another."
     forkserver._forkserver.ensure_running = resource_tracker.ensure_running
+
+
+SERVER_ADDRESS = 'BIRDSORT_TEST_SERVER'  # Of the server that pytest's workers share
+
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    forkserver._forkserver._forkserver_address = os.environ[SERVER_ADDRESS]
+    forkserver._forkserver._forkserver_alive_fd = os.open(os.devnull, os.O_WRONLY)  # The server outlives the workers
+    share_server()
+
+
+def pytest_configure(config):
+    if config.getoption('numprocesses', None):
+        forkserver.ensure_running()
+        os.environ[SERVER_ADDRESS] = forkserver._forkserver._forkserver_address
 
 
 def alone(func, args, cwd, environ, said):

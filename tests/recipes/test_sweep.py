@@ -108,19 +108,18 @@ def test_a_local_ray_gives_the_same_table(project, tmp_path):
     one_by_one = as_json('sweep', '--project', project.path, '--archs', ARCHS)
     other = lesson_project(20, tmp_path / 'other', image_size=32, epochs=(1, 1))
     split(other, quiet=True)
-    command = ['sweep', '--project', other.path, '--ray', 'local']
-    by_ray = as_json(*command, '--archs', ARCHS, timeout=600)
+    by_ray = as_json('sweep', '--project', other.path, '--archs', ARCHS, '--ray', 'local', '--asha', timeout=600)
     columns = ['arch', 'train_accuracy', 'validation_accuracy', 'gap', 'parameters', 'epochs', 'early_stop', 'error']
+    done = [row['arch'] for row in by_ray['rows'] if row['run']]
+    assert done
     for a, b in zip(by_ray['rows'], one_by_one['rows'], strict=True):
+        if a['arch'] not in done:
+            assert 'stopped early after' in a['error']
+            continue
         assert {name: a[name] for name in columns} == {name: b[name] for name in columns}
         assert abs(a['loss'] - b['loss']) < 0.01  # One may have measured another precision to be faster
-    assert by_ray['best']['arch'] == one_by_one['best']['arch']
+    assert by_ray['best']['arch'] in done
     assert not (other.path / '.cache' / 'ray').exists()
-
-    grid = ['--archs', 'test_resnet', '--grid', 'lr=1e-2,1e-7', '--epochs', '1,3']
-    stopped = as_json(*command, *grid, '--asha', timeout=600)
-    assert len(stopped['rows']) == 2
-    assert all(row['run'] or 'stopped early after' in row['error'] for row in stopped['rows'])
 
 
 def test_a_wrong_option_is_answered_in_one_line(project):
