@@ -184,8 +184,8 @@ def scrape(
     project:str|None=None, # The project's folder
     label:str|None=None, # Only this label
     images_per_label:int|None=None, # Images wanted per label
-    # Where to look, one after the other until a label is full: google, duckduckgo, inaturalist, gbif, wikimedia,
-    # openverse, urls=FILE, folder=FOLDER, aviary; NAME=ADDRESS for another address; several with commas
+    # Where to look, one after the other until a label is full: google, bing, duckduckgo, inaturalist, gbif,
+    # wikimedia, openverse, urls=FILE, folder=FOLDER, aviary; NAME=ADDRESS for another address; several with commas
     source:tuple[str, ...]|None=None,
     licence:tuple[str, ...]|None=None, # Licences to keep, such as cc0,cc-by, of sources that know them
     dry_run:bool=False, # Ask nobody and write nothing; show what would be asked

@@ -55,8 +55,9 @@ def check_label(
 
 # %% ../../nbs/core/00_settings.ipynb #db03002d
 # The chain of a new project: each source gives what the ones before it lack
-DEFAULT_SOURCES = ('google', 'duckduckgo', 'inaturalist', 'wikimedia')
-SOURCE_NAMES = ('google', 'duckduckgo', 'inaturalist', 'gbif', 'wikimedia', 'openverse', 'urls', 'folder', 'aviary')
+DEFAULT_SOURCES = ('google', 'bing', 'duckduckgo', 'inaturalist', 'wikimedia')
+SOURCE_NAMES = (
+    'google', 'bing', 'duckduckgo', 'inaturalist', 'gbif', 'wikimedia', 'openverse', 'urls', 'folder', 'aviary')
 LICENCES = ('cc0', 'pd', 'cc-by', 'cc-by-sa', 'cc-by-nc', 'cc-by-nd', 'cc-by-nc-sa', 'cc-by-nc-nd')
 # What must follow the names of these sources
 _NEEDS_ADDRESS = dict(
@@ -271,8 +272,8 @@ STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black ki
 class Settings:
     "What a project is made of: the content of `birdsort.toml`, checked (`ValueError`)."
     images_per_label:int = 100 # Images wanted per label
-    # Where to search, one after the other until a label is full: google, duckduckgo, inaturalist, gbif, wikimedia,
-    # openverse, urls=FILE, folder=FOLDER; "aviary" is an image search that birdsort runs itself, offline
+    # Where to search, one after the other until a label is full: google, bing, duckduckgo, inaturalist, gbif,
+    # wikimedia, openverse, urls=FILE, folder=FOLDER; "aviary" is an image search that birdsort runs itself, offline
     source:tuple[str, ...] = DEFAULT_SOURCES
     licence:tuple[str, ...] = () # Licences to keep, of sources that know them, such as ["cc0", "cc-by"]; none keeps all
     min_side:int = 32 # Images narrower or lower than this are rejected, pixels

@@ -6,6 +6,7 @@
 __all__ = ['duckduckgo']
 
 # %% ../../nbs/sources/05_duckduckgo.ipynb #47c2fe02
+import json
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
@@ -16,14 +17,17 @@ from .base import Blocked, Hit, SourceContext
 
 # %% ../../nbs/sources/05_duckduckgo.ipynb #2c3bb0c6
 _BASE = 'https://duckduckgo.com/'
-_LATER = 'try again in an hour, or name another --source'
+_LATER = 'what was collected is kept and other sources go on; try again in an hour'
+
+class _NothingNew(Exception): "A page brought no result that was not there before."
 
 class _Client:
     "An HTTP client that collects search results; takes the place of the libraries' own."
     def __init__(self, base:str):
         self.base = base.rstrip('/')+'/'
         self.sender:Any = requests # What sends the requests: the module, or ddgs's client
-        self.results:list[dict] = []
+        self.results:dict[str, dict] = {} # By the address of the photo
+        self.n_pages = 0
 
     def request(self, method, url, **kw):
         url = self.base+url.removeprefix(_BASE.rstrip('/')).lstrip('/')
@@ -38,10 +42,14 @@ class _Client:
     def post(self, url, **kw): return self.request('POST', url, **kw)
 
     def get(self, url, **kw):
-        response = self.request('GET', url, **kw)
-        try: self.results += response.json()['results']
-        except (ValueError, KeyError):
+        response, n_before = self.request('GET', url, **kw), len(self.results)
+        try: found = {result.get('image'): result for result in json.loads(response.text)['results']}
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise Blocked(f'duckduckgo answers something else than results for now: {_LATER}') from None
+        found.pop(None, None)
+        self.results = self.results | {photo: r for photo, r in found.items() if photo not in self.results}
+        self.n_pages += 1
+        if len(self.results) == n_before: raise _NothingNew
         return response
 
 # %% ../../nbs/sources/05_duckduckgo.ipynb #23869019
@@ -54,19 +62,31 @@ def _search_jmd(query:str, n:int, client:_Client) -> None:
     search(query, n, img_layout=core.ImgLayout.All)
 
 def _search_ddgs(query:str, n:int, client:_Client) -> None:
-    "Search with ddgs, page by page."
+    "Search with ddgs, page by page; its own parser would write photos' addresses anew."
     from ddgs.engines.duckduckgo_images import DuckduckgoImages
     from ddgs.exceptions import DDGSException
     engine:Any = DuckduckgoImages(timeout=15)
     client.sender, engine.http_client = engine.http_client, client
-    page = 1
     try:
-        while len(client.results) < n and (found := engine.search(query, page=page)):
-            client.results += [vars(result) for result in found]
-            page += 1
+        params = engine.build_payload(query, region='us-en', safesearch='moderate', timelimit=None)
+        while len(client.results) < n:
+            start = dict(s=str(100*client.n_pages)) if client.n_pages else {} # A page has 100 results
+            client.get(engine.search_url, params=params | start)
     except DDGSException as e: raise RuntimeError(f'duckduckgo at {client.base}: {e}') from None
 
 # %% ../../nbs/sources/05_duckduckgo.ipynb #a3cd50ac
+def _search(query:str, n:int, client:_Client) -> RuntimeError|None:
+    "Search in one way, and in the other where the first is refused -> why both failed."
+    failures:list[RuntimeError] = []
+    for search in (_search_jmd, _search_ddgs):
+        try: search(query, n, client)
+        except (AssertionError, KeyError): continue # It knows no such token, or no such results
+        except _NothingNew: return None
+        except RuntimeError as e: failures.append(e)
+        else: return None
+        if not isinstance(failures[-1], Blocked): break # No connection: the other way has none, either
+    return failures[0]
+
 def duckduckgo(
     query:str, # Search words
     n:int, # Hits wanted
@@ -74,11 +94,8 @@ def duckduckgo(
     address:str=_BASE, # Of the site
 ) -> Iterator[Hit]: # The best match first
     "DuckDuckGo's image search; raises `Blocked` or `RuntimeError` after the hits that it has."
-    client, failure = _Client(address), None
-    try:
-        try: _search_jmd(query, n, client)
-        except AssertionError: _search_ddgs(query, n, client)
-    except RuntimeError as e: failure = e
-    for result in client.results[:n]:
-        if result.get('image'): yield Hit(result['image'], result.get('url') or '', result.get('title') or '')
+    client = _Client(address)
+    failure = _search(query, n, client)
+    for photo, result in list(client.results.items())[:n]:
+        yield Hit(photo, result.get('url') or '', result.get('title') or '')
     if failure: raise failure

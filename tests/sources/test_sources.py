@@ -12,8 +12,12 @@ import pytest
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.scrape import scrape
+from birdsort.sources.base import Blocked, SourceContext
+from birdsort.sources.http import Web
+from birdsort.sources.registry import search_source
 from conftest import ROOT, as_json, birdsort, files
 from helpers.hostile import Hostile, good, jpeg, status, whole
+from helpers.search_site import search_site
 
 PATHS = dict(inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php', openverse='/v1/images/')
 
@@ -309,6 +313,59 @@ def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
         and rows[0]['title'] == 'Heron 0'
         and len(asked) >= 2
     )
+
+
+def duckduckgo_pages(visit, n_pages=3):
+    "The site's answers to a visitor whom it likes."
+    if visit.path != '/i.js':
+        return '<script>vqd=3-12345&vqd="4-12345"</script>'
+    k = int(visit.query.get('s', 0)) // 100
+    results = [
+        dict(image=f'https://photos.example/{k}%20{i}.jpg', thumbnail='t', url='https://birds.example/', title='Heron')
+        for i in range(100)
+    ]
+    more = {'next': f'i.js?s={100 * k + 100}'} if k + 1 < n_pages else {}
+    return json.dumps(dict(results=results if k < n_pages else []) | more)
+
+
+def search_duckduckgo(answer, n=250):
+    "The hits, the failure, and the visits of a search."
+    with Web() as web, SourceContext(web) as context, search_site(answer) as (site, visits):
+        return *search_source('duckduckgo', 'heron', n, context, site + '/'), visits
+
+
+@pytest.mark.parametrize('code', [202, 403, 418, 429])
+@pytest.mark.parametrize('where', ['token', 'first page', 'second page'])
+def test_duckduckgo_refuses_an_old_agent(code, where):
+    def answer(visit):
+        is_old = 'Chrome/80' in visit.agent or 'python-requests' in visit.agent
+        now = 'token' if visit.path != '/i.js' else 'second page' if 's' in visit.query else 'first page'
+        return (code, 'Ratelimit') if is_old and now == where else duckduckgo_pages(visit)
+
+    hits, failure, visits = search_duckduckgo(answer)
+    planned = [f'https://photos.example/{k}%20{i}.jpg' for k in range(3) for i in range(100)][:250]
+    assert failure is None and [h.address for h in hits] == planned
+    new = [v.query.get('s', '0') for v in visits if v.path == '/i.js' and 'Chrome/80' not in v.agent]
+    assert new == (['100', '200'] if where == 'second page' else ['0', '100', '200'])
+
+
+def test_duckduckgo_refuses_both_ways():
+    def answer(visit):
+        return (403, '') if 's' in visit.query else duckduckgo_pages(visit)
+
+    hits, failure, visits = search_duckduckgo(answer)
+    assert len(hits) == 100 and isinstance(failure, Blocked)
+    assert len([v for v in visits if 's' in v.query]) == 2, 'each way asks once'
+    words = ('duckduckgo', 'http 403', 'kept', 'other sources go on', 'an hour')
+    assert all(w in str(failure) for w in words)
+
+
+def test_duckduckgo_repeats_itself_for_ever():
+    def answer(visit):
+        return duckduckgo_pages(visit._replace(query={}))
+
+    hits, failure, visits = search_duckduckgo(answer)
+    assert (len(hits), failure, len(visits)) == (100, None, 3)
 
 
 def test_sources_take_turns_and_share_no_image(tmp_path):
