@@ -28,20 +28,20 @@ from .open_apis import gbif, inaturalist, openverse, wikimedia
 
 # %% ../../nbs/sources/09_registry.ipynb #6ab80e10
 SOURCES:dict[str, Source] = {s.name: s for s in (
-    Source('google', google, 'Google Images, in a real browser', limits='some 100 a query, seconds each',
+    Source('google', google, 'Google Images, in a real browser', limits='some 100 a query',
            when_blocked='captcha, gone in an hour'),
     Source('bing', bing, 'Bing image search, in a browser where needed', limits='some 150 that fit',
-           when_blocked='403 or captcha, gone in an hour'),
+           when_blocked='captcha, gone in an hour'),
     Source('duckduckgo', duckduckgo, 'DuckDuckGo image search', limits='pages of 100',
            when_blocked='403, gone in an hour'),
     Source('inaturalist', inaturalist, 'Observations confirmed by a community', knows_licence=True, species=True,
-           limits='1 request/s, 10,000 a species', when_blocked='403 or 429, gone in an hour'),
+           limits='1 a second, 10,000 a species', when_blocked='403 or 429, gone in an hour'),
     Source('gbif', gbif, 'Records of museums and observers, by scientific name', knows_licence=True, species=True,
-           limits='1 request/s, 100,000 a species', when_blocked='403 or 429, gone in an hour'),
+           limits='1 a second, 100,000 a species', when_blocked='403 or 429, gone in an hour'),
     Source('wikimedia', wikimedia, 'Wikimedia Commons', knows_licence=True,
-           limits='1 request/s, pages of 50', when_blocked='403 or 429, gone in an hour'),
+           limits='1 a second, pages of 50', when_blocked='403 or 429, gone in an hour'),
     Source('openverse', openverse, 'Openly licensed images of many sites', knows_licence=True,
-           limits='1 request/s, 240 a query', when_blocked='401 or 429, gone in a day'),
+           limits='1 a second, 240 a query', when_blocked='401 or 429, gone in a day'),
     Source('urls', urls, 'Your list of addresses: CSV or text', knows_licence=True, by_label=True, takes='FILE'),
     Source('folder', folder, 'Your own images, in a folder for each label', by_label=True, takes='FOLDER'),
     Source('aviary', google, "Birdsort's own search with drawn birds", takes='FOLDER'),
@@ -118,7 +118,7 @@ class SourceState(NamedTuple):
     now:str # answers, nothing found, blocked, no browser, no connection, no answer, failed; needs a FILE and the like
     why:str='' # The message, where it does not answer
 
-_UNREACHED = re.compile(r'no connection|no such host|timeout|ERR_(NAME|INTERNET|CONNECTION|ADDRESS|TIMED|PROXY)')
+_UNREACHED = re.compile(r'no connection|no such host|no answer|timeout|ERR_(NAME|INTERNET|CONNECTION|ADDRESS|TIMED|PROXY)')
 
 def _state(name:str, hits:list[Hit], failure:Exception|None) -> SourceState:
     "What a search has shown."
