@@ -303,8 +303,8 @@ def _open_run(project:Project, settings:Settings, web_options:dict, **options) -
         allow = (*settings.allow, *named_hosts(searches), *(site.hosts if site else ()))
         web = stack.enter_context(Web(allow, respect_noai=settings.respect_noai, **web_options))
         headed, only = options['headed'], options['only']
-        wanted = dict(licences=settings.licence, catalogues=settings.catalogues)
-        context = stack.enter_context(SourceContext(web, headed=headed, label=only, **wanted))
+        context = stack.enter_context(SourceContext(
+            web, headed=headed, licences=settings.licence, label=only, catalogues=settings.catalogues))
         yield _Run(project, settings, searches, web, context, options['quiet'])
 
 # %% ../nbs/10_scrape.ipynb #9e49e6ef

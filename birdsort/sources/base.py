@@ -213,13 +213,13 @@ class SourceContext:
         licences:tuple[str, ...]=(), # Wanted licences, for sources that can filter; empty accepts all
         every:float=1., # Seconds between two requests to one catalogue
         label:str|None=None, # The only label of the run, where one was named; images without a label are taken for it
-        catalogues:Catalogues=Catalogues(), # Which records the catalogues of species return
+        catalogues:Catalogues|None=None, # Which records the catalogues of species return; None is the defaults
     ):
         self.web = web
         self.licences = licences
         self.every = every
         self.label = label
-        self.catalogues = catalogues
+        self.catalogues = catalogues or Catalogues()
         self.taxa = Taxa()
         self._browser = _SharedBrowser(headed)
 

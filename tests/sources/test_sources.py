@@ -3,6 +3,7 @@
 import csv
 import http.server
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -11,28 +12,36 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.core.settings import Catalogues
 from birdsort.scrape import scrape
 from birdsort.sources.base import Blocked, SourceContext
 from birdsort.sources.http import Web
 from birdsort.sources.registry import search_source
-from conftest import ROOT, as_json, birdsort, files
+from conftest import ROOT, as_json, birdsort, files, one_line
 from helpers.hostile import Hostile, good, jpeg, status, whole
 from helpers.search_site import search_site
 
+CC0_AUTHORS = dict(inaturalist='Ada Lovelace', gbif='', wikimedia='Anonymous', openverse='')  # Of photo 102
 PATHS = dict(inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php', openverse='/v1/images/')
 
 
 class Replay(http.server.ThreadingHTTPServer):
-    "Predictions with the first recorded exchange that fits; one that is marked `once` is used up by that."
+    """Answers with the first recorded exchange that fits; one that is marked `once` is used up by that.
 
-    def __init__(self, name, always=None):
+    `always` is the answer to everything, or to everything after the first `good` requests.
+    """
+
+    def __init__(self, name, always=None, good=0):
         super().__init__(('127.0.0.1', 0), Play)
         self.host, self.always, self.asked, self.times = f'127.0.0.1:{self.server_port}', always, [], []
+        self.good = good
         self.exchanges = (
             json.loads((ROOT / f'tests/sources/recorded/{name}.json').read_text().replace('{host}', self.host))
-            if not always
+            if good or not always
             else []
         )
+        if good:
+            self.exchanges = [e for e in self.exchanges if 'once' not in e]
 
     def answer(self, path, query):
         fits = [
@@ -44,7 +53,10 @@ class Replay(http.server.ThreadingHTTPServer):
         ]
         if fits and 'once' in fits[0]:
             self.exchanges.remove(fits[0])
-        return self.always or (fits[0] if fits else dict(status=404))
+        is_image = fits and 'image' in fits[0]
+        if self.always and len(self.asked) >= self.good and not is_image:
+            return self.always
+        return fits[0] if fits else dict(status=404)
 
 
 class Play(http.server.BaseHTTPRequestHandler):
@@ -55,9 +67,10 @@ class Play(http.server.BaseHTTPRequestHandler):
         e = self.server.answer(at.path, query)
         if query:
             self.server.asked.append(query), self.server.times.append(time.monotonic())
-        body = jpeg(e['image']) if 'image' in e else json.dumps(e.get('body', {})).encode()
+        body = jpeg(e['image']) if 'image' in e else e.get('raw', json.dumps(e.get('body', {}))).encode()
         self.send_response(e.get('status', 200))
-        for k, v in {'Content-Length': len(body), **e.get('headers', {})}.items():
+        place = {'Location': f'/hop?n={len(self.server.asked)}'} if 'hops' in e else {}
+        for k, v in {'Content-Length': len(body), **place, **e.get('headers', {})}.items():
             self.send_header(k, str(v))
         self.end_headers()
         self.wfile.write(body)
@@ -118,9 +131,9 @@ def test_a_catalogue_from_its_first_page_to_its_last(tmp_path, name):
         'all rights reserved' if name == 'inaturalist' else '',
         'cc-by-nc' + versions,
     ]
-    assert (rows['101']['author'], rows['402']['author']) == ('Ada Lovelace', 'C. Crane') and all(
-        rows[p]['page'].startswith('https://') and rows[p]['title'] for p in rows
-    )
+    assert (rows['101']['author'], rows['402']['author']) == ('Ada Lovelace', 'C. Crane')
+    assert rows['102']['author'] == CC0_AUTHORS[name]
+    assert all(rows[p]['page'].startswith('https://') and rows[p]['title'] for p in rows)
     assert server.times[1] - server.times[0] >= 1, 'asked again before the second that the 429 asked for'
     assert all(b - a >= 0.9 for a, b in zip(server.times, server.times[1:], strict=False)), (
         'faster than one request a second'
@@ -137,7 +150,8 @@ def test_only_the_licences_that_are_wanted(tmp_path, name):
     }
     assert result['labels']['garza']['rejected'].pop('licence') == 2 and 'unlicensed' not in result
     if name in ('inaturalist', 'openverse'):
-        assert server.asked[0].get('photo_license', server.asked[0].get('license')) in ('cc0,cc-by', 'cc0,by')
+        asked = server.asked[-1]  # Perhaps after the taxon was looked up
+        assert asked.get('photo_license', asked.get('license')) in ('cc0,cc-by', 'cc0,by')
     with open(project.path / 'attribution.csv', newline='') as f:
         credits = list(csv.DictReader(f))
     assert (
@@ -152,11 +166,18 @@ def test_an_empty_answer_is_no_error(tmp_path, name):
     project = heron(tmp_path)
     with replaying(name) as (_, source):
         result = scrape(project, source=[source], label='nada', quiet=True)
-    assert result['short'] == {'nada': 4} and 'problems' not in result and result['labels']['nada']['found'] == 0
+    assert result['short'] == {'nada': 4} and result['labels']['nada']['found'] == 0
+    if name in ('wikimedia', 'openverse'):
+        assert 'problems' not in result
+    else:
+        (problem,) = result['problems']['nada']
+        assert "'Nulla avis' is no species or group that" in problem
 
 
 @pytest.mark.parametrize('name', PATHS)
-@pytest.mark.parametrize('code,words', [(403, 'refuses to answer for now (http 403)'), (200, 'they may have changed')])
+@pytest.mark.parametrize(
+    'code,words', [(403, 'refuses to answer for now (http 403)'), (200, 'answers may have changed')]
+)
 def test_a_catalogue_that_refuses_or_talks_nonsense(tmp_path, name, code, words):
     project, card = (
         heron(tmp_path),
@@ -228,8 +249,12 @@ def test_one_photo_in_two_catalogues(tmp_path):
         endOfRecords=True,
     )
     project = heron(tmp_path)
-    with replaying('inaturalist', always=dict(body=one)) as (_, a), replaying('gbif', always=dict(body=two)) as (_, b):
+    with (
+        replaying('inaturalist', always=dict(body=one), good=1) as (_, a),
+        replaying('gbif', always=dict(body=two), good=1) as (gbif, b),
+    ):
         assert scrape(project, source=[a, b], label='garza', quiet=True)['labels']['garza']['found'] == 1
+        gbif.good = len(gbif.asked) + 1  # The new run looks the taxon up again
         assert scrape(project, source=[b], label='garza', quiet=True)['labels']['garza']['found'] == 1
 
 
@@ -439,3 +464,139 @@ def test_licences_change_between_two_runs(tmp_path):
         )
         everything = scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']
         assert everything['kept'] == 4 and 'licence' not in everything['rejected']
+
+
+def asking(name, query='Ardea cinerea', n=9, catalogues=None, **kw):
+    "Search a catalogue at full speed -> hits, what ended the search, the queries it was asked, what was looked up."
+    with replaying(name, **kw) as (server, source), Web(allow=[server.host], pause=0.01) as web:
+        context = SourceContext(web, every=0, catalogues=catalogues)
+        hits, failure = search_source(name, query, n, context, source.partition('=')[2])
+        return hits, failure, server.asked, context.taxa
+
+
+# What a server may send instead of an answer -> the answer
+NONSENSE = {
+    'a login page': dict(raw='<!doctype html><form action="/login"><input name="password"></form>'),
+    'nothing': dict(raw=''),
+    'an empty object': dict(body={}),
+    'a list': dict(body=['what?']),
+    'a text': dict(body='what?'),
+    'null': dict(body=None),
+    'a thousand redirects': dict(status=302, hops=True),
+    'half an object': dict(raw='{"results": [{'),
+}
+# Fields of another kind than expected
+ODD = dict(
+    inaturalist=[
+        dict(results=None),
+        dict(results={}),
+        dict(results=[dict(photos=dict(url='x'))], total_results=1),
+        dict(results=[dict(photos=[dict(url='x')], user='ada')], total_results=1),
+        dict(results=[dict(id=1)], total_results='many'),
+    ],
+    gbif=[dict(results=None), dict(results='none'), dict(results=[dict(key=1, media=dict(identifier='x'))])],
+    wikimedia=[
+        dict(query=None),
+        dict(query=dict(pages=[1])),
+        dict(query=dict(pages={'1': dict(imageinfo=dict(url='x'))})),
+        dict(batchcomplete='', **{'continue': 'more'}),
+    ],
+    openverse=[dict(results=None), dict(results=dict(url='x')), dict(results=[], page_count=dict(n=1))],
+)
+BAD = [(name, dict(body=body)) for name in PATHS for body in ODD[name]]
+BAD += [(name, answer) for name in PATHS for answer in NONSENSE.values()]
+BEFORE = dict(inaturalist=2, gbif=2, wikimedia=1, openverse=1)  # Requests until the first page has come
+
+
+@pytest.mark.parametrize('name,answer', BAD)
+def test_a_page_of_nonsense_is_one_line_and_what_came_before_is_kept(name, answer):
+    hits, failure, asked, _ = asking(name, always=answer, good=BEFORE[name])
+    assert len(hits) == 3
+    assert isinstance(failure, RuntimeError) and not isinstance(failure, Blocked)
+    assert re.fullmatch(rf'{name}.*(its address or its answers may have changed)', str(failure))
+    assert 'cannot be read' not in str(failure) and len(asked) <= BEFORE[name] + 6
+
+
+@pytest.mark.parametrize('name', ['inaturalist', 'gbif'])
+@pytest.mark.parametrize('answer', NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_instead_of_a_taxon(name, answer):
+    hits, failure, _, taxa = asking(name, always=answer)
+    assert not hits and not taxa  # What failed is looked up again later
+    assert re.fullmatch(rf'{name}.*(its address or its answers may have changed)', str(failure))
+
+
+def test_nonsense_on_the_command_line_is_one_line(tmp_path):
+    project = heron(tmp_path)
+    with replaying('gbif', always=dict(body=dict(results=None)), good=2) as (_, source):
+        done = birdsort('scrape', '--project', project.path, '--label', 'garza', '--source', source)
+    assert "gbif: 'results' is null, not a list, in its answer" in done.stdout
+    assert 'Traceback' not in done.stdout + done.stderr and len(files(project.images)) == 3
+
+
+MEANINGS = {
+    'grey heron': ('Ardea cinerea', 'species'),
+    'Ardea cinerea': ('Ardea cinerea', 'species'),
+    'heron': ('Ardeidae', 'family'),
+}
+
+
+@pytest.mark.parametrize('name', ['inaturalist', 'gbif'])
+@pytest.mark.parametrize('query', MEANINGS)
+def test_what_a_name_stands_for(name, query):
+    taxon = asking(name, query)[3][name, query]
+    assert (taxon.scientific_name, taxon.rank) == MEANINGS[query]
+    assert taxon.group in ('Aves', 'Animalia') and taxon.scientific_name in str(taxon)
+
+
+@pytest.mark.parametrize('name,printed', [('inaturalist', 'iNaturalist'), ('gbif', 'GBIF')])
+def test_a_query_that_is_no_taxon(name, printed):
+    hits, failure, asked, taxa = asking(name, 'office chair')
+    assert not hits and taxa == {(name, 'office chair'): None}
+    assert str(failure) == (
+        f"'office chair' is no species or group that {printed} knows: name another source for it, "
+        'or write the scientific name in birdsort.toml'
+    )
+    assert not any('taxon_id' in query or 'taxonKey' in query for query in asked)
+
+
+def test_a_misspelt_scientific_name_is_no_guess():
+    assert asking('gbif', 'Ardea cinera')[3] == {('gbif', 'Ardea cinera'): None}
+
+
+def test_a_taxon_is_looked_up_once_for_all_labels(tmp_path):
+    labels = {label: ['Ardea cinerea'] for label in ('a', 'b', 'c', 'd')}
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=2, labels=labels)
+    with replaying('inaturalist') as (server, source):
+        scrape(project, source=[source], quiet=True)
+    assert len([query for query in server.asked if 'q' in query]) == 2  # The first of them was told to wait
+
+
+def test_what_the_settings_ask_of_the_catalogues(tmp_path):
+    wanted = Catalogues(quality_grade='needs_id', place=6774, captive=True, basis_of_record=('LIVING_SPECIMEN',))
+    project = heron(tmp_path, catalogues=wanted)
+    empty = dict(body=dict(results=[], total_results=0, endOfRecords=True))
+    with (
+        replaying('inaturalist', always=empty, good=1) as (inaturalist, a),
+        replaying('gbif', always=empty, good=1) as (gbif, b),
+    ):
+        scrape(project, source=[a, b], label='garza', quiet=True)
+    asked = inaturalist.asked[1]
+    assert (asked['quality_grade'], asked['place_id'], 'captive' in asked) == ('needs_id', '6774', False)
+    assert gbif.asked[1]['basisOfRecord'] == 'LIVING_SPECIMEN'
+
+
+def test_settings_of_the_catalogues_in_the_file(tmp_path):
+    project = heron(tmp_path)
+    text = (project.path / 'birdsort.toml').read_text()
+    assert '[catalogues]' in text and 'quality_grade = "research"' in text
+    (project.path / 'birdsort.toml').write_text(text.replace('place = 0', 'place = "Spain"'))
+    done = birdsort('scrape', '--project', project.path)
+    assert done.returncode == 1 and "place = 'Spain': must be a place's number" in one_line(done)
+
+
+def test_openverse_ends_quietly_where_its_depth_ends():
+    result = dict(url='https://photos.example/1.jpg', license='by', license_version='2.0')
+    page = dict(results=[result] * 20, page_count=10_000, result_count=200_000)
+    hits, failure, asked, _ = asking('openverse', n=400, always=dict(body=page))
+    assert (len(hits), failure) == (1, None)
+    assert {query['page_size'] for query in asked} == {'20'} and len(asked) == 12
