@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from ..core.images import thumbnail
-from .pages import rename, sorry_page
 from .pencil import SPECIES, draw_bird, drawing_size
+from .questions import rename, sorry_page
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #19c6dfbd
 PhotoSource = Path|tuple[str, int] # A file, or (species, seed) of a drawing
@@ -89,6 +89,13 @@ _WORDS = (
     'in the morning', 'near the river', 'from my window', 'at the reserve', 'on a walk', 'after rain',
     'close up', 'in spring')
 
+_FRAMES = (
+    '%s', '%s', '"%s"', '%s', '%s & friends', '%s', '%s [from <my> album]', '%s – été à l’étang', '%s', '%s (鳥) 100%%')
+
+def _title(words, i):
+    "A caption as people write them: some have quotes, brackets, or other scripts."
+    return _FRAMES[i%len(_FRAMES)] % words
+
 def _pick(rng, options): return options[int(rng.integers(len(options)))]
 
 def _other_species(shelves, key, rng):
@@ -111,7 +118,7 @@ def _photo(key, i, kind, source, rng):
     w,h = _claimed_size(source, kind, chance)
     keeps_type = kind in ('good', 'exact_duplicate', 'other_species') and not isinstance(source, tuple)
     suffix = Path(source).suffix.lower() if keeps_type else '.jpg'
-    title = f"{key.capitalize()} {_pick(rng, _WORDS)}"
+    title = _title(f"{key.capitalize()} {_pick(rng, _WORDS)}", i)
     address, page = f'/photo/{quote(name)}{suffix}?w={w}&h={h}', f'/page/{quote(name)}'
     return Photo(name, address, page, title, w, h, kind, source, chance)
 

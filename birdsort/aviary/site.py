@@ -8,12 +8,15 @@ __all__ = ['Aviary']
 # %% ../../nbs/aviary/08_site.ipynb #4ad34a6d
 import base64
 import json
+import secrets
 import socket
 import socketserver
 import sys
 import threading
+import time
 from dataclasses import replace
 from functools import lru_cache, partial
+from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,21 +33,31 @@ from birdsort.aviary.exhibits import (
     thumbnail_bytes,
 )
 from birdsort.aviary.pages import (
+    BING_COUNT,
+    Tiles,
+    bing_order,
+    bing_page,
+    bing_result,
+    bing_shell,
+    result_page,
+    tile,
+    tile_data,
+)
+from birdsort.aviary.questions import (
+    DEFAULT_STYLE,
     Names,
     PageStyle,
-    Tiles,
     captcha_page,
     check_choice,
+    check_page,
     consent_overlay,
     consent_page,
     empty_page,
     frame,
+    no_scripts_page,
     origin_page,
     rename,
-    result_page,
     sorry_page,
-    tile,
-    tile_data,
 )
 
 # %% ../../nbs/aviary/08_site.ipynb #d02fd665
@@ -74,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     "A quiet server on loopback, on a port that the system chooses."
     daemon_threads,request_queue_size = True,128
+    is_closing = False # Nobody waits any more for what is being answered
 
     def __init__(self, answer, port=0):
         self.answer = answer
@@ -86,7 +100,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name,self.server_port = self.server_address[:2]
 
     def handle_error(self, request, client_address): # A client that has hung up is not an error
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+        if not self.is_closing and not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
     def stop(self):
@@ -100,13 +114,18 @@ def _thumbnail(photo, place):
     if place>=_BATCH//2: return f'/images?q=tbn:{quote(photo.id)}'
     return 'data:image/jpeg;base64,'+base64.b64encode(thumbnail_bytes(photo.source)).decode()
 
-def _tiles(photos, start=0, layout=2025, site='', endless=False) -> Tiles:
+def _known(photos, start, end, layout):
+    "The photos of which a batch brings the data; in 2024 and 2026 the first page knows the first 100."
+    if layout not in (2024, 2026): return photos[start:end]
+    return photos[:100] if start==0 else photos[max(start, 100):end]
+
+def _tiles(photos, start=0, style=DEFAULT_STYLE, site='', endless=False) -> Tiles:
     "The tiles from `start` on, their data, and where the next ones start."
     end, endless = start+_BATCH, endless and bool(photos)
     places = range(start, end if endless else min(end, len(photos)))
-    batch = [photos[i%len(photos)] for i in places]
-    html = ''.join(tile(p, _thumbnail(p, i), i, layout) for i,p in zip(places, batch, strict=True))
-    return Tiles(html, tile_data(batch, site), end if endless or end<len(photos) else None)
+    html = ''.join(tile(photos[i%len(photos)], _thumbnail(photos[i%len(photos)], i), i, style) for i in places)
+    data = tile_data(_known(photos, start, end, style.layout), site, style.layout)
+    return Tiles(html, data, end if endless or end<len(photos) else None)
 
 # %% ../../nbs/aviary/08_site.ipynb #3bc52ecc
 _BOX = (
@@ -130,11 +149,11 @@ def _small(aviary, name):
 # %% ../../nbs/aviary/08_site.ipynb #50982afb
 def _results(aviary, query, cookie):
     "The page of results, or the page that says there are none."
-    photos, chips, language = aviary.photos(query), _chips(aviary, query), aviary.style.language
+    photos, chips, style = aviary.photos(query), _chips(aviary, query), aviary.style
     ask = aviary.consent=='overlay' and 'SOCS=' not in cookie
-    overlay = consent_overlay(language) if ask else ''
-    if not photos: return 200, _HTML, empty_page(query, language, chips, overlay)
-    return 200, _HTML, result_page(query, aviary._batch(photos), aviary.style, chips, overlay)
+    overlay = consent_overlay(style) if ask else ''
+    if not photos: return 200, _HTML, empty_page(query, style.language, chips, overlay)
+    return 200, _HTML, result_page(query, aviary._batch(photos), style, chips, overlay)
 
 def _more(aviary, query, start):
     "The next tiles, for the page's script."
@@ -144,9 +163,16 @@ def _more(aviary, query, start):
 # %% ../../nbs/aviary/08_site.ipynb #7700a33a
 def _moved(to, **headers): return 302, _HTML, '', dict(headers, Location=to)
 
-def _accept(onward):
+def _answered(aviary, asked):
+    "Note the answer to the question for consent; a form's answer leads onward."
+    fields = [asked.get('choice'), asked.get(aviary._names['field'])]
+    declined = asked.get('set_eom')=='true' or 'reject' in fields or aviary._names['reject'] in fields
+    aviary.choices.append('reject' if declined else 'accept')
+    cookie = {'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax'}
+    onward = asked.get('continue')
+    if onward is None: return 204, _HTML, '', cookie
     is_here = onward[:1]=='/' and onward[1:2] not in ('/', '\\')
-    return _moved(onward if is_here else '/', **{'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax'})
+    return _moved(onward if is_here else '/', **cookie)
 
 def _refuse(aviary, path, query):
     "How this visitor is turned away; None where the visitor is served."
@@ -155,17 +181,50 @@ def _refuse(aviary, path, query):
     if aviary.blocked=='captcha': return 200, _HTML, captcha_page(query, aviary.style.language)
     return _moved('/sorry/index') if aviary.blocked or late else None
 
+# %% ../../nbs/aviary/08_site.ipynb #eeeb438d
+def _check(aviary, cookie):
+    "The page of the check; None where there is none, or the visitor has passed it."
+    if not aviary.check: return None
+    token = SimpleCookie(cookie).get('CHECK')
+    issued = aviary._tokens.get(token.value) if token else None
+    if issued is not None and time.monotonic()-issued >= .95*aviary.check: return None
+    token = secrets.token_urlsafe(9)
+    aviary._tokens[token] = time.monotonic()
+    return 200, _HTML, check_page(aviary.check, token)
+
+# %% ../../nbs/aviary/08_site.ipynb #035f0e7e
+def _number(text, least): return max(least, int(text)) if text.isdecimal() else least
+
+def _bing(aviary, path, asked, cookie):
+    "What the Bing-like search answers."
+    query, view = asked.get('q', ''), asked.get('view')
+    if path=='/th': return _small(aviary, 'tbn:'+asked.get('id', '').removeprefix('OIP.'))
+    if aviary.style.bing_shell and 'SCRIPTS=' not in cookie: return 200, _HTML, bing_shell()
+    if view: return 200, _HTML, origin_page('A photo', asked.get('mediaurl', ''))
+    shown = [] if aviary.bing_empty else bing_order(aviary.photos(query))
+    start = _number(asked.get('first', ''), 1) - 1
+    count = _number(asked.get('count', ''), BING_COUNT)
+    results = ''.join(bing_result(photo) for photo in shown[start:start+count])
+    if path=='/images/async': return 200, _HTML, results
+    params = {k: asked[k] for k in ('q', 'adlt', 'qft') if k in asked}
+    return 200, _HTML, bing_page(query, results, params, start+1)
+
 # %% ../../nbs/aviary/08_site.ipynb #daf33080
 def _search(aviary, path, asked, cookie):
     "What the search site answers."
     query,onward = asked.get('q', ''),asked.get('continue', '/')
     if path=='/images': return _small(aviary, query)
-    if path=='/consent': return 200, _HTML, consent_page(onward, aviary.style.language)
-    if path=='/consent/save': return _accept(onward)
+    if path in ('/search', '/more', '/images/search', '/images/async'): aviary.requests.append(dict(asked, path=path))
+    if path in ('/images/search', '/images/async', '/th'): return _bing(aviary, path, asked, cookie)
+    if path=='/consent': return 200, _HTML, consent_page(onward, aviary.style)
+    if path=='/consent/save': return _answered(aviary, asked)
     if path=='/sorry/index': return 429, _HTML, sorry_page()
+    if path=='/captcha/state': return 200, 'application/json', json.dumps(dict(blocked=bool(aviary.blocked)))
+    if path=='/httpservice/retry/enablejs': return 200, _HTML, no_scripts_page()
     if path=='/recaptcha/api2/anchor': return 200, _HTML, frame('reCAPTCHA', _BOX)
     if path not in ('/', '/search', '/more', '/imgres'): return 404, 'text/plain', f'nothing at {path}'
     if refusal := _refuse(aviary, path, query): return refusal
+    if path in ('/', '/search') and (page := _check(aviary, cookie)): return page
     if aviary.consent in (True, 'page') and 'SOCS=' not in cookie:
         return _moved('/consent?'+urlencode({'continue': f'{path}?{urlencode(asked)}'}))
     if path=='/imgres': return 200, _HTML, origin_page('A photo', asked.get('imgurl', ''))
@@ -198,11 +257,15 @@ class _Site:
     _plans:dict[str, list[Photo]] = {}
     _names:dict[str, str] = {}
     _asked:set[str] = set()
+    _tokens:dict[str, float] = {} # Of the check -> when it was issued
+    requests:list[dict[str, str]] = [] # What searches were asked for: the fields of each, and its `path`
+    choices:list[str] = [] # What visitors answered to the question for consent: 'reject' or 'accept'
 
     def start(self):
         "Put the site up; returns itself."
         if self._servers: return self
         self._plans, self._names, self._asked = {}, Names(), set()
+        self._tokens, self.requests, self.choices = {}, [], []
         answers = enumerate((_search, _host))
         self._servers = [_Server(partial(self._answer, f), self.port and self.port+i) for i,f in answers]
         return self
@@ -213,34 +276,43 @@ class _Site:
 
     def stop(self):
         "Take the site down."
+        for server in self._servers: server.is_closing = True
         while self._servers: self._servers.pop().stop()
 
     def __enter__(self): return self.start()
 
     def __exit__(self, *args): self.stop()
 
+# %% ../../nbs/aviary/08_site.ipynb #a1a87e4e
+class _Addresses(_Site):
+    "The addresses of an open site."
     def _port(self, i):
         if not self._servers:
             raise RuntimeError('The aviary is closed: use `with Aviary() as aviary:`, or call `start()`')
         return self._servers[i].server_port
-
-# %% ../../nbs/aviary/08_site.ipynb #347f5352
-class _Open(_Site):
-    "An open site's addresses, and what it shows."
-    shelves:dict[str, list[PhotoSource]]
-    faults:dict[str, float]
-    seed:int
-    style:PageStyle
-    endless:bool = False # True starts again from the first photo after the last
 
     @property
     def address(self) -> str: # A client adds `?q=...&udm=2&hl=en`
         return f'http://{_name(self._port(0))}:{self._port(0)}/search'
 
     @property
+    def bing_address(self) -> str: # A client adds `?q=...&first=1`; pieces of results come from `/images/async`
+        return self.address.removesuffix('/search')+'/images/search'
+
+    @property
     def hosts(self) -> list[str]: # "host:port" of the search and of the photos, and the search's once more by number
         by_number = [f'127.0.0.1:{self._port(i)}' for i in (1, 0)]
         return list(dict.fromkeys([urlsplit(self.address).netloc, *by_number]))
+
+# %% ../../nbs/aviary/08_site.ipynb #347f5352
+class _Open(_Addresses):
+    "What an open site shows."
+    shelves:dict[str, list[PhotoSource]]
+    faults:dict[str, float]
+    seed:int
+    style:PageStyle
+    endless:bool = False # True starts again from the first photo after the last
+    bing_empty:bool = False # True finds nothing in the Bing-like search
 
     def photos(self, query:str) -> list[Photo]:
         "The plan for a `query`: `Photo`s in the order of the page, each with what is wrong with it."
@@ -256,7 +328,7 @@ class _Open(_Site):
         return dict(enumerate(self.photos(query))).get(int(n)) if n.isdecimal() else None
 
     def _batch(self, photos, start=0) -> Tiles:
-        return _tiles(photos, start, self.style.layout, self.address.removesuffix('/search'), self.endless)
+        return _tiles(photos, start, self.style, self.address.removesuffix('/search'), self.endless)
 
 # %% ../../nbs/aviary/08_site.ipynb #20034551
 class Aviary(_Open):
@@ -271,12 +343,11 @@ class Aviary(_Open):
         faults:dict[str, float]|None=None, # Kind of fault -> share of the good images, in [0, 1]
         seed:int=0, # Another seed draws other birds and plants other faults
         consent:bool|str=True, # Ask for consent first? True or 'page', 'overlay', or False
-        # Port to take if it is free, and the next one for the photos, so that addresses stay the same; 0
-        # takes any
-        port:int=0,
-        **style:Any, # Fields of `PageStyle`: layout, reveal, language
+        check:float|None=None, # Seconds that a check of the browser takes before the first page; `math.inf` never ends
+        port:int=0, # Port to take if it is free, and the next for the photos, so that addresses stay; 0 takes any
+        **style:Any, # Fields of `PageStyle`: layout, reveal, language, linked, broken, ...
     ):
         self.shelves, self.faults = fill_shelves(gallery, per_query, seed), check_faults(faults)
-        self.seed, self.port = seed, port
+        self.seed, self.port, self.check = seed, port, check
         self.consent = check_choice('consent', consent, (True, False, 'page', 'overlay'))
         self.style = PageStyle(**style)

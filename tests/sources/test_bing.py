@@ -16,7 +16,6 @@ from helpers.hostile import Hostile, good, jpeg, whole
 from helpers.search_site import search_site
 
 SEARCH = '/images/search'
-SHELL = "<script>setTimeout(() => {document.cookie = 'sure=1'; location.reload();}, 700);</script>"
 MORE = """<script>
 let first = 36;
 addEventListener('scroll', async () => {
@@ -34,6 +33,19 @@ addEventListener('scroll', async () => {
 def context():
     with Web() as web, SourceContext(web, every=0) as context:
         yield context
+
+
+@pytest.fixture
+def new_visitor(context):
+    "The same, as a visitor without a cookie."
+    with context.driver() as driver:
+        driver.execute_cdp_cmd('Network.clearBrowserCookies', {})
+    return context
+
+
+def shell(seconds):
+    "A page that is only a script, which works for a while and then loads the page again."
+    return f"<script>setTimeout(() => {{document.cookie = 'sure=1'; location.reload();}}, {1000 * seconds});</script>"
 
 
 def photo(i):
@@ -89,9 +101,9 @@ def test_pages_follow_each_other_with_the_adult_filter_on(context):
     ],
 )
 def test_licences_are_a_filter_of_the_site(licences, wanted):
-    with Web() as web, SourceContext(web, every=0, licences=licences) as context:
-        with search_site(lambda visit: page(visit, n=70)) as (site, visits):
-            assert len(list(bing('heron', 70, context, site + SEARCH))) == 70
+    answers = search_site(lambda visit: page(visit, n=70))
+    with Web() as web, SourceContext(web, every=0, licences=licences) as context, answers as (site, visits):
+        assert len(list(bing('heron', 70, context, site + SEARCH))) == 70
     assert [v.query['qft'] for v in visits] == [wanted, wanted]
 
 
@@ -127,14 +139,15 @@ def test_one_broken_result_and_other_class_names(context):
     assert (hits[0].page, hits[0].title) == ('', 'Heron & <b>"co"</b>')
 
 
-def test_a_script_before_the_page_is_left_to_the_browser(context):
+@pytest.mark.parametrize('seconds', [0.5, 4])
+def test_a_script_before_the_page_is_left_to_the_browser(new_visitor, seconds):
     def answer(visit):
         if 'sure=1' not in visit.cookies:
-            return SHELL
+            return shell(seconds)
         return page(visit, n=90) + (MORE if visit.path == SEARCH else '')
 
     with search_site(answer) as (site, visits):
-        hits = list(bing('grey heron', 80, context, site + SEARCH))
+        hits = list(bing('grey heron', 80, new_visitor, site + SEARCH))
     assert [h.address for h in hits[:80]] == [photo(i) for i in range(80)]
     assert all(h.title and h.page for h in hits)
     assert paths(visits)[:3] == ['/images/async', SEARCH, SEARCH] and not is_browser(visits[0])
@@ -184,9 +197,10 @@ def test_nothing_found_is_said_in_words(context):
     assert len(visits) == 1, 'no browser is needed for that'
 
 
-def test_nothing_found_behind_the_script(context):
-    with search_site(lambda visit: 'No results found' if 'sure=1' in visit.cookies else SHELL) as (site, _):
-        assert search_source('bing', 'unicorn', 30, context, site + SEARCH) == ([], None)
+def test_nothing_found_behind_the_script(new_visitor):
+    with search_site(lambda visit: 'No results found' if 'sure=1' in visit.cookies else shell(0.5)) as (site, visits):
+        assert search_source('bing', 'unicorn', 30, new_visitor, site + SEARCH) == ([], None)
+    assert paths(visits) == ['/images/async', SEARCH, SEARCH]
 
 
 @pytest.mark.parametrize('status', [200, 404])
@@ -205,7 +219,7 @@ def test_nobody_answers(context):
     assert hits == [] and 'no answer' in str(failure) and site in str(failure) and not isinstance(failure, Blocked)
 
 
-@pytest.mark.parametrize('said, kind', [(SHELL, NoBrowser), ((403, ''), Blocked)])
+@pytest.mark.parametrize('said, kind', [(shell(0.5), NoBrowser), ((403, ''), Blocked)])
 def test_without_a_browser(monkeypatch, said, kind):
     monkeypatch.setenv('BIRDSORT_BROWSER', '/nowhere/chromium')
     with Web() as web, SourceContext(web, every=0) as context, search_site(lambda visit: said) as (site, _):
