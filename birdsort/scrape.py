@@ -149,8 +149,8 @@ def _species(run:_Run, label:str, search:Search) -> list[str]:
     log.taxa = {query: str(taxon) for query, taxon in species.items()} | log.taxa
     if not species and not _is_default(run):
         words = ' or '.join(map(repr, queries))
-        log.note(f'{name} needs a species, and knows none called {words}: give the label the scientific name as its '
-                 'query, or name another --source')
+        log.note(f'{words} is no species or group that {name} knows: give the label the scientific name as its query, '
+                 'or name another --source')
     return list(species)
 
 def _queries(run:_Run, label:str, search:Search) -> list[str]:

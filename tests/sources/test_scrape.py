@@ -100,7 +100,8 @@ def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
     with Aviary() as site:
         site.blocked = True
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
-    assert 'blocks' in result['problems']['cacatua'][0] and len(files(project.images)) == 12
+    assert 'blocks' in result['resting']['google'] and len(files(project.images)) == 12
+    assert result['short'] == dict(cacatua=2, garza=2, buitre=2) and 'problems' not in result
 
 
 def test_a_label_that_nothing_is_found_for(tmp_path):
