@@ -143,7 +143,7 @@ class Taxon(NamedTuple):
     scientific_name:str # Such as "Ardea cinerea"
     common_name:str # In English where the catalogue knows one; may be empty
     rank:str # Such as "species", "genus" or "family"
-    key:int # The catalogue's number for it
+    key:int|str # What the catalogue asks for it by: its number, or another key
     group:str='' # Such as "Aves" or "Plantae", as the catalogue groups them
 
     def __str__(self) -> str: # For people

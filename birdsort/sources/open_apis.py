@@ -101,7 +101,7 @@ def _inaturalist_taxon(query:str, context:SourceContext, address:str) -> Taxon|N
     found = _ask(context, 'inaturalist', taxa, dict(q=query, is_active='true', locale='en', per_page=100))
     best, most = None, 0
     for record in _records('inaturalist', found, 'results'):
-        if record.get('is_active') is False or type(record.get('id')) is not int: continue
+        if record.get('is_active') is False or not isinstance(record.get('id'), (int, str)): continue
         count = record.get('observations_count')
         weight = _name_fits(query, [record.get(key) for key in _NAMES])*(1+(count if type(count) is int else 0))
         if weight > most: best, most = record, weight
@@ -117,7 +117,7 @@ def _by_scientific_name(query:str, context:SourceContext, address:str) -> Taxon|
     found = _ask(context, 'gbif', f'{address}/species/match', dict(name=query))
     match = _field('gbif', found, 'matchType', str)
     key, rank = found.get('acceptedUsageKey') or found.get('usageKey'), str(found.get('rank') or '').lower()
-    if match != 'EXACT' or type(key) is not int: return None
+    if match != 'EXACT' or not isinstance(key, (int, str)): return None
     name = found.get(rank) or found.get('canonicalName') or query
     return Taxon(str(name), '', rank, key, str(found.get('kingdom') or ''))
 
@@ -157,8 +157,8 @@ def resolve_taxon(
 # %% ../../nbs/sources/07_open_apis.ipynb #6794d64a
 _IN_PRINT = dict(inaturalist='iNaturalist', gbif='GBIF')
 
-def _taxon_key(query:str, context:SourceContext, source:str, address:str) -> int:
-    "The catalogue's number for a query; raises `RuntimeError` where it is no taxon."
+def _taxon_key(query:str, context:SourceContext, source:str, address:str) -> int|str:
+    "The catalogue's key for a query; raises `RuntimeError` where it is no taxon."
     if taxon := resolve_taxon(query, context, source, address): return taxon.key
     raise RuntimeError(f'{query!r} is no species or group that {_IN_PRINT[source]} knows: name another source for it, '
                        'or write the scientific name in birdsort.toml')
