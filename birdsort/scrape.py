@@ -32,7 +32,7 @@ from .sources.browser import NoBrowser
 from .sources.http import AGAIN, Web
 from .sources.local import read_own
 from .sources.open_apis import resolve_taxon
-from .sources.registry import SOURCES, Search, knows_licence, named_hosts, search_source
+from .sources.registry import SOURCES, Search, is_unreached, knows_licence, named_hosts, search_source
 
 # %% ../nbs/10_scrape.ipynb #cfe19a12
 def _store(body:bytes, settings:Settings, part:Path) -> dict[str, Any]:
@@ -161,9 +161,10 @@ def _queries(run:_Run, label:str, search:Search) -> list[str]:
 
 # %% ../nbs/10_scrape.ipynb #cd8635ef
 def _failed(run:_Run, label:str, search:Search, failure:Exception|None) -> None:
-    "Let a source rest that refuses; record any other failure."
-    if isinstance(failure, (Blocked, NoBrowser)): run.resting[search] = failure
-    elif failure: run.logs[label].failures.setdefault(search, str(failure))
+    "Let a source rest that refuses or cannot be reached; record any other failure."
+    if failure is None: return
+    if isinstance(failure, (Blocked, NoBrowser)) or is_unreached(failure): run.resting[search] = failure
+    else: run.logs[label].failures.setdefault(search, str(failure))
 
 def _search(run:_Run, label:str, search:Search, query:str, n_new:int) -> list[Hit]:
     "The hits of one query, up to `n_new` more than are known."
@@ -330,7 +331,7 @@ class ScrapeResult(TypedDict, total=False):
     labels:dict[str, LabelCounts] # Label -> counts, as `count_states` returns them
     short:dict[str, int] # Label -> images that are missing
     problems:dict[str, list[str]] # Label -> what went wrong, a line each
-    resting:dict[str, str] # Source that refused, or needs a browser that does not start -> its message
+    resting:dict[str, str] # Source that refused, was not reached, or needs a browser that does not start -> message
     failed:dict[str, str] # Source whose search failed, for labels that others filled -> its first message
     found:dict[str, int] # Source that was searched -> hits that were new
     kept:dict[str, int] # Source -> images that this run kept

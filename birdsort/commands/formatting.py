@@ -104,16 +104,17 @@ def _other_licences(counts) -> str:
             'remove them in the Cleaner, or leave them')
 
 # %% ../../nbs/commands/02_formatting.ipynb #3bc9b707
-def _whole_or_first(message, r) -> str:
-    "A message without its advice, where nothing is missing."
-    return message if 'short' in r else message.partition(': ')[0]
+def _about(source, message) -> str:
+    "A message about a source, without the name that stands before it."
+    return message.removeprefix(f'{source} ')
 
 def _what_happened(r) -> list[str]:
     "A line for each fact about the sources."
     resting, failed, kept = r.get('resting', {}), r.get('failed', {}), r.get('kept', {})
     taxa = [f"{label}: {', '.join(dict.fromkeys(names.values()))}" for label,names in r.get('taxa', {}).items()]
-    rested = [f'{source} rested: {_whole_or_first(message, r)}' for source,message in resting.items()]
-    missed = [f'{source} failed: {message}' for source,message in failed.items()]
+    if 'short' not in r: resting = {source: message.partition(': ')[0] for source,message in resting.items()}
+    rested = [f'{source} rested: {_about(source, message)}' for source,message in resting.items()]
+    missed = [f'{source} failed: {_about(source, message)}' for source,message in failed.items()]
     nothing = [source for source,n in r.get('found', {}).items() if not n and source not in resting]
     others = {source: n for source,n in kept.items() if source not in resting}
     took_over = ', '.join(f'{source} {n}' for source,n in others.items())
@@ -145,7 +146,7 @@ def _scrape(r):
 def _sources(r):
     def row(s): return dict(source=s['source'], now=s['now'], licences=s['licences'], limits=s['limits'])
     rows = [row(s) | {'a block': s['when_blocked']} for s in r['sources']]
-    reasons = [f"{s['source']}: {s['why']}" for s in r['sources'] if s['why']]
+    reasons = [f"{s['source']}: {_about(s['source'], s['why'])}" for s in r['sources'] if s['why']]
     return _lines(table(rows), *reasons, 'a source that blocks rests for the run, and the next one takes over')
 
 # %% ../../nbs/commands/02_formatting.ipynb #27503f74

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'Search', 'check_sources', 'knows_licence', 'source_table', 'named_hosts', 'search_source', 'SourceState',
-           'probe_sources']
+           'is_unreached', 'probe_sources']
 
 # %% ../../nbs/sources/09_registry.ipynb #296638bb
 import re
@@ -120,12 +120,18 @@ class SourceState(NamedTuple):
 
 _UNREACHED = re.compile(r'no connection|no such host|no answer|timeout|ERR_(NAME|INTERNET|CONNECTION|ADDRESS|TIMED|PROXY)')
 
+def is_unreached(
+    failure:Exception|None, # As `search_source` returns it
+) -> bool: # Then another query would not reach it either
+    "Whether a search failed because its site cannot be reached."
+    return bool(_UNREACHED.search(str(failure)))
+
 def _state(name:str, hits:list[Hit], failure:Exception|None) -> SourceState:
     "What a search has shown."
     if hits: return SourceState(name, 'answers')
     if failure is None: return SourceState(name, 'nothing found')
     kinds:dict[type, str] = {Blocked: 'blocked', NoBrowser: 'no browser'}
-    reason = 'no connection' if _UNREACHED.search(str(failure)) else 'failed'
+    reason = 'no connection' if is_unreached(failure) else 'failed'
     return SourceState(name, kinds.get(type(failure), reason), str(failure))
 
 def _own_state(name:str, address:str|None) -> SourceState:

@@ -212,6 +212,16 @@ def test_every_source_blocks(tmp_path, capsys, quick):
     assert 'problems' not in result
 
 
+def test_a_site_that_is_not_there_rests_too(tmp_path, quick):
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=1)
+    sources = [f'wikimedia={closed()}/w/api.php', f'duckduckgo={closed()}/', f'folder={card(tmp_path)}']
+    start = time.monotonic()
+    result = scrape(project, source=sources, quiet=True)
+    assert list(result['resting']) == ['wikimedia', 'duckduckgo'] and time.monotonic() - start < 30
+    assert all('no connection' in why for why in result['resting'].values())
+    assert not result.keys() & {'short', 'problems', 'failed'}
+
+
 def test_a_chain_that_was_stopped_resumes_where_it_was(tmp_path, quick, monkeypatch):
     "What the catalogue knows comes first; a source that gave all it had is only asked for what is missing."
     with catalogues(inaturalist=3, wikimedia=3) as (host, asked):

@@ -116,7 +116,7 @@ def test_a_search_that_is_not_there(tmp_path):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=3)
     with Aviary() as site:
         address = site.address
-    assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['problems']['garza'][0]
+    assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['resting']['google']
 
 
 def test_killed_and_run_again_ends_in_the_same_files(tmp_path):
