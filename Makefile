@@ -20,6 +20,9 @@ install: $(VENV)/.installed browser ## set up .venv, the package, Chromium and i
 .PHONY: browser
 browser: ; @bash .ci/browser
 
+.PHONY: display
+display: ; @bash .ci/display
+
 $(VENV)/.installed: settings.ini setup.py .ci/venv
 	@bash .ci/venv $(PYTHON) $(VENV)
 	@$(BIN)/pip install --disable-pip-version-check --quiet -e '.[dev]'
@@ -41,7 +44,7 @@ $(NODE)/.installed: tests/package.json .ci/node
 demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
-test: install $(NEWEST)/.installed $(NODE)/.installed lint check-house ## everything that CI checks
+test: install display $(NEWEST)/.installed $(NODE)/.installed lint check-house ## everything that CI checks
 	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target check-tests check-notebooks check-newest
 	@echo "all checks passed"
 

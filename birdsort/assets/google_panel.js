@@ -36,8 +36,12 @@ const pageOf = (img) => {
   return '';
 };
 
+// The browser must not follow the link, whether the page's own script keeps it from that or not.
+const stay = (event) => event.preventDefault();
 tile.scrollIntoView({ block: 'center' });
+addEventListener('click', stay, { capture: true });
 point(tile, ['mouseover', 'mousedown', 'mouseup', 'click']);
+removeEventListener('click', stay, { capture: true });
 const end = Date.now() + wait;
 (function look() {
   const photo = [...document.images].filter(isPhoto).sort((a, b) => size(b) - size(a))[0];

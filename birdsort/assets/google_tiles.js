@@ -23,3 +23,7 @@ const point = (tile, kinds) => {
     for (const element of [image(tile), tile])
       element.dispatchEvent(new MouseEvent(kind, { bubbles: true, cancelable: true, view: window }));
 };
+
+// [link, title] of every result.
+const link = (tile) => tile.getAttribute('href') || '';
+const links = () => tiles.map((tile) => [link(tile), image(tile).alt || '']);

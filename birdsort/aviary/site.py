@@ -168,7 +168,7 @@ def _answered(aviary, asked):
     fields = [asked.get('choice'), asked.get(aviary._names['field'])]
     declined = asked.get('set_eom')=='true' or 'reject' in fields or aviary._names['reject'] in fields
     aviary.choices.append('reject' if declined else 'accept')
-    cookie = {'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax'}
+    cookie = {'Set-Cookie': 'SOCS=yes; Path=/; SameSite=Lax; Max-Age=31536000'}
     onward = asked.get('continue')
     if onward is None: return 204, _HTML, '', cookie
     is_here = onward[:1]=='/' and onward[1:2] not in ('/', '\\')
@@ -181,7 +181,7 @@ def _refuse(aviary, path, query):
     if aviary.blocked=='captcha': return 200, _HTML, captcha_page(query, aviary.style.language)
     return _moved('/sorry/index') if aviary.blocked or late else None
 
-# %% ../../nbs/aviary/08_site.ipynb #eeeb438d
+# %% ../../nbs/aviary/08_site.ipynb #1a6abca1
 def _check(aviary, cookie):
     "The page of the check; None where there is none, or the visitor has passed it."
     if not aviary.check: return None
@@ -192,8 +192,8 @@ def _check(aviary, cookie):
     aviary._tokens[token] = time.monotonic()
     return 200, _HTML, check_page(aviary.check, token)
 
-# %% ../../nbs/aviary/08_site.ipynb #035f0e7e
-def _number(text, least): return max(least, int(text)) if text.isdecimal() else least
+# %% ../../nbs/aviary/08_site.ipynb #10baa91f
+def _number(text, default): return int(text) if text.isdecimal() and int(text) else default
 
 def _bing(aviary, path, asked, cookie):
     "What the Bing-like search answers."
@@ -203,7 +203,7 @@ def _bing(aviary, path, asked, cookie):
     if view: return 200, _HTML, origin_page('A photo', asked.get('mediaurl', ''))
     shown = [] if aviary.bing_empty else bing_order(aviary.photos(query))
     start = _number(asked.get('first', ''), 1) - 1
-    count = _number(asked.get('count', ''), BING_COUNT)
+    count = min(_number(asked.get('count', ''), BING_COUNT), 150)
     results = ''.join(bing_result(photo) for photo in shown[start:start+count])
     if path=='/images/async': return 200, _HTML, results
     params = {k: asked[k] for k in ('q', 'adlt', 'qft') if k in asked}
@@ -283,7 +283,7 @@ class _Site:
 
     def __exit__(self, *args): self.stop()
 
-# %% ../../nbs/aviary/08_site.ipynb #a1a87e4e
+# %% ../../nbs/aviary/08_site.ipynb #7f21eac0
 class _Addresses(_Site):
     "The addresses of an open site."
     def _port(self, i):
@@ -333,7 +333,9 @@ class _Open(_Addresses):
 # %% ../../nbs/aviary/08_site.ipynb #20034551
 class Aviary(_Open):
     "An image-search site on loopback, up inside a `with` or between `start` and `stop`."
-    blocked:bool|str = False # True sends visitors to a page that says so, 'captcha' shows a puzzle instead of results
+    # True sends visitors to a page that says so, 'captcha' shows a captcha instead of results; False, set while a
+    # captcha is shown, is what solving it does
+    blocked:bool|str = False
     # How many different searches are answered before all visitors are sent away; None never does that
     block_after:int|None = None
 
@@ -351,3 +353,4 @@ class Aviary(_Open):
         self.seed, self.port, self.check = seed, port, check
         self.consent = check_choice('consent', consent, (True, False, 'page', 'overlay'))
         self.style = PageStyle(**style)
+        if check is not None and check < 0: raise ValueError(f"check must be 0 seconds or more, got {check!r}")

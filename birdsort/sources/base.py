@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
@@ -156,6 +157,7 @@ class Taxa(dict[tuple[str, str], Taxon|None]):
     "What queries stand for in a run, by (source, query); None is no taxon."
     def __init__(self):
         super().__init__()
+        self.near:dict[tuple[str, str], list[str]] = {} # (source, query) -> names that it may be short for, where it is no taxon
         self._locks:dict[tuple[str, str], threading.Lock] = {} # Held while a taxon is looked up
 
     def resolve(self,
@@ -172,8 +174,8 @@ class Taxa(dict[tuple[str, str], Taxon|None]):
 # %% ../../nbs/sources/03_base.ipynb #33e7346e
 class _SharedBrowser:
     "A browser that starts when it is first needed; one user at a time."
-    def __init__(self, headed:bool):
-        self.headed = headed
+    def __init__(self, headed:bool, profile:Path|None):
+        self.headed, self.profile = headed, profile
         self.driver:Browser|None = None
         self.lock = threading.Lock() # Held by whoever uses the browser
         self.open = True
@@ -194,7 +196,7 @@ class _SharedBrowser:
     def start(self) -> Browser:
         if self._failure: raise self._failure
         self._closing = ExitStack()
-        try: self.driver = self._closing.enter_context(browser(headed=self.headed))
+        try: self.driver = self._closing.enter_context(browser(headed=self.headed, profile=self.profile))
         except NoBrowser as e:
             self._failure = e
             raise
@@ -209,19 +211,21 @@ class SourceContext:
     "A web client, and one browser for a whole run; open inside a `with`."
     def __init__(self,
         web:Web, # The web client, open
-        headed:bool=False, # Show the browser's window
+        headed:bool=False, # Show the browser's window, and wait for a person to solve a puzzle in it
+        profile:Path|None=None, # Folder of a browser's profile to keep; None takes a new one, and deletes it
         licences:tuple[str, ...]=(), # Wanted licences, for sources that can filter; empty accepts all
         every:float=1., # Seconds between two requests to one catalogue
         label:str|None=None, # The only label of the run, where one was named; images without a label are taken for it
+        tell:Callable[[str], object]=print, # Called with what a person should do now
         catalogues:Catalogues|None=None, # Which records the catalogues of species return; None is the defaults
     ):
-        self.web = web
-        self.licences = licences
+        self.web, self.headed, self.licences = web, headed, licences
         self.every = every
         self.label = label
+        self.tell = tell
         self.catalogues = catalogues or Catalogues()
         self.taxa = Taxa()
-        self._browser = _SharedBrowser(headed)
+        self._browser = _SharedBrowser(headed, profile)
 
     def __enter__(self) -> 'SourceContext': return self
     def __exit__(self, *args) -> None: self._browser.close()

@@ -7,6 +7,7 @@ __all__ = ['BROWSERS', 'FLAGS', 'NoBrowser', 'Browser', 'end_browser', 'browser'
 
 # %% ../../nbs/sources/02_browser.ipynb #3ea8c6d6
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,23 +69,28 @@ def end_browser(
     profile:Path, # The folder that the browser was started with
 ) -> None:
     "End a browser and its driver at once, whatever they are doing; does nothing where there is no `ps` (Windows)."
-    processes = _processes()
     file = profile/'driver'
     driver = file.read_text() if file.is_file() else ''
-    for pid, command in processes:
+    is_browser = re.compile(rf'--user-data-dir={re.escape(str(profile))}(?= |$)').search
+    for pid, command in _processes():
         is_driver = pid == driver and 'chromedriver' in command
-        if str(profile) not in command and not is_driver: continue
+        if not is_browser(command) and not is_driver: continue
         with suppress(ProcessLookupError): # A child process may have ended with its parent
             os.kill(int(pid), signal.SIGKILL)
 
+def _is_left_behind(profile:Path) -> bool:
+    "Whether the process that a profile belongs to is gone."
+    try: os.kill(int((profile/'owner').read_text()), 0)
+    except ProcessLookupError: return True
+    except (OSError, ValueError): return False # Another user's, or still being written
+    return False
+
 def _end_orphans() -> None:
     "End the browsers of runs that were killed, and delete their profiles."
-    for owner in Path(_profiles_folder()).glob('birdsort-browser-*/owner'):
-        try: os.kill(int(owner.read_text()), 0)
-        except ProcessLookupError:
-            end_browser(owner.parent)
-            shutil.rmtree(owner.parent, ignore_errors=True)
-        except (OSError, ValueError): pass # Another user's, or still being written
+    for profile in Path(_profiles_folder()).glob('birdsort-browser-*'):
+        if not _is_left_behind(profile): continue
+        end_browser(profile)
+        shutil.rmtree(profile, ignore_errors=True)
 
 # %% ../../nbs/sources/02_browser.ipynb #78e0a2ba
 _INSTALL = '`sudo apt-get install chromium chromium-driver`'
@@ -117,21 +123,38 @@ def _start(profile:Path, headed:bool) -> Browser:
     driver.profile = profile
     return driver
 
+# %% ../../nbs/sources/02_browser.ipynb #e0eee102
+def _take(profile:Path) -> None:
+    "Take a profile that is kept; raises `NoBrowser` where a running browser uses it."
+    profile.mkdir(parents=True, exist_ok=True)
+    if _is_left_behind(profile): end_browser(profile)
+    elif (profile/'owner').exists():
+        raise NoBrowser(f'the profile {profile} is used by a running birdsort (process {(profile/"owner").read_text()}): '
+                        'wait until it has ended, or name another folder')
+
+@contextmanager
+def _owned(keep:Path|None) -> Iterator[Path]:
+    "A profile for this process: a new one, deleted afterwards, or one to keep."
+    if keep: _take(profile := keep.expanduser().resolve())
+    else: profile = Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_profiles_folder()))
+    (profile/'owner').write_text(str(os.getpid()))
+    try: yield profile
+    finally:
+        for file in ('owner', 'driver'): (profile/file).unlink(missing_ok=True)
+        if not keep: shutil.rmtree(profile, ignore_errors=True)
+
+# %% ../../nbs/sources/02_browser.ipynb #7f3df119
 @contextmanager
 def browser(
     headed:bool=False, # Show the window
+    profile:Path|None=None, # Folder of a profile to keep, made where it is not there; None takes a new one, and deletes it
 ) -> Iterator[Browser]: # A Selenium driver
     "Run Chromium or Chrome; raises `NoBrowser` where none starts."
     if os.name == 'posix': _end_orphans()
-    profile = Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_profiles_folder()))
-    (profile/'owner').write_text(str(os.getpid()))
-    driver = None
-    try:
-        driver = _start(profile, headed)
-        (profile/'driver').write_text(str(driver.service.process.pid))
-        driver.set_page_load_timeout(30) # Seconds
-        yield driver
-    finally:
+    with _owned(profile) as own:
+        driver = _start(own, headed)
         try:
-            if driver: driver.quit()
-        finally: shutil.rmtree(profile, ignore_errors=True)
+            (own/'driver').write_text(str(driver.service.process.pid))
+            driver.set_page_load_timeout(30) # Seconds
+            yield driver
+        finally: driver.quit()

@@ -95,17 +95,24 @@ def _name_fits(query:str, names:list) -> int:
 _INATURALIST = 'https://api.inaturalist.org/v1/observations'
 _NAMES = ('name', 'preferred_common_name', 'english_common_name', 'matched_term')
 
+def _longer_names(query:str, records:list[dict]) -> list[str]:
+    "Up to three common names that end with the query: \"vulture\" -> [\"Turkey Vulture\", \"Black Vulture\"]."
+    names = [str(record.get('preferred_common_name') or '') for record in records]
+    return [name for name in names if _normal(name).endswith(f' {_normal(query)}')][:3]
+
 def _inaturalist_taxon(query:str, context:SourceContext, address:str) -> Taxon|None:
     "The taxon of a query, as iNaturalist knows it; active ones only."
     taxa = re.sub('(/observations)?/?$', '/taxa', address, count=1)
     found = _ask(context, 'inaturalist', taxa, dict(q=query, is_active='true', locale='en', per_page=100))
-    best, most = None, 0
-    for record in _records('inaturalist', found, 'results'):
+    records, best, most = _records('inaturalist', found, 'results'), None, 0
+    for record in records:
         if record.get('is_active') is False or not isinstance(record.get('id'), (int, str)): continue
         count = record.get('observations_count')
         weight = _name_fits(query, [record.get(key) for key in _NAMES])*(1+(count if type(count) is int else 0))
         if weight > most: best, most = record, weight
-    if best is None: return None
+    if best is None:
+        context.taxa.near['inaturalist', query] = _longer_names(query, records)
+        return None
     common, group = (str(best.get(key) or '') for key in ('preferred_common_name', 'iconic_taxon_name'))
     return Taxon(str(best.get('name') or ''), common, str(best.get('rank') or ''), best['id'], group)
 
@@ -127,7 +134,8 @@ def _by_common_name(query:str, context:SourceContext, address:str) -> Taxon|None
     votes:Counter[str] = Counter()
     for record in _records('gbif', found, 'results'):
         named = [name.get('vernacularName') for name in _records('gbif', record, 'vernacularNames', optional=True)]
-        votes[str(record.get('canonicalName') or '')] += _name_fits(query, named or [query]) # It does not always list them
+        # It does not always list the names
+        votes[str(record.get('canonicalName') or '')] += _name_fits(query, named or [query])
     del votes['']
     best = max(votes, key=votes.__getitem__, default='')
     taxon = _by_scientific_name(best, context, address) if votes[best] else None
@@ -160,8 +168,10 @@ _IN_PRINT = dict(inaturalist='iNaturalist', gbif='GBIF')
 def _taxon_key(query:str, context:SourceContext, source:str, address:str) -> int|str:
     "The catalogue's key for a query; raises `RuntimeError` where it is no taxon."
     if taxon := resolve_taxon(query, context, source, address): return taxon.key
-    raise RuntimeError(f'{query!r} is no species or group that {_IN_PRINT[source]} knows: name another source for it, '
-                       'or write the scientific name in birdsort.toml')
+    near = ' or '.join(context.taxa.near.get((source, query), []))
+    hint = f' (did you mean {near}?)' if near else ''
+    raise RuntimeError(f'{query!r} is no species or group that {_IN_PRINT[source]} knows{hint}: name another source '
+                       'for it, or write the scientific name in birdsort.toml')
 
 # %% ../../nbs/sources/07_open_apis.ipynb #0f7d7c18
 _NOT_THE_AUTHOR = re.compile(r'^\(c\) |(^|, )((some|all|no) rights reserved|uploaded by).*$')
@@ -201,7 +211,8 @@ def inaturalist(
         for observation in observations:
             photos = _records('inaturalist', observation, 'photos', optional=True)
             yield from (_from_observation(observation, photo) for photo in photos if photo.get('url'))
-        if not observations or page*per_page >= _field('inaturalist', found, 'total_results', int, optional=True): return
+        total = _field('inaturalist', found, 'total_results', int, optional=True)
+        if not observations or page*per_page >= total: return
 
 # %% ../../nbs/sources/07_open_apis.ipynb #975b8e5f
 def _from_occurrence(record:dict, media:dict) -> Hit:
@@ -227,8 +238,8 @@ def gbif(
 ) -> Iterator[Hit]: # In GBIF's order
     "Photos of occurrence records, from GBIF."
     limit = min(n, 300)
-    params = dict(taxonKey=_taxon_key(query, context, 'gbif', address), mediaType='StillImage', limit=limit)
-    params['basisOfRecord'] = context.catalogues.basis_of_record
+    taxon, basis = _taxon_key(query, context, 'gbif', address), context.catalogues.basis_of_record
+    params = dict(taxonKey=taxon, basisOfRecord=basis, mediaType='StillImage', limit=limit)
     for offset in range(0, 100_000, limit): # It returns at most 100,000
         found = _ask(context, 'gbif', f"{address.rstrip('/')}/occurrence/search", dict(params, offset=offset))
         yield from _stills(found)

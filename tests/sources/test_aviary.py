@@ -70,10 +70,11 @@ def test_the_scripts_hold_photo_page_and_title_of_every_result(layout):
 
 
 @pytest.mark.parametrize('layout', [2024, 2026])
-def test_only_an_element_inside_the_link_hears_the_mouse(driver, layout):
+@pytest.mark.parametrize('inner', [' img', ' [jsaction*="mouseover:"]'])
+def test_only_an_element_inside_the_link_hears_the_mouse(driver, layout, inner):
     with Aviary(per_query=24, layout=layout, consent=False, linked=0.25) as site:
         driver.get(f'{site.address}?q=owl&udm=2')
-        for target, links in (('', 6), (' img', 24)):
+        for target, links in (('', 6), (inner, 24)):
             found = [href for href in driver.execute_script(HOVER, target) if href]
             assert len(found) == links
         photos = [parse_qs(urlsplit(href).query) for href in found]

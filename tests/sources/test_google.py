@@ -1,13 +1,17 @@
 """Google's page in a real headless Chromium: three generations of layout, three ways to the photo, consent,
 blocks, one browser."""
 
+import math
+import os
 import signal
 import subprocess
+import threading
 import time
 from functools import partial
 
 import pytest
 
+from birdsort.aviary.questions import LANGUAGES, SIGNS
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.aviary.site import Aviary
 from birdsort.scrape import scrape
@@ -43,6 +47,10 @@ def test_every_layout_by_its_links(kit, layout, consent, language):
         assert all((h.page, h.title) == (plan[h.address].page, plan[h.address].title) for h in hits)
 
 
+def no_hits(driver):
+    return []
+
+
 @pytest.mark.parametrize('layout', [2019, 2022, 2025])
 @pytest.mark.parametrize('reveal', ['panel', 'script'])
 def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
@@ -53,6 +61,8 @@ def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
         used.append((name, len(found)))
         return found
 
+    if reveal == 'panel':
+        monkeypatch.setattr(page, 'read_scripts', no_hits)
     for way in ('read_panel', 'read_scripts'):
         monkeypatch.setattr(
             page,
@@ -62,9 +72,111 @@ def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
     with Aviary(per_query=12, layout=layout, reveal=reveal, consent='overlay', language='nl') as site:
         hits, plan = visit(kit, site, n=12)
         assert {h.address for h in hits} == set(plan)
-        assert used == ([('read_panel', 12)] if reveal == 'panel' else [('read_panel', 0), ('read_scripts', 12)])
+        assert used == (
+            [('read_scripts', 0)] * 2 + [('read_panel', 12)] if reveal == 'panel' else [('read_scripts', 12)]
+        )
         if reveal == 'panel':
             assert all(h.page == plan[h.address].page for h in hits)
+
+
+def as_planned(hits, plan):
+    "Whether all photos were found in the order of the page, each with its page and title."
+    found = [(hit.address, hit.page, hit.title) for hit in hits]
+    return found == [(photo.address, photo.page, photo.title) for photo in plan.values()]
+
+
+@pytest.mark.parametrize('broken', [False, True])
+@pytest.mark.parametrize('linked', [0, 0.15, 1])
+@pytest.mark.parametrize('layout', [2024, 2026])
+def test_a_hundred_results_of_the_newest_layouts(kit, layout, linked, broken):
+    "With and without links, and where clicks are not handled, so that one on a link would lead away."
+    with Aviary(per_query=100, layout=layout, linked=linked, broken=broken, consent=False) as site:
+        assert as_planned(*visit(kit, site, n=100))
+
+
+@pytest.mark.parametrize('layout', [2024, 2026])
+def test_links_appear_where_an_element_inside_hears_the_mouse(kit, layout, monkeypatch):
+    monkeypatch.setattr(page, 'read_scripts', no_hits)
+    with Aviary(per_query=30, layout=layout, linked=0.2, consent=False) as site:
+        hits, plan = visit(kit, site, n=30)
+        assert {hit.address for hit in hits} == set(plan)
+
+
+def test_a_click_leads_nowhere(kit, monkeypatch):
+    "Where no script handles it, and where the page's own script leads away; what was read is kept."
+    monkeypatch.setattr(page, 'read_scripts', no_hits)
+    with Aviary(per_query=30, layout=2026, linked=0.2, broken=True, consent=False) as site:
+        hits, plan = visit(kit, site, n=30)
+        assert 0 < len(hits) < 15
+        assert {hit.address for hit in hits} < set(plan)
+        with kit.driver() as driver:
+            assert driver.current_url.startswith(site.address)
+            driver.execute_script("addEventListener('click', () => { location = '/imgres?imgurl=x' })")
+            assert page.read_panel(driver, 3) == []
+            assert driver.current_url.startswith(site.address), 'the browser did not go back'
+
+
+@pytest.mark.parametrize('seconds', [0.5, 4])
+def test_a_check_of_the_browser_is_waited_for(kit, seconds):
+    with Aviary(per_query=30, layout=2026, check=seconds) as site:
+        assert as_planned(*visit(kit, site, n=30))
+
+
+def test_a_check_without_end_is_a_block(kit, monkeypatch):
+    monkeypatch.setattr(page, '_CHECK_SECONDS', 2)
+    with Aviary(per_query=5, layout=2026, check=math.inf) as site, pytest.raises(Blocked) as error:
+        visit(kit, site)
+    assert "the search site's check of the browser did not finish" in str(error.value)
+
+
+@pytest.mark.parametrize('first', ['accept', 'reject'])
+@pytest.mark.parametrize('language', LANGUAGES)
+def test_consent_is_declined_in_every_language(kit, language, first):
+    for consent in ('page', 'overlay'):
+        with Aviary(per_query=4, layout=2026, consent=consent, language=language, first=first) as site:
+            assert as_planned(*visit(kit, site, n=4))
+            assert site.choices == ['reject']
+
+
+@pytest.mark.parametrize('sign', SIGNS)
+@pytest.mark.parametrize('button', ['button', 'input'])
+def test_consent_is_declined_by_any_sign(kit, sign, button):
+    with Aviary(per_query=4, consent='page', first='accept', signs=(sign,), button=button) as site:
+        assert len(visit(kit, site, n=4)[0]) == 4
+        assert site.choices == ['reject']
+
+
+@pytest.fixture
+def display(monkeypatch):
+    "A screen that nobody sees."
+    read, write = os.pipe()
+    command = ['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x1600x24', '-nolisten', 'tcp']
+    server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    with os.fdopen(read) as number:
+        monkeypatch.setenv('DISPLAY', f':{number.readline().strip()}')
+    os.close(write)
+    yield
+    server.terminate()
+    server.wait()
+
+
+def test_a_puzzle_is_waited_for_in_a_window_and_remembered(display, tmp_path):
+    told, profile = [], tmp_path / 'profile'
+    with Aviary(per_query=6, layout=2026) as site, Web() as web:
+        site.blocked = 'captcha'
+        options = dict(headed=True, profile=profile, tell=told.append)
+        person = threading.Timer(5, setattr, [site, 'blocked', False])
+        with SourceContext(web, **options) as context:
+            person.start()
+            hits = list(google('white stork', 6, context, site.address))
+        assert [hit.address for hit in hits] == [photo.address for photo in site.photos('white stork')]
+        assert len(told) == 1
+        assert 'solve its puzzle in the window' in told[0]
+        assert site.choices == ['reject']
+        with SourceContext(web, profile=profile) as context:
+            assert len(list(google('white stork', 6, context, site.address))) == 6
+        assert site.choices == ['reject'], 'the profile has forgotten the answer'
+    assert not {'owner', 'driver'} & {file.name for file in profile.iterdir()}
 
 
 def test_class_names_are_others_at_each_start(kit):
@@ -124,7 +236,9 @@ def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
 
 def test_one_browser_for_a_whole_run(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(hit, 'browser', lambda headed: started.append(headed) or browsers.browser(headed))
+    monkeypatch.setattr(
+        hit, 'browser', lambda headed, profile: started.append(headed) or browsers.browser(headed, profile)
+    )
     project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
     with Aviary(per_query=8) as site:
         assert 'short' not in scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
@@ -161,7 +275,7 @@ def test_ctrl_c_while_the_page_never_ends(tmp_path):
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 8
+    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 25, 'it waited for the page'
 
 
 def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):

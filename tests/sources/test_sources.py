@@ -570,6 +570,12 @@ def test_a_query_that_is_no_taxon(name, printed):
     assert not any('taxon_id' in query or 'taxonKey' in query for query in asked)
 
 
+def test_a_name_that_is_too_short_gets_a_hint():
+    vultures = [dict(id=k, preferred_common_name=name) for k, name in enumerate(['Turkey Vulture', 'Vulture Bee'])]
+    _, failure, _, _ = asking('inaturalist', 'vulture', always=dict(body=dict(results=vultures)))
+    assert "'vulture' is no species or group that iNaturalist knows (did you mean Turkey Vulture?)" in str(failure)
+
+
 def test_a_misspelt_scientific_name_is_no_guess():
     assert asking('gbif', 'Ardea cinera')[3] == {('gbif', 'Ardea cinera'): None}
 
