@@ -175,7 +175,8 @@ def main(
 @dataclass(frozen=True)
 class WebOptions:
     "How the web is asked."
-    headed:bool = False # Show the browser's window
+    headed:bool = False # Show the browser's window, and wait while you solve a puzzle in it
+    profile:Path|None = None # A folder that keeps the browser's profile, so that it is not asked the same again
     timeout:float = 10. # Seconds to wait for a server's next bytes
     allow:tuple[str, ...] = () # Hosts of your own network that may be asked for images, as HOST or HOST:PORT
 

@@ -294,19 +294,21 @@ def _aviary(project:Project, settings:Settings) -> AbstractContextManager[Aviary
     per_query = settings.images_per_label*5//4+8
     return Aviary(galleries[0] or None, per_query=per_query, seed=settings.seed, port=port)
 
+def _tell(text:str) -> None: tqdm.write(text, file=sys.stderr) # Above the progress bars
+
 @contextmanager
 def _open_run(project:Project, settings:Settings, web_options:dict, **options) -> Iterator[_Run]:
-    "A run with its web client and browser; the options are `only`, `headed` and `quiet`."
+    "A run with its web client and browser; the options are `only`, `quiet`, and perhaps `headed` and `profile`."
     searches = list(dict.fromkeys(map(parse_source, settings.source)))
     with ExitStack() as stack:
         site = stack.enter_context(_aviary(project, settings))
         if site: searches = [(name, site.address if name == 'aviary' else address) for name, address in searches]
         allow = (*settings.allow, *named_hosts(searches), *(site.hosts if site else ()))
         web = stack.enter_context(Web(allow, respect_noai=settings.respect_noai, **web_options))
-        headed, only = options['headed'], options['only']
+        only, quiet = options.pop('only'), options.pop('quiet')
         context = stack.enter_context(SourceContext(
-            web, headed=headed, licences=settings.licence, label=only, catalogues=settings.catalogues))
-        yield _Run(project, settings, searches, web, context, options['quiet'])
+            web, licences=settings.licence, label=only, catalogues=settings.catalogues, tell=_tell, **options))
+        yield _Run(project, settings, searches, web, context, quiet)
 
 # %% ../nbs/10_scrape.ipynb #9e49e6ef
 def _needs_browser(run:_Run) -> Exception|None:
@@ -427,17 +429,19 @@ def scrape(
     images_per_label:int|None=None, # Images wanted per label; None takes the setting
     source:tuple[str, ...]|None=None, # Where to search, as in `birdsort.toml`; None takes the setting
     licence:tuple[str, ...]|None=None, # Licences to keep; None takes the setting
-    headed:bool=False, # Show the browser's window
     quiet:bool=False, # No progress bar
     allow:tuple[str, ...]=(), # Hosts of a private network that may be asked, besides those of the setting
-    **web_options:float, # Options of `Web`, such as `timeout`: seconds to wait for a server's next bytes
+    # `headed` shows the browser's window, and waits for a person to solve a puzzle in it; `profile` is a folder
+    # that keeps the browser's profile; others are those of `Web`, such as `timeout` in seconds
+    **web_options:Any,
 ) -> ScrapeResult: # Counts per label, and what is missing
     "Fill every label up to `images_per_label` images; can be stopped and run again at any moment."
     settings = _wanted(project, label, images_per_label, source, licence, allow)
     timeout = web_options.get('timeout', 10)
     if not timeout > 0: raise ValueError(f'timeout = {timeout}: must be a number of seconds above 0')
     labels = [label] if label else list(settings.labels)
-    options = dict(web_options=web_options, only=label, headed=headed, quiet=quiet)
+    options = {name: web_options.pop(name) for name in ('headed', 'profile') if name in web_options}
+    options |= dict(web_options=web_options, only=label, quiet=quiet)
     with hold(project):
         try: run = _scrape_labels(project, settings, labels, **options)
         finally: write_attribution(project)

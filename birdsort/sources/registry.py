@@ -29,9 +29,9 @@ from .open_apis import gbif, inaturalist, openverse, wikimedia
 # %% ../../nbs/sources/09_registry.ipynb #6ab80e10
 SOURCES:dict[str, Source] = {s.name: s for s in (
     Source('google', google, 'Google Images, in a real browser', limits='some 100 a query',
-           when_blocked='captcha, gone in an hour'),
+           when_blocked='captcha: --headed, or an hour'),
     Source('bing', bing, 'Bing image search, in a browser where needed', limits='some 150 that fit',
-           when_blocked='captcha, gone in an hour'),
+           when_blocked='captcha: --headed, or an hour'),
     Source('duckduckgo', duckduckgo, 'DuckDuckGo image search', limits='pages of 100',
            when_blocked='403, gone in an hour'),
     Source('inaturalist', inaturalist, 'Observations confirmed by a community', knows_licence=True, species=True,

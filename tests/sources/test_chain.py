@@ -329,3 +329,11 @@ def test_new_projects_get_the_chain_and_old_ones_keep_what_they_name(tmp_path):
     assert 'source = ["google", "bing", "duckduckgo", "inaturalist", "wikimedia"]' in toml
     (tmp_path / 'birds' / 'birdsort.toml').write_text('source = ["google"]\nlabels.a = "a"\nlabels.b = "b"\n')
     assert Project(tmp_path / 'birds').settings.source == ('google',)
+
+
+def test_a_profile_of_the_browser_is_kept(tmp_path):
+    project, profile = lesson_project(0, tmp_path / 'birds', images_per_label=2), tmp_path / 'profile'
+    with Aviary(per_query=6) as site:
+        source = ['--source', f'google={site.address}', '--allow', ','.join(site.hosts)]
+        as_json('scrape', '--project', project.path, '--label', 'garza', '--profile', profile, *source)
+    assert len(files(project.images)) == 2 and any(profile.rglob('Cookies'))
