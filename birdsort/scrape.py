@@ -440,7 +440,7 @@ def scrape(
     timeout = web_options.get('timeout', 10)
     if not timeout > 0: raise ValueError(f'timeout = {timeout}: must be a number of seconds above 0')
     labels = [label] if label else list(settings.labels)
-    options = {name: web_options.pop(name) for name in ('headed', 'profile') if name in web_options}
+    options:dict[str, Any] = {name: web_options.pop(name) for name in ('headed', 'profile') if name in web_options}
     options |= dict(web_options=web_options, only=label, quiet=quiet)
     with hold(project):
         try: run = _scrape_labels(project, settings, labels, **options)
