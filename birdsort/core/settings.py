@@ -212,7 +212,7 @@ _CATALOGUE_CHECKS:dict[str, Check] = dict(
 
 @dataclass(frozen=True)
 class Catalogues:
-    "Which records the catalogues of species return: the table `[catalogues]` of `birdsort.toml`, checked (`ValueError`)."
+    "Which records iNaturalist and GBIF return: the table `[catalogues]` of `birdsort.toml`, checked (`ValueError`)."
     quality_grade:str = 'research' # iNaturalist: research (confirmed by others), needs_id, casual, or any
     place:int = 0 # iNaturalist: the number of a place, as after place_id= in its addresses; 0 is the whole world
     captive:bool = False # iNaturalist: also take animals and plants that are kept or planted; most are casual grade

@@ -16,10 +16,9 @@ from urllib.parse import urlencode, urljoin
 
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.remote.webdriver import WebDriver
-from urllib3.exceptions import HTTPError
 
 from ..core.assets import asset
-from .base import Blocked, Hit, SourceContext
+from .base import Blocked, Hit, SourceContext, wait_for_person, with_browser
 from .browser import NoBrowser
 
 # %% ../../nbs/sources/06_bing.ipynb #c4a7a82b
@@ -129,20 +128,13 @@ def read_page(
     return page
 
 # %% ../../nbs/sources/06_bing.ipynb #d56a0d56
-def _visit(query:str, n:int, context:SourceContext, address:str) -> ResultPage:
+def _visit(driver:WebDriver, query:str, n:int, context:SourceContext, address:str) -> ResultPage:
     joint = '&' if '?' in address else '?'
-    with context.driver() as driver:
-        try: driver.get(address + joint + urlencode(dict(q=query) | _parameters(context.licences)))
-        except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: use what is there
-        return read_page(driver, n)
-
-def _visit_twice(query:str, n:int, context:SourceContext, address:str) -> ResultPage:
-    "Where the browser or its driver has died, once more with another."
-    with suppress(WebDriverException, HTTPError): return _visit(query, n, context, address)
-    try: return _visit(query, n, context, address)
-    except (WebDriverException, HTTPError) as e:
-        reason = getattr(e, 'msg', None) or type(e).__name__
-        raise RuntimeError(f'the browser failed: {reason.splitlines()[0]}') from None
+    try: driver.get(address + joint + urlencode(dict(q=query) | _parameters(context.licences)))
+    except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: use what is there
+    def block(): return 'a puzzle' if _verdict(_first_look(driver)) == 'blocked' else ''
+    if context.headed and block(): wait_for_person(context, address, block)
+    return read_page(driver, n)
 
 # %% ../../nbs/sources/06_bing.ipynb #98baacda
 def _fail(page:ResultPage, address:str) -> None:
@@ -181,7 +173,7 @@ def bing(
         if not hits or len(found) >= n: break
     if len(found) >= n or _verdict(page) in ('results', 'none'): return
     if found and _verdict(page) == 'unreadable': return # Behind the last page there is nothing to read
-    try: shown = _visit_twice(query, n, context, address)
+    try: shown = with_browser(context, lambda driver: _visit(driver, query, n, context, address))
     except NoBrowser:
         if _verdict(page) == 'blocked': _fail(page, address)
         raise

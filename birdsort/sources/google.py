@@ -11,16 +11,14 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from selenium.common.exceptions import JavascriptException, TimeoutException, WebDriverException
 from selenium.webdriver.remote.webdriver import WebDriver
-from urllib3.exceptions import HTTPError
 
 from ..core.assets import asset
-from .base import Blocked, Hit, SourceContext
+from .base import Blocked, Hit, SourceContext, wait_for_person, with_browser
 
 # %% ../../nbs/sources/04_google.ipynb #192414eb
 _TILES = asset('google_tiles.js')
@@ -226,14 +224,17 @@ def _add(hits:dict[str, Hit], found:list[Hit]) -> None:
 def _read(driver:WebDriver, n:int) -> list[Hit]:
     "Read up to `n` results, in one way or several."
     hits:dict[str, Hit] = {}
-    def count(*ways):
-        for way in ways: _add(hits, way(driver))
-        return len(hits)
+    def add(*ways):
+        found = [hit for way in ways for hit in way(driver)]
+        _add(hits, found)
+        return len(found) # Also of photos that a page shows again
     try:
-        if count(read_scripts, read_links) >= n: return list(hits.values())
+        add(read_scripts, read_links)
+        if len(hits) >= n: return list(hits.values())
         wanted = min(n, load_tiles(driver, n))
         def read_panels(driver): return read_panel(driver, wanted)
-        if count(read_scripts, read_links) < wanted and 2*count(hover) < wanted: count(read_panels)
+        add(read_scripts, read_links)
+        if len(hits) < wanted and 2*max(add(hover), len(hits)) < wanted: add(read_panels)
     except WebDriverException:
         if not hits: raise
     return list(hits.values())
@@ -244,7 +245,6 @@ _NONE_WORDS = '|'.join((
     'ning[uú]n', 'nessun', 'non ha prodotto', 'geen.*(?:resultaten|gevonden)', 'nenhum', 'nie znaleziono'))
 _LATER = ('what was collected is kept; type the same with --headed and answer in the window, wait an hour, '
     'or name another --source')
-_PATIENCE = 600 # Seconds in which a person can solve a puzzle
 _UNFINISHED = "the search site's check of the browser did not finish"
 
 class _Visit(NamedTuple):
@@ -258,31 +258,14 @@ def _block(driver:WebDriver, has_come:bool) -> str:
     if is_blocked(driver): return 'it blocks automatic searches for now'
     return '' if has_come else _UNFINISHED
 
-def _wait_for_person(driver:WebDriver, context:SourceContext, address:str) -> str:
-    "Wait while a person solves the puzzle in the window -> what still stands before the results."
-    context.tell(f'{address} asks whether you are a person: solve its puzzle in the window; birdsort waits, and goes on')
-    end = time.monotonic()+_PATIENCE
-    while block := _block(driver, settle(driver, seconds=1)):
-        if time.monotonic() > end: return block
-        time.sleep(.5)
-    return ''
-
 # %% ../../nbs/sources/04_google.ipynb #6998298c
-def _visit(query:str, n:int, context:SourceContext, address:str) -> _Visit:
-    with context.driver() as driver:
-        block = _block(driver, _open(driver, address, query, context.licences))
-        if block and context.headed: block = _wait_for_person(driver, context, address)
-        hits = [] if block else _read(driver, n)
-        text = driver.execute_script('return document.body.innerText')
-        return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, text)
-
-def _visit_twice(query:str, n:int, context:SourceContext, address:str) -> _Visit:
-    "Where the browser or its driver has died, once more with another."
-    with suppress(WebDriverException, HTTPError): return _visit(query, n, context, address)
-    try: return _visit(query, n, context, address)
-    except (WebDriverException, HTTPError) as e:
-        reason = getattr(e, 'msg', None) or type(e).__name__
-        raise RuntimeError(f'the browser failed: {reason.splitlines()[0]}') from None
+def _visit(driver:WebDriver, query:str, n:int, context:SourceContext, address:str) -> _Visit:
+    block = _block(driver, _open(driver, address, query, context.licences))
+    if block and context.headed:
+        block = wait_for_person(context, address, lambda: _block(driver, settle(driver, seconds=1)))
+    hits = [] if block else _read(driver, n)
+    text = driver.execute_script('return document.body.innerText')
+    return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, text)
 
 # %% ../../nbs/sources/04_google.ipynb #5471ad87
 def google(
@@ -292,7 +275,7 @@ def google(
     address:str='https://www.google.com/search', # Of the search
 ) -> Iterator[Hit]: # In the order of the page
     "Google Images, in a real browser; raises `Blocked` or `RuntimeError` after the hits that it has."
-    visit = _visit_twice(query, n, context, address)
+    visit = with_browser(context, lambda driver: _visit(driver, query, n, context, address))
     yield from visit.hits
     if visit.block: raise Blocked(f'{address}: {visit.block}: {_LATER}')
     if not visit.hits and not re.search(_NONE_WORDS, visit.text, re.I):

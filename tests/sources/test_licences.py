@@ -122,7 +122,7 @@ ADDRESSES = [
     'https://upload.wikimedia.org/wikipedia/commons/a/ab/Heron_%281%29.jpg?download',
     'https://upload.wikimedia.org/wikipedia/commons/thumb/a/ab/Heron_%281%29.jpg/1024px-Heron_%281%29.jpg',
     'https://thumb.wikimedia.org/wikipedia/commons/thumb/a/ab/Heron_(1).jpg/960px-Heron_(1).jpg',
-    'https://thumb.wikimedia.org/wikipedia/commons/thumb/a/ab/Heron_%281%29.jpg/20px-Heron_%281%29.jpg?utm_source=a&b=c',
+    'https://thumb.wikimedia.org/wikipedia/commons/thumb/a/ab/Heron_%281%29.jpg/20px-Heron_%281%29.jpg?utm_source=a',
     'http://thumb.wikimedia.org/wikipedia/commons/thumb/a/ab/Heron_%281%29.jpg/lossy-page1-3840px-x.jpg',
 ]
 
