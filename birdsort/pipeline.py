@@ -35,9 +35,11 @@ def _scrape_once(
         s.labels, s.images_per_label, s.source, s.licence, s.min_side, s.max_side, s.respect_noai, s.allow)
     if done := stage_result(project, 'scrape', sign): return done
     result = scrape(project, quiet=quiet)
-    for label,why in result.get('problems', {}).items():
-        if not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why[0]}')
-    if 'problems' in result and 'short' in result: return dict(result)
+    blocks = list(result.get('resting', {}).values())
+    for label in result.get('short', {}):
+        why = result.get('problems', {}).get(label, []) + blocks
+        if why and not result['labels'][label]['kept']: raise RuntimeError(f'{label}: {why[0]}')
+    if 'short' in result and result.keys() & {'problems', 'resting'}: return dict(result)
     return record_stage(project, 'scrape', sign, dict(result))
 
 def _clean_once(

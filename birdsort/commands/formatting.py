@@ -103,14 +103,51 @@ def _other_licences(counts) -> str:
     return (f'kept before, under other licences: {_counts(counts)}; '
             'remove them in the Cleaner, or leave them')
 
+# %% ../../nbs/commands/02_formatting.ipynb #3bc9b707
+def _about(source, message) -> str:
+    "A message about a source, without the name that stands before it."
+    return message.removeprefix(f'{source} ')
+
+def _what_happened(r) -> list[str]:
+    "A line for each fact about the sources."
+    resting, failed, kept = r.get('resting', {}), r.get('failed', {}), r.get('kept', {})
+    taxa = [f"{label}: {', '.join(dict.fromkeys(names.values()))}" for label,names in r.get('taxa', {}).items()]
+    if 'short' not in r: resting = {source: message.partition(': ')[0] for source,message in resting.items()}
+    rested = [f'{source} rested: {_about(source, message)}' for source,message in resting.items()]
+    missed = [f'{source} failed: {_about(source, message)}' for source,message in failed.items()]
+    nothing = [source for source,n in r.get('found', {}).items() if not n and source not in resting]
+    others = {source: n for source,n in kept.items() if source not in resting}
+    took_over = ', '.join(f'{source} {n}' for source,n in others.items())
+    return [
+        *taxa, *rested, *missed, f"nothing new from {', '.join(nothing)}" if nothing else '',
+        f'the other sources took over: {took_over}' if took_over and (rested or missed or nothing) else '']
+
+# %% ../../nbs/commands/02_formatting.ipynb #ccb5ade9
+def _plan(r) -> str:
+    "What a search would ask."
+    rows = [dict(label=label) | row | dict(queries=', '.join(row['queries'])) for label,row in r['plan'].items()]
+    filtered = f"licences: {', '.join(r['licence'])}; sources that know none are not filtered" if r['licence'] else ''
+    return _lines(
+        table(rows), 'sources, in this order, each for what is still missing:',
+        *(f"  {row['source']}: {row['about']}" for row in r['sources']), filtered, 'nothing was asked or written')
+
 @formats('scrape')
 def _scrape(r):
+    if 'plan' in r: return _plan(r)
     unlicensed = _counts(r.get('unlicensed', {}))
     return _lines(
-        _by_source(r['labels']), *_problems(r.get('problems', {})),
+        _by_source(r['labels']), *_what_happened(r), *_problems(r.get('problems', {})),
         _shortfall(r['short']) if 'short' in r else '',
         f'without a known licence: {unlicensed}; these sources do not know licences' if unlicensed else '',
         _other_licences(r['otherwise']) if 'otherwise' in r else '')
+
+# %% ../../nbs/commands/02_formatting.ipynb #3ebdc883
+@formats('sources')
+def _sources(r):
+    def row(s): return dict(source=s['source'], now=s['now'], licences=s['licences'], limits=s['limits'])
+    rows = [row(s) | {'a block': s['when_blocked']} for s in r['sources']]
+    reasons = [f"{s['source']}: {_about(s['source'], s['why'])}" for s in r['sources'] if s['why']]
+    return _lines(table(rows), *reasons, 'a source that blocks rests for the run, and the next one takes over')
 
 # %% ../../nbs/commands/02_formatting.ipynb #27503f74
 def _carried_out(moved) -> str:

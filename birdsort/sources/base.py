@@ -41,6 +41,9 @@ class Source(NamedTuple):
     knows_licence:bool=False # Whether its hits come with a licence
     by_label:bool=False # Searched once for each label, instead of once for each query of the label
     takes:str='URL' # What an address after NAME= is: URL, FILE or FOLDER
+    species:bool=False # Whether it is asked for species only, and for groups of species
+    limits:str='' # How much it gives, and how fast, in a few words
+    when_blocked:str='' # What a block looks like, and what ends it, in a few words
 
 class Blocked(RuntimeError): "A source refuses automatic searches for now; hits collected before are kept."
 

@@ -100,7 +100,8 @@ def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
     with Aviary() as site:
         site.blocked = True
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
-    assert 'blocks' in result['problems']['cacatua'][0] and len(files(project.images)) == 12
+    assert 'blocks' in result['resting']['google'] and len(files(project.images)) == 12
+    assert result['short'] == dict(cacatua=2, garza=2, buitre=2) and 'problems' not in result
 
 
 def test_a_label_that_nothing_is_found_for(tmp_path):
@@ -115,7 +116,7 @@ def test_a_search_that_is_not_there(tmp_path):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=3)
     with Aviary() as site:
         address = site.address
-    assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['problems']['garza'][0]
+    assert 'ERR_CONNECTION_REFUSED' in scrape(project, source=[f'google={address}'], quiet=True)['resting']['google']
 
 
 def test_killed_and_run_again_ends_in_the_same_files(tmp_path):

@@ -275,7 +275,7 @@ def test_commons_asks_to_slow_down_in_its_own_way(tmp_path):
         source,
     ):
         result = scrape(project, source=[source], label='garza', quiet=True)
-    assert 'does not answer for now (ratelimited)' in result['problems']['garza'][0]
+    assert 'does not answer for now (ratelimited)' in result['resting']['wikimedia'] and 'problems' not in result
 
 
 def test_many_bad_hits_before_the_good_ones(tmp_path):
@@ -393,19 +393,30 @@ def test_duckduckgo_repeats_itself_for_ever():
     assert (len(hits), failure, len(visits)) == (100, None, 3)
 
 
-def test_sources_take_turns_and_share_no_image(tmp_path):
+def test_sources_follow_each_other_and_share_no_image(tmp_path):
     project = heron(tmp_path, images_per_label=6)
     with replaying('gbif') as (_, a), replaying('openverse') as (_, b):
         result = scrape(project, source=[a, b], label='garza', quiet=True)
     got = result['labels']['garza']
     assert {s: c['found'] for s, c in got['sources'].items()} == dict(gbif=5, openverse=5) and got['kept'] == 4
     assert got['rejected']['exact duplicate'] == 4  # The same four photos on two sites
-    assert [r['source'] for r in project.catalogue.rows(label='garza')][:4] == [
-        'gbif',
-        'openverse',
-        'gbif',
-        'openverse',
-    ]
+    assert [r['source'] for r in project.catalogue.rows(label='garza')] == 5 * ['gbif'] + 5 * ['openverse']
+    assert got['sources']['gbif']['kept'] == 4 and result['found'] == dict(gbif=5, openverse=5)
+
+
+def test_the_queries_of_a_label_take_turns(tmp_path):
+    "So that both plumages, or both species, of a label have their share."
+    project = lesson_project(0, tmp_path / 'birds', images_per_label=4, labels={'buitre': ['a', 'b'], 'loro': ['c']})
+    with Hostile({f'{q}{i}.jpg': good(whole(jpeg(10 * 'ab'.index(q) + i))) for q in 'ab' for i in range(4)}) as photos:
+
+        def answer(visit):
+            found = [dict(url=photos.address(f"{visit.query['q']}{i}.jpg"), license='by') for i in range(4)]
+            return json.dumps(dict(results=found, page_count=1))
+
+        with search_site(answer) as (site, _):
+            source = f'openverse={site}/v1/images/'
+            scrape(project, source=[source], label='buitre', allow=[photos.host], quiet=True)
+    assert [r['query'] for r in project.catalogue.rows(label='buitre', state='kept')] == ['a', 'b', 'a', 'b']
 
 
 def test_status_shows_sources_and_reasons_as_a_table(tmp_path):
