@@ -210,7 +210,7 @@ def sources(
     project:str|None=None, # The project's folder, for its addresses; none is needed
     source:tuple[str, ...]|None=None, # Only these, as NAME or NAME=ADDRESS, several with commas; all by default
     allow:tuple[str, ...]=(), # Hosts of your own network that may be asked, as HOST or HOST:PORT
-    timeout:float=10., # Seconds that each source may take
+    timeout:float=20., # Seconds that each source may take
 ) -> dict[str, Any]: # {sources: [{source, now, why, address, licences, finds, limits, when_blocked}]}
     "Show where images come from: who answers now, who knows licences, limits, and what a block means."
     from birdsort.sources.registry import probe_sources, source_table

@@ -157,4 +157,6 @@ def browser(
             (own/'driver').write_text(str(driver.service.process.pid))
             driver.set_page_load_timeout(30) # Seconds
             yield driver
-        finally: driver.quit()
+        finally:
+            try: driver.quit()
+            finally: end_browser(own) # Where the driver has died, the browser still runs

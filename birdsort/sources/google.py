@@ -117,8 +117,9 @@ class _LedAway(Exception): "A click has led to another page."
 def _click(driver:WebDriver, k:int, wait:float) -> Hit|None:
     "The photo in the panel after a click on result `k`; `_LedAway` where another page came instead."
     page, script = driver.current_url, _TILES + asset('google_panel.js')
+    driver.set_script_timeout(wait+2)
     try: found = driver.execute_async_script(script, k, int(1000*wait))
-    except JavascriptException as e: raise _LedAway from e # The page is gone, and the script with it
+    except (JavascriptException, TimeoutException) as e: raise _LedAway from e # The page is gone, and the script with it
     finally:
         if driver.current_url.partition('#')[0] != page.partition('#')[0]: driver.back()
     return Hit(*found) if found else None

@@ -36,7 +36,7 @@ SOURCES:dict[str, Source] = {s.name: s for s in (
            when_blocked='403, gone in an hour'),
     Source('inaturalist', inaturalist, 'Observations confirmed by a community', knows_licence=True, species=True,
            limits='1 a second, 10,000 a species', when_blocked='403 or 429, gone in an hour'),
-    Source('gbif', gbif, 'Records of museums and observers, by scientific name', knows_licence=True, species=True,
+    Source('gbif', gbif, 'Records of observers all over the world', knows_licence=True, species=True,
            limits='1 a second, 100,000 a species', when_blocked='403 or 429, gone in an hour'),
     Source('wikimedia', wikimedia, 'Wikimedia Commons', knows_licence=True,
            limits='1 a second, pages of 50', when_blocked='403 or 429, gone in an hour'),

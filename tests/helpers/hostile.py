@@ -231,13 +231,10 @@ class Hostile(socketserver.ThreadingTCPServer):
     allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
 
     def __init__(self, table, delay=0):
-        self.table, self.delay, self.asked, self.open, self.lock = (
-            {quote(p, safe="/?&=%"): f for p, f in table.items()},
-            delay,
-            Counter(),
-            0,
-            threading.Lock(),
-        )
+        self.table = {quote(p, safe='/?&=%'): f for p, f in table.items()}
+        self.delay, self.lock = delay, threading.Lock()
+        self.asked, self.open = Counter(), 0
+        self.unanswered = self.most_unanswered = 0
         super().__init__(('127.0.0.1', 0), _Answer)
 
     @property
@@ -270,9 +267,13 @@ class _Answer(socketserver.BaseRequestHandler):
         with server.lock:
             server.asked[unquote(path)] += 1
             server.open += 1
+            server.unanswered += 1
+            server.most_unanswered = max(server.most_unanswered, server.unanswered)
             nth = server.asked[unquote(path)]
         try:
             time.sleep(server.delay)
+            with server.lock:
+                server.unanswered -= 1  # Before the answer, after which the client may ask again
             fault = server.table.get(path) or server.table.get(path.split('?')[0])
             (fault.play if fault else status(404))(self.request, nth)
         finally:
