@@ -81,7 +81,9 @@ def _request(engine:Any, query:str, first:int, context:SourceContext, address:st
     params = engine.build_payload(query, region='us-en', safesearch='on', timelimit=None)
     params |= _parameters(context.licences) | dict(first=str(first))
     try: response = engine.http_client.request('GET', urljoin(address, 'async'), params=params)
-    except DDGSException as e: raise RuntimeError(f'bing at {address}: no answer ({str(e)[:150]})') from None
+    except DDGSException as e:
+        kind = str(e).partition(':')[0]
+        raise RuntimeError(f'bing at {address}: no answer ({kind})') from None
     tree = engine.extract_tree('<p></p>' + response.text) # Never empty
     links = tree.xpath('//a/@m')
     text = ' '.join(tree.xpath('//text()[not(ancestor::script or ancestor::style)]'))
