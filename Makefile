@@ -44,8 +44,8 @@ $(NODE)/.installed: tests/package.json .ci/node
 demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
-test: install display $(NEWEST)/.installed $(NODE)/.installed lint check-house ## everything that CI checks
-	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target check-tests check-notebooks check-newest
+test: install display $(NEWEST)/.installed $(NODE)/.installed ## everything that CI checks
+	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target lint check-house check-tests check-notebooks check-newest
 	@echo "all checks passed"
 
 lint: $(VENV)/.installed ## ruff and mypy, in seconds

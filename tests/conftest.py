@@ -21,6 +21,9 @@ signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # In the background of a shell Ctrl-C is turned off, and so it would be for what the tests start
 os.environ['OMP_NUM_THREADS'] = '1'
+os.environ |= dict(  # No test needs the web, or weights that this machine has downloaded
+    HF_HUB_OFFLINE='1', HF_HOME=os.path.join(tempfile.gettempdir(), 'birdsort-tests-hub')
+)
 ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 # Loading torch takes longer than most tests: one process loads it, and others are forked from it, each for one call.

@@ -48,6 +48,7 @@ def protocol(request, tmp_path):
     return dict(
         HF_HOME=str(tmp_path / 'home'),
         HF_TOKEN='hf_writes',
+        HF_HUB_OFFLINE='0',
         NO_PROXY='127.0.0.1,localhost',
         HF_HUB_DISABLE_TELEMETRY='1',
         HF_XET_TELEMETRY_ENABLED='false',

@@ -125,9 +125,9 @@ def judged(tmp_path_factory):
         labels=labels,
         architecture='test_resnet',
         image_size=64,
-        batch_size=8,
+        batch_size=16,
         epochs=(8, 10),
-        train=Training(precision='fp32', lr=8e-3),
+        train=Training(precision='fp32', lr=1e-2),
     )
     split(project, quiet=True)
     train(project, quiet=True)

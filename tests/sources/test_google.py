@@ -85,9 +85,10 @@ def as_planned(hits, plan):
     return found == [(photo.address, photo.page, photo.title) for photo in plan.values()]
 
 
-@pytest.mark.parametrize('broken', [False, True])
-@pytest.mark.parametrize('linked', [0, 0.15, 1])
-@pytest.mark.parametrize('layout', [2024, 2026])
+@pytest.mark.parametrize(
+    ('layout', 'linked', 'broken'),
+    [(2024, 0, False), (2024, 0.15, True), (2024, 1, False), (2026, 0, True), (2026, 0.15, False), (2026, 1, True)],
+)
 def test_a_hundred_results_of_the_newest_layouts(kit, layout, linked, broken):
     "With and without links, and where clicks are not handled, so that one on a link would lead away."
     with Aviary(per_query=100, layout=layout, linked=linked, broken=broken, consent=False) as site:
@@ -129,10 +130,9 @@ def test_a_check_without_end_is_a_block(kit, monkeypatch):
     assert "the search site's check of the browser did not finish" in str(error.value)
 
 
-@pytest.mark.parametrize('first', ['accept', 'reject'])
 @pytest.mark.parametrize('language', LANGUAGES)
-def test_consent_is_declined_in_every_language(kit, language, first):
-    for consent in ('page', 'overlay'):
+def test_consent_is_declined_in_every_language(kit, language):
+    for first, consent in (('accept', 'page'), ('reject', 'page'), ('accept', 'overlay'), ('reject', 'overlay')):
         with Aviary(per_query=4, layout=2026, consent=consent, language=language, first=first) as site:
             assert as_planned(*visit(kit, site, n=4))
             assert site.choices == ['reject']

@@ -77,9 +77,9 @@ def train_until_killed(folder, epochs, stage, number, unfreeze):
 @pytest.mark.parametrize(
     'stage, epochs, number, unfreeze',
     [
-        ('one-cycle', (7, 1), 6, 'all'),
-        ('fine-tune', (1, 7), 6, 'all'),
-        ('fine-tune', (1, 7), 6, 3),
+        ('one-cycle', (4, 1), 3, 'all'),
+        ('fine-tune', (1, 4), 3, 'all'),
+        ('fine-tune', (1, 4), 3, 3),
         ('fine-tune', (1, 1), 1, 3),
     ],
     ids=['frozen', 'all', 'partly', 'partly, between two fits'],
@@ -215,7 +215,8 @@ def test_weights_from_a_hub(pretrained, tmp_path):
     server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
     server.folder = Path(pretrained.settings.architecture.removeprefix('local-dir:'))
     Thread(target=server.serve_forever, daemon=True).start()
-    env = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HOME=str(tmp_path / 'hub'))
+    address = f'http://127.0.0.1:{server.server_port}'
+    env = dict(HF_ENDPOINT=address, HF_HOME=str(tmp_path / 'hub'), HF_HUB_OFFLINE='0')
     p = ('--project', pretrained.path)
     with birdsort_with(env) as run:
         one_line(run('train', *p, '--arch', 'hf-hub:birds/none'), 'hf-hub:birds/none', 'local-dir:')
