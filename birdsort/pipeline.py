@@ -113,13 +113,13 @@ DRAWN = dict(
 
 def demo_settings(
     gallery:str|None=None, # A folder of label folders; None draws birds
-    arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER
+    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, or pip:NAME
 ) -> dict: # Settings of the demo's project
     "What a demo is made of; `FileNotFoundError`, `ValueError` for a gallery that is none."
     if not gallery:
         return dict(
             DRAWN, source=('aviary',),
-            **dict(architecture=arch, pretrained=arch.startswith('local-dir:')) if arch else {})
+            **dict(architecture=arch, pretrained=arch.startswith(('local-dir:', 'pip:'))) if arch else {})
     if not Path(gallery).is_dir():
         raise FileNotFoundError(
             f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with images')
@@ -134,7 +134,7 @@ def demo_settings(
 def demo(
     path:Path|str='data/demo', # The demo's project folder; an unfinished one is continued
     gallery:str|None=None, # A folder of label folders with images to serve; None draws birds
-    arch:str|None=None, # A torchvision or timm name, or local-dir:FOLDER; None takes a small network for drawn birds
+    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, or pip:NAME; None takes a small network for drawn birds
     quiet:bool=False, # No progress bars
     tell=lambda stage, result: None, # As in `run`
 ) -> dict: # As `run`

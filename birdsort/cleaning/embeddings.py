@@ -47,7 +47,7 @@ def _torchvision_network(builder, pretrained, head):
     return model if head else _remove_classifier(model), 224
 
 def make_backbone(
-    name:str, # torchvision or timm name, or local-dir:FOLDER
+    name:str, # torchvision or timm name, local-dir:FOLDER, or pip:NAME
     pretrained:bool=True, # Load its weights; otherwise they are random
     head:bool=False, # Keep its classifier, which gives a logit for each class it was trained on
 ) -> tuple[nn.Module, int]: # (network in evaluation mode: (b, 3, size, size) float32 -> (b, n); its `size`, pixels)

@@ -282,7 +282,7 @@ class Settings:
     allow:tuple[str, ...] = () # Hosts of your own network that may be asked for images, as "HOST" or "HOST:PORT"
     ratio:tuple[float, float, float] = (.7, .15, .15) # Shares of train, val and test, summing to 1
     seed:int = 42 # Makes the split and the training repeatable
-    architecture:str = 'resnext50_32x4d' # A torchvision or timm name, local-dir:FOLDER, or hf-hub:OWNER/NAME
+    architecture:str = 'resnext50_32x4d' # A torchvision or timm name, local-dir:FOLDER, pip:NAME, or hf-hub:OWNER/NAME
     pretrained:bool = True # Begin from downloaded weights; false begins from random ones
     image_size:int = 224 # Side of the square that the network sees, pixels
     batch_size:int = 32 # Images per training step

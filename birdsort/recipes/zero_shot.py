@@ -26,7 +26,7 @@ def imagenet_words() -> list[str]: # 1,000 names, such as "tench"
 
 # %% ../../nbs/recipes/02_zero_shot.ipynb #65aa2abe
 def predict_imagenet(
-    name:str, # torchvision or timm name, local-dir:FOLDER, or hf-hub:OWNER/NAME, trained on ImageNet-1k
+    name:str, # torchvision or timm name, local-dir:FOLDER, pip:NAME, or hf-hub:OWNER/NAME, trained on ImageNet-1k
     files:list[Path], # Paths of images
     pretrained:bool=True, # False for random weights, which know nothing
     quiet:bool=False, # No progress bar

@@ -120,7 +120,7 @@ def _build_or_explain(project, settings, dls, arch, args, *, pretrained):
             raise ValueError(
                 f'{name} cannot be built: {reason}; try another, for example resnet50 or convnext_tiny') from e
         raise RuntimeError(
-            f'no pretrained weights for {name}: {reason}; without a network, set architecture = "local-dir:FOLDER", '
+            f'no pretrained weights for {name}: {reason}; without a network, set architecture = "pip:efficientnet_lite0", '
             f'or pretrained = false in {project.path/"birdsort.toml"}') from e
 
 # %% ../../nbs/training/05_learner.ipynb #baf87ed6
