@@ -160,19 +160,32 @@ def _queries(run:_Run, label:str, search:Search) -> list[str]:
     return _species(run, label, search) if source.species else run.settings.labels[label]
 
 # %% ../nbs/10_scrape.ipynb #cd8635ef
-def _failed(run:_Run, label:str, search:Search, failure:Exception|None) -> None:
-    "Let a source rest that refuses or cannot be reached; record any other failure."
+def _failed(run:_Run, label:str, search:Search, failure:Exception|None, n_hits:int=0) -> None:
+    "Let a source rest that refuses or cannot be reached; record any other failure, such as one slow answer."
     if failure is None: return
-    if isinstance(failure, (Blocked, NoBrowser)) or is_unreached(failure): run.resting[search] = failure
+    refuses = isinstance(failure, (Blocked, NoBrowser))
+    if refuses or (is_unreached(failure) and not n_hits): run.resting[search] = failure
     else: run.logs[label].failures.setdefault(search, str(failure))
 
+_MOST_ASKED = 2000 # Hits of one query that are all known already, before it is given up
+
+def _known_photos(run:_Run, label:str) -> set[str]:
+    "The photos of a label that the catalogue knows, from any source."
+    return {photo_key(row['address']) for row in run.project.catalogue.rows(label=label) if row['address']}
+
+# %% ../nbs/10_scrape.ipynb #6ca3a001
 def _search(run:_Run, label:str, search:Search, query:str, n_new:int) -> list[Hit]:
     "The hits of one query, up to `n_new` more than are known."
     name, address = search
     rows = run.project.catalogue.rows(label=label, source=name, query=query)
-    n_known = sum(not (row['reason'] or '').startswith('licence') for row in rows)
-    hits, failure = search_source(name, query, n_known+n_new, run.context, address)
-    _failed(run, label, search, failure)
+    n = n_new+sum(not (row['reason'] or '').startswith('licence') for row in rows)
+    known = _known_photos(run, label)
+    while True:
+        hits, failure = search_source(name, query, n, run.context, address)
+        is_new = any(photo_key(hit.address) not in known for hit in hits)
+        if failure or is_new or len(hits) < n or n > _MOST_ASKED: break
+        n *= 2 # Another source or query has found all these
+    _failed(run, label, search, failure, len(hits))
     return hits
 
 def _ask(run:_Run, label:str, search:Search, missing:int) -> list[list[tuple[dict[str, str], Hit]]]:
@@ -199,7 +212,7 @@ def _find_hits(run:_Run, label:str, search:Search, missing:int, bar:tqdm) -> int
     bar.set_postfix_str('')
     if not found: return 0
     catalogue = run.project.catalogue
-    known = {photo_key(row['address']) for row in catalogue.rows(label=label) if row['address']}
+    known = _known_photos(run, label)
     new = [(origin, hit) for origin, hit in interleave(found) if photo_key(hit.address) not in known]
     n_new = catalogue.add([origin | hit._asdict() for origin, hit in new])
     has_failed = search in run.resting or search in run.logs[label].failures
@@ -238,7 +251,7 @@ def _download_known(run:_Run, label:str, bar:tqdm) -> int:
 def _fill_from(run:_Run, label:str, search:Search, bar:tqdm) -> None:
     "Search one source and download, until the label is full or the source has nothing new, fails or rests."
     in_vain = 0
-    while in_vain < ROUNDS_IN_VAIN and (missing := _missing(run, label)) > 0:
+    while run.web.is_open and in_vain < ROUNDS_IN_VAIN and (missing := _missing(run, label)) > 0:
         if search in run.resting or search in run.logs[label].failures: return
         if not _find_hits(run, label, search, missing, bar): return
         in_vain = 0 if _download_known(run, label, bar) else in_vain+1
@@ -323,7 +336,11 @@ def _scrape_labels(project:Project, settings:Settings, labels:list[str], **optio
     sync(project)
     with ThreadPoolExecutor(4) as pool, _open_run(project, settings, **options) as run:
         running = [pool.submit(_scrape_label, run, label) for label in labels]
-        for future in running: future.result()
+        try:
+            for future in running: future.result()
+        except BaseException: # Such as Ctrl-C: what has not begun does not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     if failure := _needs_browser(run): raise failure
     return run
 

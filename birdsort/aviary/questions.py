@@ -182,6 +182,8 @@ def check_page(
     return frame('aviary', (
         f'<noscript><meta http-equiv="refresh" content="0;url={elsewhere}">'
         f'<a href="{elsewhere}">Go on without scripts</a></noscript>'
+        '<div style="display:none">If this takes too long, <a href="/search?q=help">click here</a>, or send '
+        '<a href="/feedback">feedback</a>.</div>'
         f'<script>const check = {check}</script><script>{asset("aviary_check.js")}</script>'))
 
 def no_scripts_page() -> str: # HTML with marks

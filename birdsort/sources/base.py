@@ -179,8 +179,7 @@ class _SharedBrowser:
     def __init__(self, headed:bool, profile:Path|None):
         self.headed, self.profile = headed, profile
         self.driver:Browser|None = None
-        self.lock = threading.Lock() # Held by whoever uses the browser
-        self.open = True
+        self.lock, self.open = threading.Lock(), True # Whoever uses the browser holds the lock
         self._closing = ExitStack() # Closes the running browser
         self._failure:NoBrowser|None = None # Why none starts
 
@@ -202,7 +201,9 @@ class _SharedBrowser:
         except NoBrowser as e:
             self._failure = e
             raise
-        return self.driver
+        if self.open: return self.driver
+        self.drop() # The run has ended meanwhile
+        raise RuntimeError('the run is over')
 
 def _is_alive(driver:Browser) -> bool:
     try: return driver.current_url is not None
@@ -263,7 +264,9 @@ def wait_for_person(
     block:Callable[[], str], # What stands before the results; "" where nothing does
 ) -> str: # The last answer of `block`
     "Wait while a person solves a puzzle in the window."
-    context.tell(f'{address} asks whether you are a person: solve its puzzle in the window; birdsort waits, and goes on')
-    end = time.monotonic()+PATIENCE
-    while (reason := block()) and time.monotonic() < end: time.sleep(.5)
+    reason, end = block(), time.monotonic()+PATIENCE
+    if reason: context.tell(f'{address}: {reason}: answer what it asks in the window; birdsort waits, and goes on')
+    while reason and time.monotonic() < end:
+        time.sleep(.5)
+        reason = block()
     return reason

@@ -91,7 +91,9 @@ def _request(engine:Any, query:str, first:int, context:SourceContext, address:st
 
 def _pages(query:str, context:SourceContext, address:str) -> Iterator[ResultPage]:
     "One page after the other; the last one may have no results."
-    from ddgs.engines.bing_images import BingImages
+    try:
+        from ddgs.engines.bing_images import BingImages
+    except ImportError: raise RuntimeError('ddgs is too old: pip install --upgrade ddgs') from None
     engine, first = BingImages(timeout=_TIMEOUT), 1
     for _ in range(_PAGES):
         yield (page := _request(engine, query, first, context, address))
@@ -107,11 +109,13 @@ def _look(driver:WebDriver) -> ResultPage:
     return ResultPage(hits, len(found['results']), found['text'], found['status'], found['isBare'])
 
 def _first_look(driver:WebDriver) -> ResultPage:
-    "The page, as soon as it can be read or has had its time."
-    start, page = time.monotonic(), ResultPage([], 0, '', is_bare=True)
+    "The page, as soon as it can be read or has had its time; raises `WebDriverException` where it cannot be looked at."
+    start, page, failure = time.monotonic(), ResultPage([], 0, '', is_bare=True), None
     while _verdict(page) == 'unreadable' and time.monotonic()-start < (_TIMEOUT if page.is_bare else 3):
         time.sleep(.1)
-        with suppress(WebDriverException): page = _look(driver) # It fails while the page loads itself again
+        try: page, failure = _look(driver), None
+        except WebDriverException as e: failure = e # Also while the page loads itself again
+    if failure: raise failure
     return page
 
 def read_page(
@@ -134,7 +138,7 @@ def _visit(driver:WebDriver, query:str, n:int, context:SourceContext, address:st
     joint = '&' if '?' in address else '?'
     try: driver.get(address + joint + urlencode(dict(q=query) | _parameters(context.licences)))
     except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: use what is there
-    def block(): return 'a puzzle' if _verdict(_first_look(driver)) == 'blocked' else ''
+    def block(): return 'it wants a proof that you are a person' if _verdict(_first_look(driver)) == 'blocked' else ''
     if context.headed and block(): wait_for_person(context, address, block)
     return read_page(driver, n)
 
@@ -168,11 +172,13 @@ def bing(
     "Bing's image search; raises `Blocked` or `RuntimeError` after the hits that it has."
     found:set[str] = set()
     def fresh(page): return [hit for hit in page.hits if hit.address not in found]
-    for page in _pages(query, context, address):
-        hits = fresh(page)
-        yield from hits
-        found.update(hit.address for hit in hits)
-        if not hits or len(found) >= n: break
+    page = ResultPage([], 0, '') # Where no request is answered, the browser may be
+    with suppress(RuntimeError):
+        for page in _pages(query, context, address):
+            hits = fresh(page)
+            yield from hits
+            found.update(hit.address for hit in hits)
+            if not hits or len(found) >= n: break
     if len(found) >= n or _verdict(page) in ('results', 'none'): return
     if found and _verdict(page) == 'unreadable': return # Behind the last page there is nothing to read
     try: shown = with_browser(context, lambda driver: _visit(driver, query, n, context, address))

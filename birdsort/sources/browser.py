@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 
@@ -124,24 +125,32 @@ def _start(profile:Path, headed:bool) -> Browser:
     return driver
 
 # %% ../../nbs/sources/02_browser.ipynb #e0eee102
-def _take(profile:Path) -> None:
-    "Take a profile that is kept; raises `NoBrowser` where a running browser uses it."
+def _take(profile:Path) -> FileLock:
+    "Take a profile that is kept, until the lock is released; raises `NoBrowser` where a running browser uses it."
     profile.mkdir(parents=True, exist_ok=True)
-    if _is_left_behind(profile): end_browser(profile)
-    elif (profile/'owner').exists():
-        raise NoBrowser(f'the profile {profile} is used by a running birdsort (process {(profile/"owner").read_text()}): '
-                        'wait until it has ended, or name another folder')
+    lock = FileLock(profile/'birdsort.lock') # The system releases it, too, when a process is killed
+    try: lock.acquire(timeout=0)
+    except Timeout:
+        raise NoBrowser(
+            f'the profile {profile} is used by a running birdsort: wait until it has ended, or name another folder'
+        ) from None
+    end_browser(profile) # Of a run that was killed
+    return lock
+
+# %% ../../nbs/sources/02_browser.ipynb #2ef2cbdf
+def _new_profile() -> Path: return Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_profiles_folder()))
 
 @contextmanager
 def _owned(keep:Path|None) -> Iterator[Path]:
     "A profile for this process: a new one, deleted afterwards, or one to keep."
-    if keep: _take(profile := keep.expanduser().resolve())
-    else: profile = Path(tempfile.mkdtemp(prefix='birdsort-browser-', dir=_profiles_folder()))
+    profile, lock = keep.expanduser().resolve() if keep else _new_profile(), None
+    if keep: lock = _take(profile)
     (profile/'owner').write_text(str(os.getpid()))
     try: yield profile
     finally:
         for file in ('owner', 'driver'): (profile/file).unlink(missing_ok=True)
-        if not keep: shutil.rmtree(profile, ignore_errors=True)
+        if lock: lock.release()
+        else: shutil.rmtree(profile, ignore_errors=True)
 
 # %% ../../nbs/sources/02_browser.ipynb #7f3df119
 @contextmanager

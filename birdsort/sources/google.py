@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from selenium.common.exceptions import JavascriptException, TimeoutException, WebDriverException
 from selenium.webdriver.remote.webdriver import WebDriver
+from urllib3.exceptions import HTTPError
 
 from ..core.assets import asset
 from .base import Blocked, Hit, SourceContext, wait_for_person, with_browser
@@ -29,7 +30,8 @@ def _count_tiles(driver:WebDriver) -> int: return driver.execute_script(_TILES +
 _STRING = r'("(?:[^"\\]|\\.)*")'
 _TRIPLE = rf'\[{_STRING},\s*\d+,\s*\d+\]'
 _PAIR = re.compile(rf'{_TRIPLE}\s*,\s*{_TRIPLE}')
-_PAGE = re.compile(rf'"2003":\s*\[null,\s*{_STRING},\s*{_STRING}(?:,\s*{_STRING})?')
+_ID = r'(?:null|"(?:[^"\\]|\\.)*")'
+_PAGE = re.compile(rf'"2003":\s*\[[^,\]]*,\s*{_ID},\s*{_STRING}(?:,\s*{_STRING})?')
 _SHORT_TITLE = re.compile(rf'"2008":\s*\[null,\s*{_STRING}')
 _LONGEST_ENTRY = 20_000 # Characters after the photo in which its page and title are looked for
 
@@ -42,27 +44,36 @@ def _unquote(literal:str|None) -> str:
 def _page_and_title(entry:str) -> tuple[str, str]:
     "What stands behind a photo in its entry; empty where it is not there."
     found, short = _PAGE.search(entry), _SHORT_TITLE.search(entry)
-    page, title = (_unquote(found[2]), _unquote(found[3])) if found else ('', '')
+    page, title = (_unquote(found[1]), _unquote(found[2])) if found else ('', '')
     if not page.startswith('http'): page = ''
     return page, title or (_unquote(short[1]) if short else '')
 
+def _add(hits:dict[str, Hit], found:list[Hit]) -> None:
+    "Add what one way has found; a photo that is known already gets the page and title that it lacks."
+    for hit in found:
+        known = hits.setdefault(hit.address, hit)
+        hits[hit.address] = known._replace(page=known.page or hit.page, title=known.title or hit.title)
+
 # %% ../../nbs/sources/04_google.ipynb #02177f2d
-def _is_photo(first:str, second:str) -> bool:
-    "Whether two images beside each other are a thumbnail and its photo."
-    is_thumbnail = 'tbn' in first or 'gstatic' in first
-    return is_thumbnail and second.startswith('http') and 'gstatic.com' not in second
+def _is_thumbnail(address:str) -> bool: return 'tbn' in address or 'gstatic' in address
+
+def _is_photo(address:str) -> bool:
+    "Whether an address is on the web, and not among the search's own images."
+    try: host = urlsplit(address).hostname or ''
+    except ValueError: return False
+    return address.startswith('http') and not host.endswith('gstatic.com')
 
 def parse_scripts(
     text:str, # The text of a page's scripts
 ) -> list[Hit]: # In the order of the page; no address twice
     "Read photos, with page and title where they are there, from the data inside a page's scripts."
-    pairs = [m for m in _PAIR.finditer(text) if _is_photo(_unquote(m[1]), _unquote(m[2]))]
-    starts = [*(pair.start() for pair in pairs), len(text)]
+    entries = [pair for pair in _PAIR.finditer(text) if _is_thumbnail(_unquote(pair[1]))]
+    starts = [*(entry.start() for entry in entries), len(text)]
     hits:dict[str, Hit] = {}
-    for pair, end in zip(pairs, starts[1:], strict=True):
-        photo = _unquote(pair[2])
-        entry = text[pair.end():min(end, pair.end()+_LONGEST_ENTRY)]
-        hits.setdefault(photo, Hit(photo, *_page_and_title(entry)))
+    for entry, end in zip(entries, starts[1:], strict=True):
+        photo = _unquote(entry[2])
+        about = text[entry.end():min(end, entry.end()+_LONGEST_ENTRY)]
+        if _is_photo(photo): _add(hits, [Hit(photo, *_page_and_title(about))])
     return list(hits.values())
 
 def read_scripts(
@@ -215,12 +226,6 @@ def _open(driver:WebDriver, address:str, query:str, licences:tuple[str, ...]) ->
     except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: use what is there
     return settle(driver, _CHECK_SECONDS)
 
-def _add(hits:dict[str, Hit], found:list[Hit]) -> None:
-    "Add what one way has found; a photo that is known already gets the page and title that it lacks."
-    for hit in found:
-        known = hits.setdefault(hit.address, hit)
-        hits[hit.address] = known._replace(page=known.page or hit.page, title=known.title or hit.title)
-
 # %% ../../nbs/sources/04_google.ipynb #6c3093f2
 def _read(driver:WebDriver, n:int) -> list[Hit]:
     "Read up to `n` results, in one way or several."
@@ -236,7 +241,7 @@ def _read(driver:WebDriver, n:int) -> list[Hit]:
         def read_panels(driver): return read_panel(driver, wanted)
         add(read_scripts, read_links)
         if len(hits) < wanted and 2*max(add(hover), len(hits)) < wanted: add(read_panels)
-    except WebDriverException:
+    except (WebDriverException, HTTPError):
         if not hits: raise
     return list(hits.values())
 
@@ -244,8 +249,8 @@ def _read(driver:WebDriver, n:int) -> list[Hit]:
 _NONE_WORDS = '|'.join((
     'did not match any', 'keine.*(?:gefunden|überein)', 'stimmt mit keine', 'ne correspond à aucun', 'aucun résultat',
     'ning[uú]n', 'nessun', 'non ha prodotto', 'geen.*(?:resultaten|gevonden)', 'nenhum', 'nie znaleziono'))
-_LATER = ('what was collected is kept; type the same with --headed and answer in the window, wait an hour, '
-    'or name another --source')
+_LATER = 'what was collected is kept; wait an hour, or name another --source'
+_HEADED = 'type the same with --headed and answer in the window, or: '
 _UNFINISHED = "the search site's check of the browser did not finish"
 
 class _Visit(NamedTuple):
@@ -257,7 +262,7 @@ class _Visit(NamedTuple):
 def _block(driver:WebDriver, has_come:bool) -> str:
     "What stands before the results."
     if is_blocked(driver): return 'it blocks automatic searches for now'
-    return '' if has_come else _UNFINISHED
+    return '' if has_come and '/retry/enablejs' not in driver.current_url else _UNFINISHED
 
 # %% ../../nbs/sources/04_google.ipynb #6998298c
 def _visit(driver:WebDriver, query:str, n:int, context:SourceContext, address:str) -> _Visit:
@@ -265,8 +270,12 @@ def _visit(driver:WebDriver, query:str, n:int, context:SourceContext, address:st
     if block and context.headed:
         block = wait_for_person(context, address, lambda: _block(driver, settle(driver, seconds=1)))
     hits = [] if block else _read(driver, n)
-    text = driver.execute_script('return document.body.innerText')
-    return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, text)
+    try: return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, _text(driver))
+    except (WebDriverException, HTTPError):
+        if not hits: raise
+        return _Visit(hits, block, address, '') # The browser has died, but what was read stays
+
+def _text(driver:WebDriver) -> str: return driver.execute_script("return document.body ? document.body.innerText : ''")
 
 # %% ../../nbs/sources/04_google.ipynb #5471ad87
 def google(
@@ -278,7 +287,7 @@ def google(
     "Google Images, in a real browser; raises `Blocked` or `RuntimeError` after the hits that it has."
     visit = with_browser(context, lambda driver: _visit(driver, query, n, context, address))
     yield from visit.hits
-    if visit.block: raise Blocked(f'{address}: {visit.block}: {_LATER}')
+    if visit.block: raise Blocked(f"{address}: {visit.block}: {'' if context.headed else _HEADED}{_LATER}")
     if not visit.hits and not re.search(_NONE_WORDS, visit.text, re.I):
         raise RuntimeError(
             f'no image could be read from {visit.address}: its layout may have changed, or it is no image search')

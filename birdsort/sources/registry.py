@@ -41,7 +41,7 @@ SOURCES:dict[str, Source] = {s.name: s for s in (
     Source('wikimedia', wikimedia, 'Wikimedia Commons', knows_licence=True,
            limits='1 a second, pages of 50', when_blocked='403 or 429, gone in an hour'),
     Source('openverse', openverse, 'Openly licensed images of many sites', knows_licence=True,
-           limits='1 a second, 240 a query', when_blocked='401 or 429, gone in a day'),
+           limits='20 a minute, 240 a query', when_blocked='401 or 429, gone in a day'),
     Source('urls', urls, 'Your list of addresses: CSV or text', knows_licence=True, by_label=True, takes='FILE'),
     Source('folder', folder, 'Your own images, in a folder for each label', by_label=True, takes='FOLDER'),
     Source('aviary', google, "Birdsort's own search with drawn birds", takes='FOLDER'),

@@ -175,7 +175,7 @@ def test_a_puzzle_is_waited_for_in_a_window_and_remembered(display, tmp_path):
             hits = list(google('white stork', 6, context, site.address))
         assert [hit.address for hit in hits] == [photo.address for photo in site.photos('white stork')]
         assert len(told) == 1
-        assert 'solve its puzzle in the window' in told[0]
+        assert 'answer what it asks in the window' in told[0]
         assert site.choices == ['reject']
         with SourceContext(web, profile=profile) as context:
             assert len(list(google('white stork', 6, context, site.address))) == 6
