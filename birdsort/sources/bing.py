@@ -172,18 +172,19 @@ def bing(
     "Bing's image search; raises `Blocked` or `RuntimeError` after the hits that it has."
     found:set[str] = set()
     def fresh(page): return [hit for hit in page.hits if hit.address not in found]
-    page = ResultPage([], 0, '') # Where no request is answered, the browser may be
-    with suppress(RuntimeError):
+    page, failure = ResultPage([], 0, ''), None # Where no request is answered, the browser may be
+    try:
         for page in _pages(query, context, address):
             hits = fresh(page)
             yield from hits
             found.update(hit.address for hit in hits)
             if not hits or len(found) >= n: break
+    except RuntimeError as e: failure = e
     if len(found) >= n or _verdict(page) in ('results', 'none'): return
     if found and _verdict(page) == 'unreadable': return # Behind the last page there is nothing to read
     try: shown = with_browser(context, lambda driver: _visit(driver, query, n, context, address))
-    except NoBrowser:
-        if _verdict(page) == 'blocked': _fail(page, address)
-        raise
+    except RuntimeError as e:
+        if isinstance(e, NoBrowser) and _verdict(page) == 'blocked': _fail(page, address)
+        raise (failure or e) from None
     yield from fresh(shown)
     _fail(_refused(page, shown), address)

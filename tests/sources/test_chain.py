@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+import birdsort.scrape as scraping
 from birdsort import cli
 from birdsort import scrape as stage
 from birdsort.aviary.sample_project import lesson_project
@@ -337,3 +338,22 @@ def test_a_profile_of_the_browser_is_kept(tmp_path):
         source = ['--source', f'google={site.address}', '--allow', ','.join(site.hosts)]
         as_json('scrape', '--project', project.path, '--label', 'garza', '--profile', profile, *source)
     assert len(files(project.images)) == 2 and any(profile.rglob('Cookies'))
+
+
+def test_a_source_is_asked_past_what_others_have_found(tmp_path, monkeypatch):
+    "Two sites with the same first sixty photos."
+    project = lesson_project(0, tmp_path / 'birds')
+    photos = [Hit(f'https://photos.example/{i}.jpg') for i in range(500)]
+    origin = dict(label='garza', source='bing', query='grey heron')
+    project.catalogue.add([origin | hit._asdict() for hit in photos[:60]])
+    asked = []
+
+    def search(name, query, n, context, address):
+        asked.append(n)
+        return photos[:n], None
+
+    monkeypatch.setattr(scraping, 'search_source', search)
+    run = scraping._Run(project, project.settings, [('duckduckgo', None)], None, None)
+    hits = scraping._search(run, 'garza', ('duckduckgo', None), 'grey heron', 42)
+    assert asked == [42, 84]
+    assert len(hits) == 84

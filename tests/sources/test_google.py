@@ -319,3 +319,33 @@ def test_a_photo_whose_address_opens_nothing_is_only_a_reason(tmp_path):
         'garza': 4,
         'loro': 4,
     }
+
+
+def test_a_page_of_results_does_not_ask_for_consent(kit):
+    "Though it holds a hidden form, and a title in the words of the buttons."
+    results = '<a><img width=90 height=90></a>' * 5 + '<div jsaction="x"><span>Reject all plastic</span></div>'
+    form = '<form style="display:none"><input name=set_eom value=true><button>Send</button></form>'
+    with kit.driver() as driver:
+        driver.get(f'data:text/html,<script></script>{results}{form}')
+        assert page.pass_consent(driver) == ''
+        assert page.settle(driver, 1)
+
+
+def test_data_of_every_shape_is_read():
+    def entry(k, about, photo='https://photos.example/{}.jpg'):
+        return (
+            f'[0,"ID{k}",["https://encrypted-tbn0.gstatic.com/images?q=tbn:{k}",9,9],["{photo.format(k)}",9,9],{about}]'
+        )
+
+    found = page.parse_scripts(
+        ','.join(
+            [
+                entry(1, '{"2003":[null,null,"https://pages.example/1","One"]}'),
+                entry(2, '{"2008":[null,"Two"]}', 'https://photos.example/{}.jpg?from=gstatic.com'),
+                entry(3, 'null'),
+                entry(4, '{"2003":[null,"x","https://pages.example/4","Four"]}', 'x-raw-image:///{}'),
+                entry(3, '{"2003":[7,"x","https://pages.example/3","Three"]}'),
+            ]
+        )
+    )
+    assert [(hit.page[-1:], hit.title) for hit in found] == [('1', 'One'), ('', 'Two'), ('3', 'Three')]
