@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 
-import birdsort.scrape as scraping
 from birdsort import cli
 from birdsort import scrape as stage
 from birdsort.aviary.sample_project import lesson_project
@@ -352,8 +351,8 @@ def test_a_source_is_asked_past_what_others_have_found(tmp_path, monkeypatch):
         asked.append(n)
         return photos[:n], None
 
-    monkeypatch.setattr(scraping, 'search_source', search)
-    run = scraping._Run(project, project.settings, [('duckduckgo', None)], None, None)
-    hits = scraping._search(run, 'garza', ('duckduckgo', None), 'grey heron', 42)
+    monkeypatch.setattr(stage, 'search_source', search)
+    run = stage._Run(project, project.settings, [('duckduckgo', None)], None, None)
+    hits = stage._search(run, 'garza', ('duckduckgo', None), 'grey heron', 42)
     assert asked == [42, 84]
     assert len(hits) == 84
