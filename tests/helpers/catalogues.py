@@ -2,12 +2,12 @@
 
 import http.server
 import json
-import threading
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlsplit
 
 from birdsort.aviary.pencil import draw_bird
 from helpers.hostile import encode
+from helpers.serving import serving
 
 SPECIES = {
     'cockatoo': ('Cacatuidae', 'family'),
@@ -94,10 +94,5 @@ def catalogues(inaturalist=2, wikimedia=8):
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True).start()
-    try:
-        yield f'127.0.0.1:{server.server_port}', asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as host:
+        yield host, asked

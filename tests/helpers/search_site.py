@@ -1,10 +1,11 @@
 "A search site on loopback whose answers a test decides."
 
 import http.server
-import threading
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
+
+from helpers.serving import serving
 
 
 class Visit(NamedTuple):
@@ -40,10 +41,5 @@ def search_site(answer):
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True).start()
-    try:
-        yield f'http://127.0.0.1:{server.server_port}', visits
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as host:
+        yield f'http://{host}', visits
