@@ -30,8 +30,8 @@ from tqdm.auto import tqdm
 
 from .aviary.sample_project import temp_folder
 from .core.project import Project, absolute, free_path, write_whole
-from .core.scaffold import new_project, notebooks
-from .core.settings import Settings, change, parse_settings, to_toml, unknown
+from .core.scaffold import new_project, notebooks, to_toml
+from .core.settings import Settings, change, parse_settings, unknown
 from .datasets.folders import find_images
 from .evaluate import compare_splits, predict_all_splits
 from .evaluation.metrics import wilson

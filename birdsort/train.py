@@ -33,11 +33,10 @@ from .datasets.splits import load_splits, splits_signature, train_signature
 from .split import NOTE, current_split
 from .training.callbacks import History, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
-from .training.distributed import distributed, is_main_process, process_group
 from .training.frozen_features import accelerated
 from .training.learner import make_learner, open_layers
 from .training.precision import choose_precision
-from .training.resources import batch_that_fits, own_rng, retain_memory
+from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
 from .training.runs import find_run, keep_run, plot_history, plot_lr_find
 from .training.schedule import fit_by, plan_acceleration, plan_fits
 
@@ -316,7 +315,7 @@ def _train(req) -> TrainResult:
     "Train from the first epoch or the last checkpoint to a finished run."
     start = time.monotonic()
     retain = req.settings.train.retain_memory and not torch.cuda.is_available()
-    with process_group(), retain_memory(retain):
+    with training_process(retain=retain):
         session = _begin(req)
         earlier = sum(row['seconds'] for row in session.history.rows) # Before an interruption
         stages = _fit_within_memory(session)

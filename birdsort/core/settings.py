@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_SOURCES', 'SOURCE_NAMES', 'LICENCES', 'Check', 'SHORTCUTS_OFF', 'QUALITY_GRADES', 'BASES_OF_RECORD', 'STUDY',
-           'RENAMED', 'unknown', 'check_label', 'parse_source', 'Training', 'Catalogues', 'Settings', 'to_toml',
+           'RENAMED', 'TABLES', 'unknown', 'check_label', 'parse_source', 'Training', 'Catalogues', 'Settings',
            'from_dict', 'parse_settings', 'change']
 
 # %% ../../nbs/core/00_settings.ipynb #6237c7d8
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -109,6 +108,9 @@ def _check_unfreeze(v):
     if v != 'all' and not re.fullmatch(r'\d+( groups?)?', str(v)):
         return 'must be "all", a number of layers such as 3, or a number of groups such as "1 group"'
 
+def _check_threads(v):
+    if v != 'auto' and _whole(1, 1024)(v): return 'must be "auto", or a whole number from 1 to 1024'
+
 def _check_head(v):
     if not isinstance(v, (tuple, list)) or not all(type(w) is int and 1 <= w <= 65536 for w in v):
         return 'must be a list of widths, such as [512], or []'
@@ -121,6 +123,7 @@ _TRAINING_CHECKS:dict[str, Check] = dict(
     optimizer=_among('adam', 'sgd', 'rmsprop', 'radam', 'ranger', 'lamb'),
     precision=_among('auto', 'fp32', 'channels-last', 'bf16', 'fp16'),
     lr=_check_lr,
+    threads=_check_threads,
     data=lambda v: None if isinstance(v, str) else 'must be a folder or a CSV file',
     weight_decay=_number(0, 10),
     patience=_whole(1, 1000),
@@ -180,6 +183,9 @@ class Training:
     freeze_bn:bool = True
     # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16 (on a GPU)
     precision:str = 'auto'
+    # Processor threads of one training: auto measures which number is fastest, and looks again while others need
+    # the processor, too
+    threads:str|int = 'auto'
     retain_memory:bool = True # On a CPU, keep freed memory for the next batch; half the time, some more memory
     cache:bool = True # Decode each image once, into a file of the training size
     # While the whole network is trained, begin with smaller images: 4/7 of image_size for two fifths of the
@@ -294,32 +300,6 @@ class Settings:
 
     def __post_init__(self): _check_all(self, _CHECKS)
 
-# %% ../../nbs/core/00_settings.ipynb #602754c5
-_TABLES = dict(catalogues=Catalogues, train=Training)
-
-def _json(value): return json.dumps(value, ensure_ascii=False)
-
-def _toml_lines(table, without=()):
-    "`key = value  # comment` for each field, the comments in one column."
-    from fastcore.docments import docments
-    comments = docments(type(table))
-    values = {k: v for k, v in asdict(table).items() if k not in without}
-    lines = [f'{k} = {_json(v)}' for k, v in values.items()]
-    width = max(map(len, lines))
-    notes = [' '.join(str(comments[k]).split()) for k in values]
-    return [f'{line:<{width}}  # {note}' for line, note in zip(lines, notes, strict=True)]
-
-def to_toml(
-    settings:Settings, # What to write
-) -> str: # The text of a `birdsort.toml`, a comment beside each key
-    "Settings as TOML."
-    from fastcore.docments import docments
-    head = '# What this project is made of. Change it, then run the stages again.'
-    lines = [head, '', *_toml_lines(settings, without=('labels', *_TABLES))]
-    for name in _TABLES: lines += ['', f'[{name}]  # {docments(Settings)[name]}', *_toml_lines(getattr(settings, name))]
-    labels = [f'{_json(label)} = {_json(list(queries))}' for label, queries in settings.labels.items()]
-    return '\n'.join([*lines, '', f"[labels]  # {docments(Settings)['labels']}", *labels, ''])
-
 # %% ../../nbs/core/00_settings.ipynb #0f99728c
 # Settings of birdsort 0.1: the old name -> today's
 RENAMED = dict(
@@ -344,6 +324,9 @@ def _warn_of_old_names(raw, where):
         if table.get('schedule') == 'halve': _warn_once(where, 'schedule = "halve"', 'schedule = "step-half"')
 
 # %% ../../nbs/core/00_settings.ipynb #8653b5c9
+# Tables of `birdsort.toml`, beside `[labels]`
+TABLES:dict[str, type[Training|Catalogues]] = dict(catalogues=Catalogues, train=Training)
+
 def _build(cls, raw, kind):
     "A `Settings`, or one of its tables, from a dict; lists become tuples."
     known, raw = [f.name for f in fields(cls)], _renamed(raw)
@@ -355,11 +338,11 @@ def from_dict(
     raw:dict[str, Any], # Names and values, those of a table in a dict of their own; lists may stand for tuples
 ) -> Settings: # Checked, defaults filled in
     "Settings from what TOML or JSON gave; `ValueError` for an unknown name or a value that makes no sense."
-    tables = {name: raw.get(name, {}) for name in _TABLES}
+    tables = {name: raw.get(name, {}) for name in TABLES}
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ValueError(f'{name} = {table!r}: must be a table, [{name}], with lines below it')
-    built = {name: _build(cls, tables[name], f'key in [{name}]') for name, cls in _TABLES.items()}
+    built = {name: _build(cls, tables[name], f'key in [{name}]') for name, cls in TABLES.items()}
     return _build(Settings, raw | built, 'key')
 
 # %% ../../nbs/core/00_settings.ipynb #55488059
@@ -392,7 +375,7 @@ def change(
 ) -> Settings: # Checked
     "The same settings but for some; `ValueError` for an unknown name or a value that makes no sense."
     raw = asdict(settings)
-    home = {k: raw[name] for name in _TABLES for k in raw[name]} # Setting -> the table that it stands in
+    home = {k: raw[name] for name in TABLES for k in raw[name]} # Setting -> the table that it stands in
     for k, value in given.items():
         if k not in raw and k not in home: raise ValueError(unknown('setting', k, [*raw, *home]))
         home.get(k, raw)[k] = value
