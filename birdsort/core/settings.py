@@ -112,13 +112,15 @@ def _check_threads(v):
     if v != 'auto' and _whole(1, 1024)(v): return 'must be "auto", or a whole number from 1 to 1024'
 
 def _check_head(v):
+    if v == 'linear': return None
     if not isinstance(v, (tuple, list)) or not all(type(w) is int and 1 <= w <= 65536 for w in v):
-        return 'must be a list of widths, such as [512], or []'
+        return 'must be "linear", or a list of widths, such as [512] or []'
 
 # %% ../../nbs/core/00_settings.ipynb #1b98ebdc
 _TRAINING_CHECKS:dict[str, Check] = dict(
     augmentation=_among('none', 'light', 'standard', 'strong', 'camera'),
-    schedule=_among('one-cycle', 'step', 'step-half', 'flat'),
+    schedule=_among('one-cycle', 'published', 'step', 'step-half', 'flat'),
+    fine_tune=_among('auto', 'always', 'never'),
     unfreeze=_check_unfreeze,
     optimizer=_among('adam', 'sgd', 'rmsprop', 'radam', 'ranger', 'lamb'),
     precision=_among('auto', 'fp32', 'channels-last', 'bf16', 'fp16'),
@@ -155,20 +157,24 @@ class Training:
     # Highest learning rate of stage one; "default" is 0.001, or 0.004 from random weights; "auto" uses fastai's lr_find
     lr:str|float = 'default'
     # In stage two, how many times smaller the backbone's learning rate is than the head's (discriminative rates,
-    # Howard and Ruder 2018); 0 is 100, or 20 from random weights
+    # Howard and Ruder 2018); 0 is 3 after a probe, else 100, or 20 from random weights
     backbone_lr_div:float = 0.
-    # Of the learning rate: one-cycle, step (a tenth after each third), step-half (a half after each third),
-    # flat (then a cosine down)
+    # one-cycle begins, on pretrained weights, with a logistic regression on the features of the frozen backbone (the
+    # probe); published is one-cycle without it, as it was published; step (a tenth of the rate after each third),
+    # step-half (a half after each third), flat (then a cosine down)
     schedule:str = 'one-cycle'
+    # Stage two after a probe: auto decides by a trial of one epoch, always, never
+    fine_tune:str = 'auto'
     optimizer:str = 'adam' # adam, sgd, rmsprop, radam, ranger, lamb
     weight_decay:float = .01 # Of the optimizer
     patience:int = 3 # Epochs without improvement before a stage is ended
     # What is trained in stage two besides the head: all, the last so many layers (3), or the last so many of
     # fastai's groups ("1 group")
     unfreeze:str|int = 'all'
-    # Widths of the head's hidden layers; [] is a single linear layer; networks that have a head of their own,
-    # such as most transformers of torchvision, keep it
-    head:tuple[int, ...] = (512,)
+    # linear is one linear layer over the average of the backbone's features; a list has the widths of hidden layers,
+    # over average and maximum, [] for none; networks that have a head of their own, such as most transformers of
+    # torchvision, keep it
+    head:str|tuple[int, ...] = 'linear'
     dropout:float = .5 # In the head, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
@@ -176,9 +182,9 @@ class Training:
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder
     compile:bool = False # Use torch.compile on the network first; pays off in long trainings
-    # How many augmented views of each image the frozen backbone sees, once for all epochs; with 0, mixup or cutmix
-    # it runs in every epoch
-    feature_views:int = 4
+    # How many views of each image the frozen backbone sees, once for all epochs: the image, its mirror image, and
+    # augmented ones; with 0, mixup or cutmix it runs in every epoch
+    feature_views:int = 2
     # Keep the batch norm statistics of a pretrained backbone as they are; few images only spoil them
     freeze_bn:bool = True
     # auto measures, for a second, which is fastest: fp32, channels-last (fp32 too), bf16, fp16 (on a GPU)

@@ -253,6 +253,8 @@ def _old_names(train:Training) -> dict:
     old = {new: name for name,new in RENAMED.items()}
     values = {old.get(name, name): value for name,value in asdict(train).items()}
     if train.schedule == 'step-half': values['schedule'] = 'halve'
+    del values['threads'] # Another number of them is no other training
+    if train.fine_tune == 'auto': del values['fine_tune'] # Which 0.1 did not have
     return values
 
 # %% ../../nbs/datasets/02_splits.ipynb #a5dd753b

@@ -21,6 +21,8 @@ from ..data import squished_size
 from ..training.learner import build_network
 
 # %% ../../nbs/deploy/01_weights.ipynb #4582f312
+def _head(head): return head if isinstance(head, str) else list(head) # As JSON has it
+
 def describe_network(
     learn:Learner, # From `load_run`
     settings:Settings, # Of the run
@@ -36,7 +38,7 @@ def describe_network(
         library=library,
         architecture=name,
         arguments=arguments,
-        head=list(settings.train.head),
+        head=_head(settings.train.head),
         dropout=settings.train.dropout,
         size=settings.image_size,
         crop=dict(mode='squish', interpolation='bilinear', resize=resize),
@@ -89,7 +91,8 @@ def _known_network(config): # -> (library, name, arguments)
 
 # %% ../../nbs/deploy/01_weights.ipynb #84d41118
 def _head_settings(config):
-    try: return Training(head=tuple(config['head']), dropout=config['dropout'])
+    head = config.get('head')
+    try: return Training(head=head if head == 'linear' else tuple(head), dropout=config['dropout'])
     except (KeyError, TypeError, ValueError) as e:
         raise ValueError(f'config.json describes no valid head: {e}') from None
 

@@ -77,7 +77,9 @@ def _sized(build:Callable[..., _T], arch) -> _T:
     except TypeError: return build()
 
 def _head_args(how): # The settings, as fastai's `create_head` wants them
-    return dict(lin_ftrs=list(how.head), ps=how.dropout, first_bn=bool(how.head))
+    linear = how.head == 'linear'
+    widths = [] if linear else list(how.head)
+    return dict(lin_ftrs=widths, ps=how.dropout, first_bn=bool(widths), concat_pool=not linear)
 
 def _build(dls, arch, how, args, *, pretrained):
     "fastai's `vision_learner`, or one of a network with its own last layer where fastai cannot replace its head."

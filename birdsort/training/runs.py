@@ -34,7 +34,9 @@ class Run:
     @cached_property
     def settings(self) -> Settings: # As they were; settings that no longer exist are left out
         known = {f.name for f in fields(Settings)} | set(RENAMED)
-        return from_dict({name: value for name, value in self.note['settings'].items() if name in known})
+        kept = {name: value for name, value in self.note['settings'].items() if name in known}
+        train = dict(head=[512]) | kept.get('train', {}) # The default of birdsort 0.1
+        return from_dict(kept | dict(train=train))
 
     @property
     def name(self) -> str: return self.folder.name # Such as 002_resnet18
