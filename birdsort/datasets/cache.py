@@ -128,6 +128,10 @@ class KeyedRows(RowFile):
         self._keys.append(torch.frombuffer(bytearray(b''.join(keys)), dtype=torch.uint8))
 
 # %% ../../nbs/datasets/03_cache.ipynb #1e4bd16f
+def _numbers_of(rows, keys): # None where one is missing
+    known = rows.numbers()
+    return [known[key] for key in keys] if all(key in known for key in keys) else None
+
 def fill_keyed(
     rows:KeyedRows, # Gets what it lacks
     keys:Sequence[bytes], # Of the rows that are wanted
@@ -143,10 +147,7 @@ def fill_keyed(
     if rows.file.is_file(): os.utime(rows.file)
     return _numbers_of(rows, keys) or []
 
-def _numbers_of(rows, keys): # None where one is missing
-    known = rows.numbers()
-    return [known[key] for key in keys] if all(key in known for key in keys) else None
-
+# %% ../../nbs/datasets/03_cache.ipynb #aef2e49a
 def _add_missing(rows, keys, make, step, bar):
     known = set(rows.numbers())
     with tqdm(total=len(keys), unit='image', leave=False, **bar) as progress:
@@ -267,6 +268,7 @@ class _DecodedRows(RowFile):
         if not self.file.is_file(): self.make()
         return super().__getitem__(ids)
 
+# %% ../../nbs/datasets/03_cache.ipynb #b57386d7
 def cache_dataloaders(
     project:Project, # Gets files in `.cache/`; only the newest are kept
     dls:DataLoaders, # From `dataloaders`

@@ -15,12 +15,16 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from fastai.learner import Learner
+from fastcore.basics import chunked
 from tqdm.auto import tqdm
 
 from ..core.images import decode
 from ..core.project import SUFFIXES, Project, stable_hash, write_whole
 from ..data import naming_broken
+from ..datasets.cache import Selected
 from ..datasets.splits import SPLITS, Splits, load_splits
+from ..training.callbacks import head_of
+from ..training.frozen_features import backbone_features, cut_head
 from ..training.learner import make_learner
 from ..training.precision import forwarding, in_precision
 from ..training.resources import own_rng, retain_memory
@@ -55,24 +59,39 @@ def _target_indices(pairs, vocab):
     return np.array([index.get(label, -1) for _, label in pairs], dtype='int64')
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #1ae88fc5
-def predict_probs(
-    learn:Learner, # From `load_run`
-    pairs:list[tuple[Path, str]], # (file, label) of each image
-    quiet:bool=False, # No progress bar
-) -> Predictions: # In the order of the pairs
-    "The probabilities for images and for their mirror images; a recipe's run computes them in its own way."
-    if not hasattr(learn, 'model'): return learn.predict_probs(pairs, quiet)
-    files = [file for file, _ in pairs]
+def _both_views(learn, files, quiet):
+    "(n, 2, c) float32, the probabilities of images and of their mirror images by the whole network."
     forward = learn.model.forward
-    progress = tqdm(total=len(pairs), desc='predicting', unit='image', disable=quiet, leave=False)
+    progress = tqdm(total=len(files), desc='predicting', unit='image', disable=quiet, leave=False)
     def both_views(x):
         progress.update(len(x))
         return torch.stack([forward(x), forward(x.flip(-1))], 1)
     dl = learn.dls.test_dl(files)
     with progress, forwarding(learn.model, both_views), learn.no_bar(), learn.no_logging():
-        probs = learn.get_preds(dl=dl)[0].float().numpy()
+        return learn.get_preds(dl=dl)[0].float().numpy()
+
+# %% ../../nbs/evaluation/01_predictions.ipynb #67fae00e
+def _from_features(learn, rows):
+    "(n, c) float32, the probabilities that the head gives for what the backbone has computed."
+    layers = cut_head(head_of(learn))[1].eval()
+    with torch.no_grad():
+        parts = [rows[ids].float().to(learn.dls.device) for ids in chunked(range(len(rows)), 512)]
+        return torch.cat([layers(part).softmax(1).cpu() for part in parts]).numpy()
+
+# %% ../../nbs/evaluation/01_predictions.ipynb #ee26ff09
+def predict_probs(
+    learn:Learner, # From `load_run`
+    pairs:list[tuple[Path, str]], # (file, label) of each image
+    quiet:bool=False, # No progress bar
+    features:tuple[Selected, Selected]|None=None, # From `backbone_features` of these images; None runs the whole network
+) -> Predictions: # In the order of the pairs
+    "The probabilities for images and for their mirror images; a recipe's run computes them in its own way."
+    if not hasattr(learn, 'model'): return learn.predict_probs(pairs, quiet)
+    files = [file for file, _ in pairs]
+    if features: probs, mirrored = (_from_features(learn, rows) for rows in features)
+    else: probs, mirrored = _both_views(learn, files, quiet).swapaxes(0, 1)
     vocab = list(learn.dls.vocab)
-    return Predictions(files, probs[:, 0], _target_indices(pairs, vocab), vocab, mirrored=probs[:, 1])
+    return Predictions(files, probs, _target_indices(pairs, vocab), vocab, mirrored=mirrored)
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #4601db76
 def average_tta(
@@ -135,6 +154,7 @@ def _predictions_folder(run:Run) -> Path:
     if old.is_dir() and not folder.exists(): old.rename(folder)
     return folder
 
+# %% ../../nbs/evaluation/01_predictions.ipynb #81187e1b
 def cached_predictions(
     run:Run, # From `open_run`
     split:str, # train, val, test, or unknown, which are the images in the project's folder of that name
@@ -156,8 +176,12 @@ def cached_predictions(
     with ExitStack() as stack:
         stack.enter_context(retain_memory(not torch.cuda.is_available()))
         stack.enter_context(naming_broken(Splits(pairs, [], []), project))
-        if hasattr(learn, 'model'): stack.enter_context(in_precision(learn, run.note['precision']))
-        found = predict_probs(learn, pairs, quiet)
+        features = None
+        if hasattr(learn, 'model'):
+            stack.enter_context(in_precision(learn, run.note['precision']))
+            files, precision = [file for file, _ in pairs], run.note['precision']
+            features = backbone_features(project, learn, run.settings, files, precision, quiet)
+        found = predict_probs(learn, pairs, quiet, features)
     _save_table(file, signature, found)
     return found._replace(split=split)
 

@@ -91,6 +91,7 @@ def cross_validated_losses(
             total += _held_out_loss(model, data.x[held_out], data.y[held_out])
         yield strength, total/max(1, sum(len(held_out) for _, held_out in folds))
 
+# %% ../../nbs/training/07_probe.ipynb #0cd580ab
 def _choose_strength(data, *, balanced, seed):
     "(strength, loss): the weakest penalty before the loss rises."
     best = (.03, float('nan'))
