@@ -270,10 +270,10 @@ def train(
     # Train again even if these images and settings were trained before, or the training was interrupted
     force:bool=False,
     resume:bool=False, # Only resume an interrupted training, which train does by itself where there is one
-    plain:bool=False, # No shortcuts: everything as fastai does it
+    plain:bool=False, # No shortcuts: the published schedule, and everything as fastai does it
     **settings, # Settings for this run; those for all runs belong in birdsort.toml
 ) -> Mapping[str, Any]: # A `birdsort.train.TrainResult`
-    "One-cycle, then fine-tune; keeps the best model; resumes where it was stopped."
+    "A probe, then one-cycle, then fine-tune if it pays; keeps the best model; resumes where it was stopped."
     from birdsort.core.project import absolute
     from birdsort.train import train
     p = find_project(project)

@@ -289,7 +289,9 @@ class TrainResult(TypedDict):
     precision:str # fp32, channels-last, bf16 or fp16
     waiting:float # Share of the training time without a batch, in [0, 1]
     lr:float # Highest learning rate of stage one
-    trial:dict[str, Any]|None # From `compare_losses`; None where none was needed
+    trial:dict[str, Any]|None # From `compare_losses`, and in words; None where none was needed
+
+def _in_words(trial): return trial and trial | dict(words=explain_trial(trial))
 
 def _result(session, stages, seconds):
     "A `TrainResult` but for the run's name, which it does not have yet."
@@ -298,7 +300,7 @@ def _result(session, stages, seconds):
     trained = sum(row['seconds'] for row in rows)
     return dict(
         stages=stages, seconds=round(seconds, 2), precision=known['precision'],
-        lr=known.get('lr', session.learn.lr), trial=known.get('trial'), waiting=round(waited/max(trained, 1e-9), 3))
+        lr=known.get('lr', session.learn.lr), trial=_in_words(known.get('trial')), waiting=round(waited/max(trained, 1e-9), 3))
 
 # %% ../nbs/50_train.ipynb #55cc3239
 def _describe(settings):

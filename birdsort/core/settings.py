@@ -205,7 +205,7 @@ class Training:
 
 # %% ../../nbs/core/00_settings.ipynb #cfaeffba
 SHORTCUTS_OFF = dict(
-    feature_views=0, freeze_bn=False, precision='fp32', retain_memory=False, cache=False,
+    schedule='published', feature_views=0, freeze_bn=False, precision='fp32', retain_memory=False, cache=False,
     progressive_resizing=False, compile=False)
 
 # %% ../../nbs/core/00_settings.ipynb #3d391b73

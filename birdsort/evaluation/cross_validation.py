@@ -33,8 +33,9 @@ from ..training.callbacks import StopOnNaN, progress_reporting, save_best, stage
 from ..training.frozen_features import accelerated
 from ..training.learner import make_learner, open_layers
 from ..training.precision import choose_precision
+from ..training.probe import FitProbe, begins_with_probe
 from ..training.resources import retain_memory
-from ..training.schedule import fit_by, plan_acceleration, plan_fits
+from ..training.schedule import as_published, fit_by, plan_acceleration, plan_fits
 from .metrics import numbers
 from .predictions import Predictions
 
@@ -95,22 +96,28 @@ def _drawing_from(learn, train, val):
     try:
         loaders = subset(every.train, train), subset(every.valid, val)
         learn.dls = DataLoaders(*loaders, path=every.path, device=every.device)
+        learn.dls.splits = every.splits
         yield
     finally: learn.dls = every
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #21662dd5
-def _train_part(learn, settings, *, quiet):
-    "Fit a learner to its images by the published schedule; of a pretrained network only the head."
+def _has_probe(learn, settings):
+    "Does each training begin with a probe? Where images are mixed, there are no cached features for it."
+    return begins_with_probe(learn, settings) and not (settings.train.mixup or settings.train.cutmix)
+
+def _train_part(project, learn, settings, *, quiet):
+    "Fit a learner to its images as `train` does; of a pretrained network only the head."
     how, best = settings.train, save_best()
     learn.opt = None
     if settings.pretrained: learn.freeze()
-    fits = plan_fits(settings, learn.lr, chosen=how.lr != 'default')
-    if settings.pretrained: fits = fits[:1]
+    fits = plan_fits(settings, learn.lr, chosen=how.lr != 'default', probe=_has_probe(learn, settings))
+    if settings.pretrained: fits = [fit for fit in fits if fit.stage in ('probe', 'one-cycle')]
     with progress_reporting(learn, quiet):
         for number, fit in enumerate(fits):
             if number and fit.frozen: learn.freeze()
             elif number: open_layers(learn, how.unfreeze)
             cbs = stage_callbacks(best, fit.min_delta, fit.factor, how.patience)
+            if fit.stage == 'probe': cbs = [best, FitProbe(project, settings)]
             fit_by(learn, how.schedule, fit, [*cbs, StopOnNaN()])
 
 def _predict_part(learn, dl):
@@ -123,6 +130,7 @@ def _predict_part(learn, dl):
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #f50c6edd
 class _Trainer(NamedTuple):
     "What all trainings share."
+    project:Project
     learn:Learner # Its loaders hold all images
     settings:Settings
     pairs:list[tuple[Path, str]] # (file, label) of each image
@@ -135,7 +143,7 @@ class _Trainer(NamedTuple):
         (train, val, test), learn = part, self.learn
         (learn.path/'best.pth').unlink(missing_ok=True) # Of the part before
         learn.model.load_state_dict(self.new_weights(seed))
-        with _drawing_from(learn, train, val): _train_part(learn, self.settings, quiet=self.quiet)
+        with _drawing_from(learn, train, val): _train_part(self.project, learn, self.settings, quiet=self.quiet)
         test_dl = subset(learn.dls.valid, test)
         probs, targets = _predict_part(learn, test_dl), learn.dls.valid.targets[test]
         return Predictions([self.pairs[i][0] for i in test], probs, targets.numpy(), self.vocab)
@@ -145,7 +153,7 @@ def _accelerated(project, learn, settings, *, quiet) -> AbstractContextManager:
     "Within, each part is trained with the shortcuts of stage one."
     precision = choose_precision(project, settings, learn)
     stage_one = replace(settings, epochs=(settings.epochs[0], 0))
-    fit = plan_fits(stage_one, learn.lr)[0]
+    fit = plan_fits(stage_one, learn.lr, probe=_has_probe(learn, settings))[0]
     plan = plan_acceleration(stage_one, fit, precision)._replace(resize=False, compile=False)
     return accelerated(project, learn, stage_one, plan, fit, quiet)
 
@@ -165,7 +173,7 @@ def _train_parts(project, settings, pairs, parts, seeds, *, quiet) -> Iterator[P
         vocab = list(learn.dls.vocab)
         _cache_images(project, learn, quiet=quiet)
         stack.enter_context(_accelerated(project, learn, settings, quiet=quiet))
-        train = _Trainer(learn, settings, pairs, vocab, new_weights, quiet)
+        train = _Trainer(project, learn, settings, pairs, vocab, new_weights, quiet)
         for part, seed in zip(parts, seeds, strict=True): yield train(part, seed)
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #38e53e92
@@ -208,7 +216,7 @@ def cross_validate(
     quiet:bool=False, # No progress bars
 ) -> CrossValidationResult: # A row per training, mean and standard deviation
     "Train and evaluate several times; `ValueError` for settings that allow no such training."
-    start, settings = time.monotonic(), project.settings
+    start, settings = time.monotonic(), as_published(project.settings)
     _check_request(settings, folds, seeds)
     splits = load_splits(project, settings)
     if seeds and not splits.test:

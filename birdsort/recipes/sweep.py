@@ -33,7 +33,7 @@ from ..core.project import Project, absolute, hold, record_stage, write_whole
 from ..core.settings import Settings, change
 from ..datasets.splits import train_signature
 from ..train import run_part, train
-from ..training.runs import find_run, load_run, open_run
+from ..training.runs import find_run, kept_stage, load_run, open_run
 from ..training.schedule import plan_fits
 from .sweep_tables import write_tables
 
@@ -142,7 +142,7 @@ class SweepRow(TypedDict):
     memory:int|None # The most that its process held, MB; None where the system does not tell
 
 def _measure(plan, result, learn, sample, memory) -> SweepRow:
-    best = min(result['stages'], key=lambda stage: stage['valid_loss'])
+    best = kept_stage(result)
     train_accuracy, epochs = _train_accuracy(learn, sample), sum(stage['epochs'] for stage in result['stages'])
     return SweepRow(
         run=result['run'], train_accuracy=train_accuracy, validation_accuracy=best['accuracy'],
