@@ -55,6 +55,10 @@ def _number_or_text(number:type) -> Callable:
         except ValueError: return text
     return read
 
+def _numbers_or_text(text): # `512,256` gives (512, 256), an empty text (), another one itself
+    try: return tuple(int(word) for word in text.split(',') if word.strip())
+    except ValueError: return text
+
 # %% ../../nbs/commands/01_options.ipynb #48aee215
 def _read_tuple(default:tuple) -> Callable:
     "A function that turns `1,2,4` into a tuple of items like those of the default."
@@ -89,6 +93,7 @@ def _reader(annotation, default) -> Callable:
     "How the text of an option becomes a value of its type."
     kinds = _kinds(annotation)
     if isinstance(default, tuple): return _read_tuple(default)
+    if tuple in kinds: return _numbers_or_text
     number = next((kind for kind in (float, int) if kind in kinds), None)
     if number: return _number_or_text(number) if str in kinds else _read_number(number)
     return Path if Path in kinds else str

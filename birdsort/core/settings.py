@@ -175,7 +175,7 @@ class Training:
     # over average and maximum, [] for none; networks that have a head of their own, such as most transformers of
     # torchvision, keep it
     head:str|tuple[int, ...] = 'linear'
-    dropout:float = .5 # In the head, 0 to 0.95
+    dropout:float = .5 # In a head that is not linear, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
     mixup:float = 0. # Strength of mixup (0.4 is common); 0 is off

@@ -79,7 +79,7 @@ def _sized(build:Callable[..., _T], arch) -> _T:
 def _head_args(how): # The settings, as fastai's `create_head` wants them
     linear = how.head == 'linear'
     widths = [] if linear else list(how.head)
-    return dict(lin_ftrs=widths, ps=how.dropout, first_bn=bool(widths), concat_pool=not linear)
+    return dict(lin_ftrs=widths, ps=0. if linear else how.dropout, first_bn=bool(widths), concat_pool=not linear)
 
 def _build(dls, arch, how, args, *, pretrained):
     "fastai's `vision_learner`, or one of a network with its own last layer where fastai cannot replace its head."

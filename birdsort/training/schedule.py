@@ -112,12 +112,13 @@ def plan_acceleration(
     "Which shortcuts a fit can use."
     how = settings.train
     mixed = bool(how.mixup or how.cutmix)
-    if fit.stage == 'probe': return Acceleration(precision, ('head',), max(2, how.feature_views))
     partly = how.freeze_bn and settings.pretrained and how.unfreeze != 'all' and settings.epochs[1] > 0
     frozen = fit.frozen and (how.freeze_bn or not settings.pretrained)
-    wanted = dict(layers=partly, head=frozen)
-    features = () if mixed else tuple(kind for kind, possible in wanted.items() if possible)
+    probe = fit.stage == 'probe' # Its images are not mixed, and it cannot do without features
+    wanted = dict(layers=partly, head=frozen or probe)
+    features = () if mixed and not probe else tuple(kind for kind, possible in wanted.items() if possible)
     views = how.feature_views if settings.pretrained else min(how.feature_views, 1) # Random weights: a single epoch
+    if probe: views = max(2, views)
     whole = not fit.frozen
     resize = whole and how.progressive_resizing and fit.stage != 'trial' # Small images would make a trial look bad
     return Acceleration(precision, features, views, resize, whole and how.compile)
