@@ -107,9 +107,7 @@ def run(
     return out | dict(seconds=round(time.monotonic()-start, 2))
 
 # %% ../nbs/90_pipeline.ipynb #a22072c8
-DRAWN = dict(
-    images_per_label=100, architecture='resnet10t', pretrained=False, image_size=96, batch_size=16,
-    epochs=(14, 8))
+DRAWN = dict(images_per_label=100, architecture='pip:efficientnet_lite0', image_size=128)
 
 def demo_settings(
     gallery:str|None=None, # A folder of label folders; None draws birds
