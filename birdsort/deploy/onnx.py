@@ -51,7 +51,7 @@ def _export_graph(network, x): # By the newer exporter -> onnx.ModelProto
     program = torch.onnx.export(network, (x,), dynamo=True, dynamic_shapes=sizes, **_FIXED)
     return program.model_proto
 
-# %% ../../nbs/deploy/03_onnx.ipynb #4a3345c5
+# %% ../../nbs/deploy/03_onnx.ipynb #e28f418d
 class _FixedSizes(TorchFunctionMode):
     "Within, a tensor's sizes are plain numbers, all but the first."
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -70,7 +70,7 @@ def _export_trace(network, x): # By the older exporter -> onnx.ModelProto
         torch.onnx.export(network, (x,), file, dynamo=False, opset_version=17, dynamic_axes=sizes, **_FIXED)
         return onnx.load(file)
 
-# %% ../../nbs/deploy/03_onnx.ipynb #a60e072d
+# %% ../../nbs/deploy/03_onnx.ipynb #5cb3136e
 def _check_graph(model, network, x): # `ValueError` where the graph gives other logits than the network
     import onnxruntime
     options = onnxruntime.SessionOptions()
@@ -121,7 +121,7 @@ def _quantise_ranges(prepared, target, batches): # Both ONNX files; `batches` ar
     unsigned = dict(activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8)
     quantize_static(prepared, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, **unsigned)
 
-# %% ../../nbs/deploy/03_onnx.ipynb #2894c83f
+# %% ../../nbs/deploy/03_onnx.ipynb #ece269fc
 def _quantise_matrices(prepared, target):
     from onnxruntime.quantization import QuantType, quantize_dynamic
     quantize_dynamic(prepared, target, op_types_to_quantize=['MatMul', 'Gemm'], weight_type=QuantType.QUInt8)
@@ -139,7 +139,7 @@ def _quantise(file, target, batches): # Both ONNX files; `batches` are inputs
     if _mostly_matrices(onnx.load(prepared)): _quantise_matrices(prepared, target)
     else: _quantise_ranges(prepared, target, batches)
 
-# %% ../../nbs/deploy/03_onnx.ipynb #9eddd8f1
+# %% ../../nbs/deploy/03_onnx.ipynb #175d7ff1
 def to_int8(
     data:bytes, # From `to_onnx`
     batches:Iterable[np.ndarray], # (b, 3, n, n) float32, prepared training images; at least one
