@@ -5,9 +5,10 @@ python bench/judge.py --data FOLDER --arch local-dir:FOLDER
 
 One training by birdsort, then its evaluation (every image of every split, as it is and mirrored), its report,
 its export in all formats, and `--folds 5`. Each stage has its seconds by the clock and, in brackets, by the
-processors (user and system), which others on the machine change less. `--folds 0` leaves out the folds and the
-peer, and `--images-kept` evaluates once before, so that the seconds of evaluation hold no predictions. The peer of the folds is scikit-learn's usual way on features: logistic regression on those of the pretrained
-body, `cross_val_score` over the same kind of folds; no variations, no copies kept together."""
+processors (user and system), which others on the machine change less. `--folds 0` leaves out the folds and their
+peer, and `--predictions-kept` evaluates once before, so that evaluation has its predictions already. The peer of
+the folds is scikit-learn's usual way on features: logistic regression on those of the pretrained body,
+`cross_val_score` over the same kind of folds; no variations, no copies kept together."""
 
 import argparse
 import json
@@ -80,7 +81,7 @@ def judge(project, args):
     from birdsort.train import train
 
     _, training = timed(train, project)
-    if args.images_kept:
+    if args.predictions_kept:
         evaluate(project)
         forget(project, 'evaluate')
     single, evaluation = timed(evaluate, project)
@@ -109,7 +110,7 @@ def main():
     p.add_argument('--data', required=True, help='a folder of label folders')
     p.add_argument('--arch', required=True, help='a timm name, or local-dir:FOLDER')
     p.add_argument('--folds', type=int, default=5, help='0 leaves them out')
-    p.add_argument('--images-kept', action='store_true', help='evaluate with the predictions there already')
+    p.add_argument('--predictions-kept', action='store_true', help='evaluate with the predictions there already')
     p.add_argument('--seed', type=int, default=42)
     p.add_argument('--epochs', type=int, nargs=2, default=[10, 10])
     p.add_argument('--size', type=int, default=224)
