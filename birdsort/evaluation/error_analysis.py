@@ -17,7 +17,6 @@ from PIL import Image
 
 from ..aviary.pencil import contact_sheet
 from ..core.images import decode
-from ..training.resources import retain_memory
 from .gradcam import grad_cam, gradcam_overlay
 from .predictions import Predictions
 
@@ -104,7 +103,7 @@ def error_panels(
     if not indices: return {}
     if not hasattr(learn, 'model'):
         return {i: learn.explain(predictions.files[i], side, int(predictions.predicted[i])) for i in indices}
-    with retain_memory(not torch.cuda.is_available()): maps = _maps(learn, predictions, indices)
+    maps = _maps(learn, predictions, indices)
     panels = {}
     for n, i in enumerate(indices):
         image = decode(predictions.files[i], side)
