@@ -9,6 +9,7 @@ __all__ = ['predict_all_splits', 'compare_splits', 'plot_splits', 'Threshold', '
 import io
 from collections import Counter
 from copy import deepcopy
+from itertools import chain
 from typing import NamedTuple, TypedDict, cast
 
 import pandas as pd
@@ -19,7 +20,7 @@ from torch import nn
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .datasets.splits import Splits, splits_signature
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from .evaluation.error_analysis import find_errors, show_errors
+from .evaluation.error_analysis import error_panels, find_errors, show_errors
 from .evaluation.metrics import Scores, numbers, plot_confusion, plot_per_label, score, wilson
 from .evaluation.predictions import Predictions, average_tta, cached_predictions, unknown_images
 from .training.runs import Run, load_run, open_run, plot_history
@@ -149,10 +150,9 @@ def _plots(run, splits, calibrated, scores):
 
 def _error_pages(learn, test):
     "Name -> page of errors, where there are such errors."
-    errors = find_errors(test)
-    names = ('sure_and_wrong', 'unsure', 'confused')
-    pages = {name: show_errors(learn, test, getattr(errors, name)) for name in names}
-    return {name: page for name, page in pages.items() if page}
+    kinds = find_errors(test).kinds
+    panels = error_panels(learn, test, chain(*kinds.values()))
+    return {name: show_errors(panels, test, indices) for name, indices in kinds.items()}
 
 # %% ../nbs/60_evaluate.ipynb #d1dc0e8c
 def _signature(run, precision):

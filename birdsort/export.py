@@ -20,6 +20,7 @@ from pathlib import Path, PosixPath, WindowsPath
 from typing import Any, TypedDict, cast
 
 import numpy as np
+import torch
 from fastai.imports import noop
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
@@ -35,6 +36,7 @@ from .deploy.onnx import to_int8, to_onnx
 from .deploy.weights import Sampled, describe_network, to_safetensors
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from .evaluation.predictions import predictions
+from .training.resources import retain_memory
 from .training.runs import load_run, open_run
 
 # %% ../nbs/70_export.ipynb #e49aeec2
@@ -118,8 +120,8 @@ def _batches(files, config, n=16): # Prepared images, decoded at full size: (n, 
         yield np.stack([prepare(decode(f), config) for f in files[i:i+n]])
 
 def _eight_bits(data, folder, config, learn, val): # ONNX -> (bytes or None, why not)
-    calibration = _spread(learn.dls.splits.train, 128)
-    try: small = to_int8(data, list(_batches(calibration, config)))
+    calibration = _spread(learn.dls.splits.train, 64)
+    try: small = to_int8(data, _batches(calibration, config))
     except ValueError as e: return None, str(e)
     name = ENGINES['int8']
     (folder/name).write_bytes(small)
@@ -185,8 +187,8 @@ def _hashes(folder, left_out): # {file: SHA-256}
 
 # %% ../nbs/70_export.ipynb #82e0adc6
 def _write(run, model, formats, folder, evaluated, *, quiet): # All models into a folder -> (config, part of the result)
-    own = type(model).__name__ if model else None
-    with tqdm(total=len(formats)+1, desc='loading', disable=quiet, leave=False) as bar:
+    own, progress = type(model).__name__ if model else None, dict(disable=quiet, leave=False)
+    with tqdm(total=len(formats)+1, desc='loading', **progress) as bar, retain_memory(not torch.cuda.is_available()):
         def step(name):
             bar.update()
             bar.set_description(name)

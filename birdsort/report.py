@@ -13,6 +13,7 @@ import io
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypedDict, cast
 from urllib.parse import quote
@@ -300,18 +301,16 @@ def _failures(run:Run, model:nn.Module|None, reports:Path) -> Iterator[Block]:
     test = predict_all_splits(run, model, learn)['test']
     errors = find_errors(test)
     pair = f'Most frequent confusion: {errors.pair[0]} predicted as {errors.pair[1]}.' if errors.pair else ''
-    kinds = dict(
-        sure_and_wrong=(errors.sure_and_wrong, 'Confident and wrong. Look for wrong labels first.'),
-        unsure=(errors.unsure, 'Uncertain: the two most probable labels are nearly equal.'),
-        confused=(errors.confused, pair))
+    captions = dict(
+        sure_and_wrong='Confident and wrong. Look for wrong labels first.',
+        unsure='Uncertain: the two most probable labels are nearly equal.',
+        confused=pair)
     yield Heading('Where it fails')
-    if not any(ids for ids,_ in kinds.values()): yield Text('Nowhere on these images.')
-    for name,(ids, caption) in kinds.items():
-        if not ids: continue
-        panels = error_panels(learn, test, ids, 200)
-        names = ['/'.join(Path(test.files[i]).parts[-2:]) for i in ids]
-        images = [(*panel, describe_pair(test, i), file) for i,panel,file in zip(ids, panels, names, strict=True)]
-        yield Gallery(images, reports/f'{name}.jpg', caption)
+    if not errors.kinds: yield Text('Nowhere on these images.')
+    panels = error_panels(learn, test, chain(*errors.kinds.values()), 200)
+    def panel(i): return *panels[i], describe_pair(test, i), '/'.join(Path(test.files[i]).parts[-2:])
+    for name,indices in errors.kinds.items():
+        yield Gallery([panel(i) for i in indices], reports/f'{name}.jpg', captions[name])
 
 # %% ../nbs/62_report.ipynb #dd5b300f
 def _summary(result:EvaluateResult, run:Run) -> list[Block]:

@@ -8,9 +8,10 @@ __all__ = ['to_onnx', 'to_int8']
 # %% ../../nbs/deploy/03_onnx.ipynb #db251f6e
 import json
 import logging
+import math
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastcore.basics import noop
+from torch.overrides import TorchFunctionMode
 
 from .weights import Sampled
 
 # %% ../../nbs/deploy/03_onnx.ipynb #563be369
 @contextmanager
-def _quietly(): # No logging below errors, no warnings, no printing
+def _quietly(): # No logging below errors, no warnings, no printing by Python
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -32,22 +35,51 @@ def _quietly(): # No logging below errors, no warnings, no printing
             yield
     finally: logging.disable(before)
 
+@contextmanager
+def _no_graph_printed(): # The older exporter prints a graph that it cannot export, from C++
+    log = getattr(torch._C, '_jit_onnx_log', None)
+    vars(torch._C)['_jit_onnx_log'] = noop
+    try: yield
+    finally: vars(torch._C)['_jit_onnx_log'] = log
+
 def _reason(e): return (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
 
-_NAMES:dict[str, Any] = dict(input_names=['images'], output_names=['logits'])
+_FIXED:dict[str, Any] = dict(input_names=['images'], output_names=['logits'], verbose=False)
 
 def _export_graph(network, x): # By the newer exporter -> onnx.ModelProto
     sizes = ({0: torch.export.Dim('batch')},)
-    program = torch.onnx.export(network, (x,), dynamo=True, verbose=False, dynamic_shapes=sizes, **_NAMES)
+    program = torch.onnx.export(network, (x,), dynamo=True, dynamic_shapes=sizes, **_FIXED)
     return program.model_proto
+
+# %% ../../nbs/deploy/03_onnx.ipynb #e28f418d
+class _FixedSizes(TorchFunctionMode):
+    "Within, a tensor's sizes are plain numbers, all but the first."
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func not in (torch.Tensor.size, torch.Tensor.shape.__get__): return out
+        if isinstance(out, tuple): return torch.Size([*out[:1], *map(int, out[1:])])
+        dim = args[1] if len(args) > 1 else kwargs['dim']
+        return int(out) if dim % args[0].ndim else out
 
 def _export_trace(network, x): # By the older exporter -> onnx.ModelProto
     import onnx
     sizes = dict(images={0: 'batch'}, logits={0: 'batch'})
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _FixedSizes(), _no_graph_printed():
         file = f'{folder}/model.onnx'
-        torch.onnx.export(network, (x,), file, dynamo=False, opset_version=17, dynamic_axes=sizes, **_NAMES)
+        torch.onnx.export(network, (x,), file, dynamo=False, opset_version=17, dynamic_axes=sizes, **_FIXED)
         return onnx.load(file)
+
+# %% ../../nbs/deploy/03_onnx.ipynb #5cb3136e
+def _check_graph(model, network, x): # `ValueError` where the graph gives other logits than the network
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    with torch.no_grad(): expected = network(x).numpy()
+    found = session.run(None, {'images': x.numpy()})[0]
+    difference, largest = np.abs(found-expected).max(), np.abs(expected).max()
+    if not difference <= largest/100: raise ValueError(f'its graph gives other numbers, {difference:.3g} apart')
 
 # %% ../../nbs/deploy/03_onnx.ipynb #9aaf325a
 def _metadata(config): # {name: text}
@@ -67,34 +99,52 @@ def to_onnx(
     "Write a network as ONNX; `ValueError` if PyTorch cannot export it."
     import onnx
     network, side = network.cpu().eval(), config['crop']['resize']
-    x = torch.zeros(2, 3, side, side)
-    try:
-        with _quietly():
-            try: model = _export_graph(network, x)
-            except Exception: model = _export_trace(network, x)
-    except Exception as e:
-        raise ValueError(f"{config['architecture']} cannot be written as ONNX ({_reason(e)}): export without it, "
-                         "with --formats pickle,safetensors") from None
+    x = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
+    for export in (_export_trace, _export_graph):
+        try:
+            with _quietly():
+                model = export(network, x[:2])
+                _check_graph(model, network, x)
+            break
+        except Exception as e: reason = _reason(e)
+    else: raise ValueError(f"{config['architecture']} cannot be written as ONNX ({reason}): export without it, "
+                           "with --formats pickle,safetensors")
     onnx.helper.set_model_props(model, _metadata(config))
     return model.SerializeToString()
 
 # %% ../../nbs/deploy/03_onnx.ipynb #3f0437db
-def _quantise(file, target, batches): # Both ONNX files; `batches` are inputs
+def _quantise_ranges(prepared, target, batches): # Both ONNX files; `batches` are inputs
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
     class Reader(CalibrationDataReader):
         def __init__(self): self.batches = iter(batches)
         def get_next(self): return next(({'images': b} for b in self.batches), None)
-    prepared = file.with_name('prepared.onnx')
-    quant_pre_process(file, prepared, skip_symbolic_shape=True)
     unsigned = dict(activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8)
     quantize_static(prepared, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, **unsigned)
 
+# %% ../../nbs/deploy/03_onnx.ipynb #ece269fc
+def _quantise_matrices(prepared, target):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    quantize_dynamic(prepared, target, op_types_to_quantize=['MatMul', 'Gemm'], weight_type=QuantType.QUInt8)
+
+def _mostly_matrices(model): # Do most weights before the head belong to matrices? They do in transformers
+    sizes = {w.name: math.prod(w.dims) for w in model.graph.initializer}
+    def count(op): return sum(sizes.get(node.input[1], 0) for node in model.graph.node if node.op_type == op)
+    return count('MatMul') > count('Conv')
+
+def _quantise(file, target, batches): # Both ONNX files; `batches` are inputs
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    prepared = file.with_name('prepared.onnx')
+    quant_pre_process(file, prepared, skip_symbolic_shape=True)
+    if _mostly_matrices(onnx.load(prepared)): _quantise_matrices(prepared, target)
+    else: _quantise_ranges(prepared, target, batches)
+
+# %% ../../nbs/deploy/03_onnx.ipynb #175d7ff1
 def to_int8(
     data:bytes, # From `to_onnx`
-    batches:Sequence[np.ndarray], # (b, 3, n, n) float32, prepared training images; at least one
+    batches:Iterable[np.ndarray], # (b, 3, n, n) float32, prepared training images; at least one
 ) -> bytes: # An ONNX file with the same input, output and metadata
-    "Quantise an ONNX network to 8 bits, each channel by itself; `ValueError` if that cannot be done."
+    "Quantise an ONNX network to 8 bits; `ValueError` if that cannot be done."
     import onnx
     with tempfile.TemporaryDirectory() as folder:
         file, target = Path(folder)/'model.onnx', Path(folder)/'int8.onnx'

@@ -21,8 +21,6 @@ from ..data import squished_size
 from ..training.learner import build_network
 
 # %% ../../nbs/deploy/01_weights.ipynb #4582f312
-def _head(head): return head if isinstance(head, str) else list(head) # As JSON has it
-
 def describe_network(
     learn:Learner, # From `load_run`
     settings:Settings, # Of the run
@@ -30,7 +28,7 @@ def describe_network(
 ) -> dict[str, Any]: # labels, library, architecture, arguments, head, dropout, size, crop, normalisation
     "What is needed to build a run's network again and to prepare images for it."
     library, name, arguments = ('own', own, {}) if own else origin(settings.architecture)
-    resize = squished_size(settings.train.augmentation, settings.image_size)
+    resize, head = squished_size(settings.train.augmentation, settings.image_size), settings.train.head
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
     def channels(values): return [round(float(v), 6) for v in values.flatten()]
     return dict(
@@ -38,7 +36,7 @@ def describe_network(
         library=library,
         architecture=name,
         arguments=arguments,
-        head=_head(settings.train.head),
+        head=head if isinstance(head, str) else list(head),
         dropout=settings.train.dropout,
         size=settings.image_size,
         crop=dict(mode='squish', interpolation='bilinear', resize=resize),
@@ -91,8 +89,9 @@ def _known_network(config): # -> (library, name, arguments)
 
 # %% ../../nbs/deploy/01_weights.ipynb #84d41118
 def _head_settings(config):
-    head = config.get('head')
-    try: return Training(head=head if head == 'linear' else tuple(head), dropout=config['dropout'])
+    try:
+        head = config['head']
+        return Training(head=head if isinstance(head, str) else tuple(head), dropout=config['dropout'])
     except (KeyError, TypeError, ValueError) as e:
         raise ValueError(f'config.json describes no valid head: {e}') from None
 
@@ -106,7 +105,11 @@ def from_safetensors(
     library, name, arguments = _known_network(config)
     n_labels = len(config['labels'])
     model = build_network(library, name, n_labels, _head_settings(config), **arguments)
-    try: model.load_state_dict(load(data))
+    weights = model.state_dict() # Emptied, it still knows the versions of its modules, which a file does not hold
+    weights.clear()
+    try:
+        weights.update(load(data))
+        model.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as e:
         reason = str(e).splitlines()[-1].strip()
         raise ValueError(f'the weights are not those of {name} for {n_labels} labels: {reason}') from None

@@ -99,6 +99,56 @@ def _samples(targets, times, rng):
     for _ in range(times):
         yield np.concatenate([rng.choice(indices, len(indices)) for indices in per_label])
 
+def _draws(targets, times, rng):
+    "(times, n) float64: how often each prediction is in each sample."
+    n = len(targets)
+    return np.array([np.bincount(sample, minlength=n) for sample in _samples(targets, times, rng)], dtype='float64')
+
+# %% ../../nbs/evaluation/02_metrics.ipynb #2b29fc12
+def _sampled_means(draws, predictions):
+    "loss, accuracy and, of more than three labels, top_3: (times,) each."
+    probs, targets = _without_zeros(predictions.probs), predictions.targets
+    columns = dict(loss=-np.log(probs[np.arange(len(targets)), targets]), accuracy=predictions.correct)
+    if probs.shape[1] > 3:
+        best = np.argsort(probs, axis=1, kind='stable')[:, -3:]
+        columns['top_3'] = (best == targets[:, None]).any(1)
+    means = draws @ np.stack([*columns.values()], 1)/len(targets)
+    return dict(zip(columns, means.T, strict=True))
+
+def _sampled_agreement(draws, predictions):
+    "f1_macro, f1_weighted and kappa: (times,) each."
+    one_hot = np.eye(len(predictions.vocab))
+    true, predicted = one_hot[predictions.targets], one_hot[predictions.predicted]
+    n, found, hits = draws@true, draws@predicted, draws@(true*predicted) # (times, c)
+    f1, counted = 2*hits/np.maximum(n+found, 1), n+found > 0
+    total = n.sum(1)
+    by_chance = (n*found).sum(1)/total**2
+    with np.errstate(invalid='ignore'): kappa = 1-(1-hits.sum(1)/total)/(1-by_chance)
+    return dict(f1_macro=f1.sum(1)/counted.sum(1), f1_weighted=(f1*n).sum(1)/total, kappa=kappa)
+
+# %% ../../nbs/evaluation/02_metrics.ipynb #a824f281
+def _sampled_area(draws, scores, positive):
+    "(times,) The area under the ROC curve; equal scores count half."
+    order = np.argsort(scores, kind='stable')
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-1))
+    positives, negatives = (
+        np.add.reduceat(draws[:, order]*chosen[order], starts, axis=1) for chosen in (positive, ~positive))
+    below = negatives.cumsum(1)-negatives/2
+    return (positives*below).sum(1)/(positives.sum(1)*negatives.sum(1))
+
+def _sampled_roc_auc(draws, predictions):
+    probs, targets = np.float32(predictions.probs), predictions.targets
+    present = np.unique(targets)
+    if len(present) < 2: return np.full(len(draws), np.nan)
+    return np.mean([_sampled_area(draws, probs[:, label], targets == label) for label in present], axis=0)
+
+def _sampled_calibration_error(draws, predictions, bins=15):
+    confidence = np.float32(predictions.confidence)
+    bin_of = np.searchsorted(torch.linspace(0, 1, bins+1).numpy(), confidence, side='right')-1
+    too_low = np.eye(bins+1)[bin_of]*(predictions.correct-confidence)[:, None]
+    return np.abs(draws@too_low).sum(1)/len(confidence)
+
+# %% ../../nbs/evaluation/02_metrics.ipynb #d6e372c5
 def _percentiles(values):
     "The range of the middle 95 %; nan where no sample has the metric."
     with warnings.catch_warnings():
@@ -112,11 +162,12 @@ def bootstrap(
     seed:int=0, # Of the samples
 ) -> dict[str, tuple[float, float]]: # Metric -> (low, high)
     "The 95 % confidence interval of every metric."
-    probs, targets = predictions.probs, predictions.targets
-    times = max(50, min(times, 40_000_000//probs.size))
-    samples = _samples(targets, times, np.random.default_rng(seed))
-    found = [numbers(predictions._replace(probs=probs[i], targets=targets[i])) for i in samples]
-    intervals = {metric: _percentiles([values[metric] for values in found]) for metric in found[0]}
+    times = max(50, min(times, 40_000_000//predictions.probs.size))
+    draws = _draws(predictions.targets, times, np.random.default_rng(seed))
+    found = _sampled_means(draws, predictions) | _sampled_agreement(draws, predictions)
+    found['roc_auc'] = _sampled_roc_auc(draws, predictions)
+    found['calibration_error'] = _sampled_calibration_error(draws, predictions)
+    intervals = {metric: _percentiles(values) for metric, values in found.items()}
     low, high = intervals['calibration_error']
     point = calibration_error(predictions)
     return intervals | dict(calibration_error=(max(0., 2*point-high), max(0., 2*point-low)))

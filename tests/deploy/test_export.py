@@ -17,10 +17,10 @@ from torch import nn
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.project import Project
 from birdsort.core.settings import change
-from birdsort.deploy.inference import prepare, read_config
-from birdsort.deploy.onnx import to_onnx
+from birdsort.deploy.inference import ENGINES, open_model, prepare, read_config
+from birdsort.deploy.onnx import to_int8, to_onnx
 from birdsort.deploy.weights import Sampled, describe_network, from_safetensors, to_safetensors
-from birdsort.export import _eight_bits, bare, export
+from birdsort.export import _eight_bits, bare, export, to_pickle
 from birdsort.predict import Predictor
 from birdsort.split import split
 from birdsort.train import train
@@ -145,17 +145,33 @@ def test_unknown_formats_and_targets_are_one_line(exported):
     one_line(birdsort('export', '--to', 'moon', 'me/birds', *here), 'moon', 'hub')
 
 
+def write_formats(learn, config, images, folder):
+    "Write a learner in all formats -> its description with their hashes."
+    loaded = from_safetensors(to_safetensors(learn.model), config)
+    graph = to_onnx(loaded, config)
+    to_pickle(learn, folder / ENGINES['pickle'])
+    (folder / ENGINES['torch']).write_bytes(to_safetensors(learn.model))
+    (folder / ENGINES['onnx']).write_bytes(graph)
+    (folder / ENGINES['int8']).write_bytes(to_int8(graph, [np.stack([prepare(im, config) for im in images])]))
+    return config | dict(hashes={name: sha256(folder / name) for name in ENGINES.values()})
+
+
 @pytest.mark.parametrize(
     'arch,size,kw',
     [
+        ('test_resnet', 64, dict(head=())),
+        ('test_convnext', 96, dict(head=())),
+        ('test_vit', 160, dict(head=())),
         ('test_vit', 160, {}),
         ('test_efficientnet', 96, dict(head=())),
+        ('tf_mobilenetv3_small_minimal_100', 64, dict(head=())),  # Pads by the size of its input
         ('mobilenet_v3_small', 64, dict(dropout=0.1)),
         ('squeezenet1_1', 64, dict(augmentation='none')),
-        ('vit_b_32', 224, {}),
+        ('mnasnet0_5', 64, dict(head=())),  # Its own head, which fastai cannot replace
+        ('vit_b_32', 224, {}),  # Another
     ],
 )
-def test_networks_are_saved_and_loaded(birds, arch, size, kw):
+def test_networks_are_the_same_in_all_formats(birds, tmp_path, arch, size, kw):
     split(birds)
     settings = change(birds.settings, architecture=arch, image_size=size, **kw)
     learn = bare(make_learner(birds, settings=settings))
@@ -163,22 +179,19 @@ def test_networks_are_saved_and_loaded(birds, arch, size, kw):
     for p in learn.model.parameters():  # New weights give almost equal probabilities: make them differ
         if p.ndim > 1:
             nn.init.normal_(p, std=0.05)
-    config = json.loads(json.dumps(describe_network(learn, settings))) | dict(temperature=1.0, hashes={})
-    loaded = from_safetensors(to_safetensors(learn.model), config)
-    session = onnxruntime.InferenceSession(to_onnx(loaded, config))
+    config = json.loads(json.dumps(describe_network(learn, settings))) | dict(temperature=1.0)
     side = config['crop']['resize']
     assert (side == size) == ('augmentation' in kw)
-    images = [Image.open(f) for f in list(birds.images.glob('*/*.jpg'))[:5]]
-    x = np.stack([prepare(im, config) for im in images])
-    assert x.shape == (5, 3, side, side)
+    images = [Image.open(f).convert('RGB') for f in list(birds.images.glob('*/*.jpg'))[:5]]
+    config = write_formats(learn, config, images, tmp_path)
     with learn.no_bar(), learn.no_logging():
-        expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0]
-    with torch.no_grad():
-        assert torch.allclose(loaded(torch.from_numpy(x)).softmax(1), expected, atol=1e-3)
-    for n in (1, 5):
-        (logits,) = session.run(None, {'images': x[:n]})
-        assert np.allclose(torch.from_numpy(logits).softmax(1), expected[:n], atol=1e-3)
-    metadata = session.get_modelmeta().custom_metadata_map
+        expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].numpy()
+    for engine, tolerance in dict(pickle=1e-5, torch=1e-3, onnx=1e-3, int8=0.1).items():
+        model = open_model(tmp_path, engine, trust_pickle=True, config=config)
+        prepared = [model.prepare(im) for im in images]
+        for n in (1, 5):
+            assert np.allclose(model(prepared[:n]), expected[:n], atol=tolerance), engine
+    metadata = onnxruntime.InferenceSession(tmp_path / ENGINES['onnx']).get_modelmeta().custom_metadata_map
     assert json.loads(metadata['labels']) == config['labels']
     assert int(metadata['input_size']) == side
     assert json.loads(metadata['mean']) == config['normalisation']['mean']
