@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GAIN', 'cores', 'given_threads', 'candidates', 'time_threads', 'faster_count', 'Threads', 'processor_threads']
 
-# %% ../../nbs/core/08_threads.ipynb #9b642ca5
+# %% ../../nbs/core/08_threads.ipynb #df7733c4
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-# %% ../../nbs/core/08_threads.ipynb #886442cf
+# %% ../../nbs/core/08_threads.ipynb #98189930
 def cores() -> int: # Processors that this process may use
     "The number of processors, without those that the system has set aside for others."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -35,7 +35,7 @@ def candidates(
     while halves[-1] > 1: halves.append(halves[-1]//2)
     return tuple(reversed(halves))
 
-# %% ../../nbs/core/08_threads.ipynb #e07dbcea
+# %% ../../nbs/core/08_threads.ipynb #13c403bb
 def _multiplication(): # A function that multiplies two matrices of 512 x 512 numbers
     import torch
     a = torch.ones(512, 512)
@@ -62,7 +62,7 @@ def time_threads(
     torch.set_num_threads(before)
     return seconds
 
-# %% ../../nbs/core/08_threads.ipynb #deaf6929
+# %% ../../nbs/core/08_threads.ipynb #879f2710
 GAIN = 1.2 # How many times faster another number of threads must be
 
 def faster_count(
@@ -73,7 +73,7 @@ def faster_count(
     best = min(seconds, key=lambda count: seconds[count])
     return best if seconds[now] > GAIN*seconds[best] else now
 
-# %% ../../nbs/core/08_threads.ipynb #e05374d3
+# %% ../../nbs/core/08_threads.ipynb #72272170
 _PERIOD, _SOON = 2., .05 # Seconds between two measurements; while a change is in question
 _AGREEING_DOWN, _AGREEING_UP = 2, 3 # Measurements in a row that must be for fewer threads, for more
 
@@ -81,7 +81,7 @@ def _set_torch_threads(count): # For the thread of the process that calls it
     import torch
     if torch.get_num_threads() != count: torch.set_num_threads(count)
 
-# %% ../../nbs/core/08_threads.ipynb #de1ef4dc
+# %% ../../nbs/core/08_threads.ipynb #5d58a9c1
 class Threads:
     "The number of threads with which a computation is fastest now; `look` before each step."
     def __init__(self,
@@ -92,7 +92,8 @@ class Threads:
         clock:Callable[[], float]=time.monotonic, # Seconds
     ):
         self.counts = (wanted,) if isinstance(wanted, int) else candidates(most or given_threads())
-        self.now, self.used = self.counts[0], set()
+        self.now = self.counts[0]
+        self.used:set[int] = set() # All numbers that were in effect
         self.measure, self.apply, self.clock = measure, apply, clock
         self._agreeing, self._due = 0, clock()
 
@@ -113,13 +114,14 @@ class Threads:
         if self._agreeing >= needed: self.now, self._agreeing = found, 0
         self._due = self.clock()+(_SOON if self.in_question else _PERIOD)
 
-# %% ../../nbs/core/08_threads.ipynb #793db5d1
+# %% ../../nbs/core/08_threads.ipynb #3acdb75e
 def _begin(threads):
     "Look until nothing is in question, which is three times at most."
     for _ in range(_AGREEING_UP):
         threads.look()
-        if not threads.in_question: return
+        if not threads.in_question: break
         time.sleep(_SOON)
+    threads.used.clear() # Nothing has been computed yet
 
 @contextmanager
 def processor_threads(

@@ -164,6 +164,7 @@ def _train_parts(project, settings, pairs, parts, seeds, *, quiet) -> Iterator[P
         learn = new_learner()
         vocab = list(learn.dls.vocab)
         _cache_images(project, learn, quiet=quiet)
+        stack.enter_context(processor_threads(learn.model, settings.train.threads))
         stack.enter_context(_accelerated(project, learn, settings, quiet=quiet))
         train = _Trainer(learn, settings, pairs, vocab, new_weights, quiet)
         for part, seed in zip(parts, seeds, strict=True): yield train(part, seed)

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ..core.images import decode
 from ..core.project import SUFFIXES, Project, stable_hash, write_whole
+from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.splits import SPLITS, Splits, load_splits
 from ..training.learner import make_learner
@@ -156,7 +157,9 @@ def cached_predictions(
     with ExitStack() as stack:
         stack.enter_context(retain_memory(not torch.cuda.is_available()))
         stack.enter_context(naming_broken(Splits(pairs, [], []), project))
-        if hasattr(learn, 'model'): stack.enter_context(in_precision(learn, run.note['precision']))
+        if hasattr(learn, 'model'):
+            stack.enter_context(processor_threads(learn.model, project.settings.train.threads))
+            stack.enter_context(in_precision(learn, run.note['precision']))
         found = predict_probs(learn, pairs, quiet)
     _save_table(file, signature, found)
     return found._replace(split=split)
