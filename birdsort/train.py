@@ -227,6 +227,14 @@ def _fit_stages(session):
         stages[fit.stage] = _stage_result(history, fit.stage, seconds)
     return list(stages.values())
 
+def _fit_with_threads(session):
+    "All fits, with the number of threads that the settings want; the checkpoint keeps which were used."
+    known, how = session.checkpoint.extra, session.request.settings.train
+    with processor_threads(session.learn.model, how.threads) as threads:
+        threads.used |= known.get('threads', set())
+        known['threads'] = threads.used
+        return _fit_stages(session)
+
 # %% ../nbs/50_train.ipynb #651d6def
 def _is_out_of_memory(e):
     "PyTorch has no single error for it on CPUs."
@@ -244,14 +252,6 @@ def _batch_advice(session):
     failed = f'not enough memory for batch_size = {settings.batch_size} at image_size = {settings.image_size}'
     if n: return f'{failed}: batch_size = {n} fits'
     return f'{failed}: not even two images fit, so choose a smaller image_size, or another architecture'
-
-def _fit_with_threads(session):
-    "All fits, with the number of threads that the settings want; the checkpoint keeps which were used."
-    known, how = session.checkpoint.extra, session.request.settings.train
-    with processor_threads(session.learn.model, how.threads) as threads:
-        threads.used |= known.get('threads', set())
-        known['threads'] = threads.used
-        return _fit_stages(session)
 
 def _fit_within_memory(session):
     "All fits; `MemoryError` that names a batch size that fits."

@@ -63,6 +63,10 @@ def time_threads(
     return seconds
 
 # %% ../../nbs/core/08_threads.ipynb #879f2710
+def _set_torch_threads(count): # For the thread of the process that calls it
+    import torch
+    if torch.get_num_threads() != count: torch.set_num_threads(count)
+
 GAIN = 1.2 # How many times faster another number of threads must be
 
 def faster_count(
@@ -76,10 +80,6 @@ def faster_count(
 # %% ../../nbs/core/08_threads.ipynb #72272170
 _PERIOD, _SOON = 2., .05 # Seconds between two measurements; while a change is in question
 _AGREEING_DOWN, _AGREEING_UP = 2, 3 # Measurements in a row that must be for fewer threads, for more
-
-def _set_torch_threads(count): # For the thread of the process that calls it
-    import torch
-    if torch.get_num_threads() != count: torch.set_num_threads(count)
 
 # %% ../../nbs/core/08_threads.ipynb #5d58a9c1
 class Threads:

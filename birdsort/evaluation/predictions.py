@@ -148,11 +148,9 @@ def cached_predictions(
     splits = learn.dls.splits if learn else load_splits(project, run.settings)
     pairs = getattr(splits, split) if split in SPLITS else [(file, '') for file in unknown_images(project)]
     if not pairs: return None
-    name = split if weights == 'best' else f'{split}-{weights}'
-    file = _predictions_folder(run)/f'{name}.npz'
+    file = _predictions_folder(run)/(f'{split}.npz' if weights == 'best' else f'{split}-{weights}.npz')
     signature = stable_hash(1, run.signature, [[str(f), label, f.stat().st_mtime_ns] for f, label in pairs])
-    kept = _load_table(file, signature, [f for f, _ in pairs], split)
-    if kept: return kept
+    if kept := _load_table(file, signature, [f for f, _ in pairs], split): return kept
     learn = learn or (_untrained(run) if weights == 'random' else load_run(run, weights))
     with ExitStack() as stack:
         stack.enter_context(retain_memory(not torch.cuda.is_available()))
