@@ -25,6 +25,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..core.project import Project, hold, record_stage, stable_hash, stage_result
 from ..core.settings import Settings
+from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.cache import CachedDL, cache_dataloaders, subset
 from ..datasets.splits import Splits, load_splits, splits_signature, train_signature
