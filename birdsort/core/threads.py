@@ -7,10 +7,10 @@ __all__ = ['GAIN', 'cores', 'given_threads', 'candidates', 'time_threads', 'fast
 
 # %% ../../nbs/core/08_threads.ipynb #df7733c4
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ def cores() -> int: # Processors that this process may use
     "The number of processors, without those that the system has set aside for others."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-@cache
-def given_threads() -> int: # Asked once, before anything is changed
-    "The number of threads that PyTorch was given: as many as processors, or `OMP_NUM_THREADS`."
-    import torch
-    return torch.get_num_threads()
+def given_threads() -> int: # 1 or more
+    "How many threads this process was told to take by `OMP_NUM_THREADS`; without it, one for each processor."
+    told = re.match(r'[1-9]\d*', os.environ.get('OMP_NUM_THREADS', ''))
+    return int(told[0]) if told else cores()
 
 def candidates(
     most:int, # Threads at most, 1 or more
@@ -86,7 +85,7 @@ class Threads:
     "The number of threads with which a computation is fastest now; `look` before each step."
     def __init__(self,
         wanted:str|int='auto', # A number that stays, or auto, which measures
-        most:int|None=None, # For auto, the highest number; None takes what torch was given
+        most:int|None=None, # For auto, the highest number; None takes `given_threads`
         measure:Callable[[tuple[int, ...]], dict[int, float]]=time_threads, # Candidates -> seconds of each
         apply:Callable[[int], None]=_set_torch_threads, # Puts a number into effect
         clock:Callable[[], float]=time.monotonic, # Seconds
