@@ -130,7 +130,7 @@ def processor_threads(
     "Within, PyTorch computes with as many threads as are fastest, looking again before a network's forward pass."
     import torch
     before = torch.get_num_threads()
-    threads = Threads(given_threads() if wanted == 'auto' and torch.cuda.is_available() else wanted)
+    threads = Threads(before if wanted == 'auto' and torch.cuda.is_available() else wanted)
     def look(*_):
         if not torch.compiler.is_compiling(): threads.look()
     hook = model.register_forward_pre_hook(look)

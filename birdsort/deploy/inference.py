@@ -194,7 +194,7 @@ def _open_torch(folder, config, file, threads): # -> function from (b, 3, n, n) 
     except ValueError as e: raise ValueError(f'{folder/file}: {e}') from None
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
-    auto = 'auto' if device.type == 'cpu' else given_threads()
+    auto = 'auto' if device.type == 'cpu' else torch.get_num_threads()
     n_threads = Threads(threads or auto)
     def network(x):
         n_threads.look()
