@@ -16,11 +16,11 @@ from .cleaning.decisions import ApplyResult, proposals, read_decisions, write_is
 from .cleaning.decisions import apply as apply_choices
 from .cleaning.issues import find_issues
 from .cleaning.review import View
-from .core.assets import asset
 from .core.inventory import images_signature, sync
 from .core.moves import Move, Undone, move_images
 from .core.moves import undo as undo_step
 from .core.project import Project, hold, record_stage, write_whole
+from .core.scaffold import asset
 
 # %% ../nbs/20_clean.ipynb #c1ea2e01
 _all_ = ['Cleaner', 'classic_cleaner'] # So that one import serves a project's notebook

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from fastcore.imports import noop
 
 from .core.project import Project, find_project, stage_result
-from .deploy.inference import ENGINES, cores, open_model
+from .core.threads import cores
+from .deploy.inference import ENGINES, open_model
 from .deploy.inputs import expand, in_threads, read, read_each, web_for
 
 if TYPE_CHECKING:

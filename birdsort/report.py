@@ -23,9 +23,9 @@ from PIL import Image
 from torch import nn
 
 from . import __version__
-from .core.assets import asset
 from .core.inventory import count_states
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
+from .core.scaffold import asset
 from .core.settings import Settings
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import describe_pair, error_panels, find_errors

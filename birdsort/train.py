@@ -27,6 +27,7 @@ from torch import nn
 from .core.architectures import short_name
 from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
+from .core.threads import processor_threads
 from .data import naming_broken
 from .datasets.cache import cache_dataloaders
 from .datasets.splits import load_splits, splits_signature, train_signature
@@ -252,6 +253,14 @@ def _fit_stages(session):
         stages[fit.stage] = _stage_result(history, fit.stage, seconds)
     return list(stages.values())
 
+def _fit_with_threads(session):
+    "All fits, with the number of threads that the settings want; the checkpoint keeps which were used."
+    known, how = session.checkpoint.extra, session.request.settings.train
+    with processor_threads(session.learn.model, how.threads) as threads:
+        threads.used |= known.get('threads', set())
+        known['threads'] = threads.used
+        return _fit_stages(session)
+
 # %% ../nbs/50_train.ipynb #651d6def
 def _is_out_of_memory(e):
     "PyTorch has no single error for it on CPUs."
@@ -274,7 +283,7 @@ def _fit_within_memory(session):
     "All fits; `MemoryError` that names a batch size that fits."
     try:
         broken = naming_broken(session.learn.dls.splits, session.request.project)
-        with broken, progress_reporting(session.learn, session.request.quiet): return _fit_stages(session)
+        with broken, progress_reporting(session.learn, session.request.quiet): return _fit_with_threads(session)
     except (RuntimeError, MemoryError) as e:
         if not _is_out_of_memory(e): raise
         traceback.clear_frames(e.__traceback__)
@@ -287,6 +296,7 @@ class TrainResult(TypedDict):
     stages:list[StageResult] # One for each stage
     seconds:float # Of everything, including sessions before an interruption
     precision:str # fp32, channels-last, bf16 or fp16
+    threads:list[int] # Numbers of processor threads that were used
     waiting:float # Share of the training time without a batch, in [0, 1]
     lr:float # Highest learning rate of stage one
     trial:dict[str, Any]|None # From `compare_losses`, and in words; None where none was needed
@@ -299,8 +309,9 @@ def _result(session, stages, seconds):
     waited = sum(row['waiting']*row['seconds'] for row in rows)
     trained = sum(row['seconds'] for row in rows)
     return dict(
-        stages=stages, seconds=round(seconds, 2), precision=known['precision'],
-        lr=known.get('lr', session.learn.lr), trial=_in_words(known.get('trial')), waiting=round(waited/max(trained, 1e-9), 3))
+        stages=stages, seconds=round(seconds, 2), precision=known['precision'], threads=sorted(known.get('threads', ())),
+        waiting=round(waited/max(trained, 1e-9), 3), lr=known.get('lr', session.learn.lr),
+        trial=_in_words(known.get('trial')))
 
 # %% ../nbs/50_train.ipynb #55cc3239
 def _describe(settings):

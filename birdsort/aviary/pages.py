@@ -13,7 +13,7 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..core.assets import asset
+from ..core.scaffold import asset
 from .questions import DEFAULT_STYLE, LAYOUTS, PageStyle, frame, header, phrases, safe_json
 
 # %% ../../nbs/aviary/06_pages.ipynb #4c810a29

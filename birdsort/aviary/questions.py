@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from ..core.assets import asset
+from ..core.scaffold import asset
 
 # %% ../../nbs/aviary/05_questions.ipynb #22286671
 _WORDS = json.loads(asset('aviary_words.json'))

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from ..core.assets import asset
 from ..core.images import thumbnail
 from ..core.inventory import sync
 from ..core.moves import Move, move_images
 from ..core.project import Project
+from ..core.scaffold import asset
 from .review import SHOWN, Tile, View
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #edc14326

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from ..core.architectures import IMAGENET, NoWeights, architecture, hub_config, local_config
 from ..core.images import decode
 from ..core.project import Project
+from ..core.threads import processor_threads
 from .image_stats import ScannedFile, open_cache
 
 # %% ../../nbs/cleaning/02_embeddings.ipynb #a53bc9df
@@ -90,13 +91,14 @@ def _bf16_is_fast(device):
     if device.type == 'cuda': return True
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
-def _compute(name, todo, quiet): # (sha256, file) each -> (sha256, vector) each, batch by batch
+def _compute(name, todo, threads, quiet): # (sha256, file) each -> (sha256, vector) each, batch by batch
     model, size = make_backbone(name)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device, memory_format=torch.channels_last)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=_bf16_is_fast(device))
     hashes = iter(sha256 for sha256,_ in todo)
-    with tqdm(total=len(todo), desc='comparing', unit='image', disable=quiet, leave=False) as bar:
+    bar = tqdm(total=len(todo), desc='comparing', unit='image', disable=quiet, leave=False)
+    with processor_threads(model, threads), bar:
         for batch in batches([f for _,f in todo], size, architecture(name)[1]):
             with torch.inference_mode(), autocast:
                 features = model(batch.to(device, memory_format=torch.channels_last)).float().flatten(1)
@@ -111,12 +113,12 @@ def embed(
     quiet:bool=False, # No progress bar
 ) -> np.ndarray: # (len(scanned), n) float32, each row of length 1
     "What images look like, as vectors of a pretrained network; `NoWeights` if its weights cannot be loaded."
-    name, cache = project.settings.architecture, open_cache(project)
+    name, threads, cache = project.settings.architecture, project.settings.train.threads, open_cache(project)
     key = _cache_key(name)
     rows = cache.execute('select sha256, body from vector where maker = ?', (key,))
     vectors = {sha256: np.frombuffer(body, np.float16) for sha256,body in rows}
     todo = {s.sha256: s.file for s in scanned if s.sha256 not in vectors}
-    for sha256,vector in _compute(name, list(todo.items()), quiet) if todo else ():
+    for sha256,vector in _compute(name, list(todo.items()), threads, quiet) if todo else ():
         with cache: cache.execute('insert or replace into vector values (?, ?, ?)', (sha256, key, vector.tobytes()))
         vectors[sha256] = vector
     cache.close()

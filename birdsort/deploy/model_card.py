@@ -10,8 +10,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from ..core.assets import asset
 from ..core.project import Project
+from ..core.scaffold import asset
 from ..core.settings import Settings
 
 # %% ../../nbs/deploy/04_model_card.ipynb #a935cf85

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..core.assets import asset
 from ..core.images import thumbnail
+from ..core.scaffold import asset
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -25,6 +25,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..core.project import Project, hold, record_stage, stable_hash, stage_result
 from ..core.settings import Settings
+from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.cache import CachedDL, cache_dataloaders, subset
 from ..datasets.splits import Splits, load_splits, splits_signature, train_signature
@@ -172,6 +173,7 @@ def _train_parts(project, settings, pairs, parts, seeds, *, quiet) -> Iterator[P
         learn = new_learner()
         vocab = list(learn.dls.vocab)
         _cache_images(project, learn, quiet=quiet)
+        stack.enter_context(processor_threads(learn.model, settings.train.threads))
         stack.enter_context(_accelerated(project, learn, settings, quiet=quiet))
         train = _Trainer(project, learn, settings, pairs, vocab, new_weights, quiet)
         for part, seed in zip(parts, seeds, strict=True): yield train(part, seed)

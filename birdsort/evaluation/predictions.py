@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from ..core.images import decode
 from ..core.project import SUFFIXES, Project, stable_hash, write_whole
+from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.cache import Selected
 from ..datasets.splits import SPLITS, Splits, load_splits
@@ -167,19 +168,18 @@ def cached_predictions(
     splits = learn.dls.splits if learn else load_splits(project, run.settings)
     pairs = getattr(splits, split) if split in SPLITS else [(file, '') for file in unknown_images(project)]
     if not pairs: return None
-    name = split if weights == 'best' else f'{split}-{weights}'
-    file = _predictions_folder(run)/f'{name}.npz'
+    file = _predictions_folder(run)/(f'{split}.npz' if weights == 'best' else f'{split}-{weights}.npz')
     signature = stable_hash(1, run.signature, [[str(f), label, f.stat().st_mtime_ns] for f, label in pairs])
-    kept = _load_table(file, signature, [f for f, _ in pairs], split)
-    if kept: return kept
+    if kept := _load_table(file, signature, [f for f, _ in pairs], split): return kept
     learn = learn or (_untrained(run) if weights == 'random' else load_run(run, weights))
     with ExitStack() as stack:
         stack.enter_context(retain_memory(not torch.cuda.is_available()))
         stack.enter_context(naming_broken(Splits(pairs, [], []), project))
         features = None
         if hasattr(learn, 'model'):
-            stack.enter_context(in_precision(learn, run.note['precision']))
             files, precision = [file for file, _ in pairs], run.note['precision']
+            stack.enter_context(processor_threads(learn.model, project.settings.train.threads))
+            stack.enter_context(in_precision(learn, precision))
             features = backbone_features(project, learn, run.settings, files, precision, quiet)
         found = predict_probs(learn, pairs, quiet, features)
     _save_table(file, signature, found)

@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urljoin
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from ..core.assets import asset
+from ..core.scaffold import asset
 from .base import Blocked, Hit, SourceContext, wait_for_person, with_browser
 from .browser import NoBrowser
 

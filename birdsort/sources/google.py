@@ -18,7 +18,7 @@ from selenium.common.exceptions import JavascriptException, TimeoutException, We
 from selenium.webdriver.remote.webdriver import WebDriver
 from urllib3.exceptions import HTTPError
 
-from ..core.assets import asset
+from ..core.scaffold import asset
 from .base import Blocked, Hit, SourceContext, wait_for_person, with_browser
 
 # %% ../../nbs/sources/04_google.ipynb #192414eb
