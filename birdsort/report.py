@@ -29,7 +29,7 @@ from .core.scaffold import asset
 from .core.settings import Settings
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import describe_pair, error_panels, find_errors
-from .training.runs import Run, load_run, open_run
+from .training.runs import Run, kept_stage, load_run, open_run
 
 # %% ../nbs/62_report.ipynb #6dff4225
 class Heading(NamedTuple):
@@ -221,11 +221,11 @@ def _training(run:Run, reports:Path) -> Iterator[Block]:
     if run.note.get('recipe'):
         yield from _recipe_training(run, reports)
         return
-    stages = run.note['stages']
-    best = min(stages, key=lambda stage: stage['valid_loss'])
+    trial, best = run.note.get('trial'), kept_stage(run.note)
     yield Text(_settings_text(run))
-    yield _rounded(pd.DataFrame(stages).set_index('name'))
-    yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; stage two begins at the dotted line.')
+    yield _rounded(pd.DataFrame(run.note['stages']).set_index('name'))
+    if trial: yield Text(f"{trial['words'][0].upper()}{trial['words'][1:]}.")
+    yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; a dotted line follows stage one.')
     yield Text(f"The kept weights have the lowest validation loss: they are from {best['name']}.")
 
 # %% ../nbs/62_report.ipynb #1f6c0979

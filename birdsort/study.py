@@ -107,8 +107,8 @@ def study_project(
     csv.writer(out).writerows([header, *rows])
     write_whole(table, out.getvalue())
     labels = {row[1]: [row[1]] for row in sorted(rows, key=lambda row: row[1])}
-    made = dict(labels=labels, data=str(table), images_per_label=min(len(rows), 100_000)) | settings
-    return _write_settings(path, absolute(made))
+    made = dict(labels=labels, data=str(table), images_per_label=min(len(rows), 100_000), schedule='published')
+    return _write_settings(path, absolute(made | settings))
 
 def _check_free(path, table): # Is there no project, or one of a study?
     if not (path/'birdsort.toml').is_file() or (path/'.study.toml').is_file(): return

@@ -24,7 +24,7 @@ from fastai.learner import Learner
 from fastai.torch_core import distrib_barrier, num_distrib, set_seed
 from torch import nn
 
-from .core.architectures import short_name
+from .core.architectures import short_name, within_reach
 from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
 from .core.threads import processor_threads
@@ -383,6 +383,8 @@ def train(
     "Probe, one-cycle, then fine-tune if it pays; keeps the weights with the lowest validation loss. Resumes."
     settings = as_published(settings or project.settings)
     if model is not None: settings = replace(settings, pretrained=False)
+    if settings.pretrained and not find_run(project, run_signature(project, settings, model)):
+        settings = replace(settings, architecture=within_reach(settings.architecture))
     _check(project, settings)
     sign = run_signature(project, settings, model)
     if resume: _check_resume(project, sign, force)

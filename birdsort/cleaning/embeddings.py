@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..core.architectures import IMAGENET, NoWeights, architecture, hub_config, local_config
+from ..core.architectures import IMAGENET, NoWeights, architecture, hub_config, local_config, within_reach
 from ..core.images import decode
 from ..core.project import Project
 from ..core.threads import processor_threads
@@ -113,7 +113,7 @@ def embed(
     quiet:bool=False, # No progress bar
 ) -> np.ndarray: # (len(scanned), n) float32, each row of length 1
     "What images look like, as vectors of a pretrained network; `NoWeights` if its weights cannot be loaded."
-    name, threads, cache = project.settings.architecture, project.settings.train.threads, open_cache(project)
+    name, threads, cache = within_reach(project.settings.architecture), project.settings.train.threads, open_cache(project)
     key = _cache_key(name)
     rows = cache.execute('select sha256, body from vector where maker = ?', (key,))
     vectors = {sha256: np.frombuffer(body, np.float16) for sha256,body in rows}
