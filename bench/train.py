@@ -1,11 +1,12 @@
-"""The published schedule on label folders: fastai as it comes, and birdsort's `train`, on the same split and seed,
-one after the other.
+"""Training on label folders, on the same split and seed, one after the other: the published schedule in plain fastai
+and in birdsort, birdsort's default (a probe, then what pays), and scikit-learn's logistic regression on its own.
 
     python bench/train.py --data FOLDER --arch local-dir:FOLDER
     python bench/train.py --data FOLDER --arch resnext50_32x4d --random --per-label 20
 
 fastai: the study's cells, `vision_learner`, `fit_one_cycle`, `fine_tune`, fp32, each fit with its own
-EarlyStopping, SaveModel and ReduceLROnPlateau as they come. Each training is a process of its own. `--random`
+EarlyStopping, SaveModel and ReduceLROnPlateau as they come. probe: the pooled features of each image and its mirror
+image, standardised, the penalty by cross-validation. Each training is a process of its own. `--random`
 stands in for weights that cannot be fetched: random ones are written down and taken for pretrained, to see the
 speed alone; both splits then run all epochs, since such losses would stop them anywhere. `--keep FILE` notes
 each training when it is done, and a bench that was stopped goes on from there."""
@@ -86,20 +87,65 @@ def plain_fastai(project, args):
     return dict(frozen=frozen, total=total, epochs=epochs) | scores(project, learn)
 
 
-def ours(project, args):
+def ours(project, args, **given):
     from birdsort.core.settings import change
     from birdsort.train import train
     from birdsort.training.runs import load_run, open_run
 
-    given = dict(patience=1000) if args.random else {}  # All epochs
-    result = train(project, force=True, settings=change(project.settings, **given, **json.loads(args.set)))
-    stages = result['stages']
+    if args.random:
+        given |= dict(patience=1000, fine_tune='always')  # All epochs
+    result = train(project, force=True, settings=change(project.settings, **given | json.loads(args.set)))
+    whole = [s['seconds'] for s in result['stages'] if s['name'] in ('trial', 'fine-tune')]
     return dict(
-        frozen=result['seconds'] - stages[1]['seconds'],
+        frozen=result['seconds'] - sum(whole),
         total=result['seconds'],
-        epochs=[s['epochs'] for s in stages],
+        epochs={s['name']: s['epochs'] for s in result['stages']},
         waiting=result.get('waiting'),
+        threads=result['threads'],
+        trial=result['trial'],
     ) | scores(project, load_run(open_run(project)))
+
+
+def published(project, args):
+    return ours(project, args, schedule='published')
+
+
+def sklearn_probe(project, args):
+    "Logistic regression on frozen features, without birdsort's training."
+    import numpy as np
+    import torch
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from birdsort.cleaning.embeddings import batches, make_backbone
+    from birdsort.core.architectures import architecture
+    from birdsort.datasets.splits import load_splits
+
+    start, arch = time.perf_counter(), project.settings.architecture
+    model, size = make_backbone(arch)
+
+    def features(pairs):
+        "Of the images and of their mirror images: (2, n, d)."
+        with torch.inference_mode():
+            views = [(model(x), model(x.flip(-1))) for x in batches([f for f, _ in pairs], size, architecture(arch)[1])]
+        return np.stack([torch.cat(view).flatten(1).numpy() for view in zip(*views, strict=True)])
+
+    splits = load_splits(project)
+    x, y = features(splits.train), [label for _, label in splits.train]
+    probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-3, 0, 7), cv=5, max_iter=500))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        probe.fit(x.reshape(-1, x.shape[-1]), y + y)
+    total = time.perf_counter() - start
+
+    def accuracy(pairs):
+        return float(probe.score(features(pairs)[0], [label for _, label in pairs]))
+
+    return dict(frozen=total, total=total, validation=accuracy(splits.val), test=accuracy(splits.test))
+
+
+TRAININGS = dict(fastai=plain_fastai, published=published, birdsort=ours, probe=sklearn_probe)
 
 
 def scores(project, learn):
@@ -135,7 +181,7 @@ def one(args):
     import resource
 
     with redirect_stdout(sys.stderr):
-        row = dict(fastai=plain_fastai, birdsort=ours)[args.one](make_project(args, args.seeds[0]), args)
+        row = TRAININGS[args.one](make_project(args, args.seeds[0]), args)
     print(
         json.dumps(
             {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
@@ -187,7 +233,7 @@ def main():
     p.add_argument('--batch', type=int, default=32)
     p.add_argument('--workers', type=int, default=0, help="worker processes of fastai's loader")
     p.add_argument('--random', action='store_true', help='random weights, taken for pretrained: speed only, all epochs')
-    p.add_argument('--who', nargs='+', default=['fastai', 'birdsort'])
+    p.add_argument('--who', nargs='+', default=list(TRAININGS), choices=TRAININGS)
     p.add_argument('--set', default='{}', help="settings of birdsort, as JSON, such as '{\"views\": 8}'")
     p.add_argument('--keep', help='a JSON file for what is done')
     p.add_argument('--json', action='store_true', help='print one JSON object')
@@ -200,7 +246,7 @@ def main():
         if args.random:
             args.arch = random_weights(args.arch, Path(args.tmp) / args.arch)
         rows = trainings(args)
-    if len(args.who) < 2:
+    if not {'fastai', 'birdsort'} <= {*args.who}:
         return print(json.dumps(rows))
     report(args, rows)
 

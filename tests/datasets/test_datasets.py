@@ -99,7 +99,11 @@ def test_cached_loaders_give_the_batches_and_targets_of_the_plain_ones(birds_spl
 
 def test_a_second_call_uses_the_files_and_removes_old_ones(birds_split):
     project, plain = birds_split
-    used = cache_dataloaders(project, plain, quiet=True).train.rows.file
+    first = cache_dataloaders(project, plain, quiet=True)
+    used = first.train.rows.file
+    assert not used.exists(), 'images are decoded when the first one is wanted'
+    for dl in first.loaders:
+        dl.one_batch()
     filled = used.read_bytes()
     others = [project.path / '.cache' / f'other{i}' for i in range(20)]
     for i, other in enumerate(others):
@@ -111,7 +115,7 @@ def test_a_second_call_uses_the_files_and_removes_old_ones(birds_split):
     prune_cache(project.path / '.cache')
     left = {other for other in others if other.exists()}
     assert set(others[15:]) <= left
-    assert len(left) == 6, 'eight files with the two in use'
+    assert len(left) == 8, 'ten files with the two in use'
 
 
 def test_a_folder_its_splits_and_a_table_are_read_alike(birds_split, tmp_path):

@@ -31,6 +31,7 @@ epochs = [1, 1]
 lr_mult = 50.0
 schedule = "halve"
 views = 2
+head = [512]
 rest_batch_norm = false
 precision = "fp32"
 keep_memory = false
