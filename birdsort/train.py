@@ -220,6 +220,8 @@ def _plan(session):
     "The fits of a training."
     settings, learn = session.request.settings, session.learn
     lr, chosen = session.checkpoint.extra.get('lr', learn.lr), settings.train.lr != 'default'
+    if num_distrib() > 1 and settings.train.fine_tune == 'auto': # Each process would decide by its own part
+        settings = replace(settings, train=replace(settings.train, fine_tune='always'))
     return plan_fits(settings, lr, chosen=chosen, probe=begins_with_probe(learn, settings))
 
 def explain_trial(

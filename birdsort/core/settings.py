@@ -163,7 +163,7 @@ class Training:
     # probe); published is one-cycle without it, as it was published; step (a tenth of the rate after each third),
     # step-half (a half after each third), flat (then a cosine down)
     schedule:str = 'one-cycle'
-    # Stage two after a probe: auto decides by a trial of one epoch, always, never
+    # Stage two after a probe: auto decides by a trial of one epoch (with several processes it is always), always, never
     fine_tune:str = 'auto'
     optimizer:str = 'adam' # adam, sgd, rmsprop, radam, ranger, lamb
     weight_decay:float = .01 # Of the optimizer

@@ -204,6 +204,7 @@ class FitProbe(Callback):
 
     def before_train(self):
         dl, files = self.dls.train, [file for file, _ in self.dls.splits[0]]
+        dl = getattr(dl, 'dl', dl) # Distributed training wraps each loader
         if not isinstance(dl, CachedDL) or dl.after_batch.fs:
             raise OSError(f'{self.project.path/".cache"} has no room for the features of the images: make some')
         data = probe_data(self.project, dl, files, self.settings.seed)
