@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from birdsort.aviary.sample_project import lesson_project
-from birdsort.core.settings import change
+from birdsort.core.settings import Training, change
 from birdsort.datasets.splits import load_splits
 from birdsort.evaluate import evaluate
 from birdsort.split import split
@@ -23,6 +23,7 @@ from conftest import as_json, birdsort, one_line
 @pytest.fixture(scope='module')
 def birds(tmp_path_factory):
     how = dict(architecture='pip:efficientnet_lite0', pretrained=True, image_size=128, batch_size=8, epochs=(2, 3))
+    how |= dict(train=Training(precision='fp32'))  # Numbers are compared, on any processor
     project = lesson_project(20, tmp_path_factory.mktemp('probe') / 'birds', **how)
     split(project, quiet=True)
     return project
