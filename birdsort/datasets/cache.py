@@ -118,10 +118,11 @@ class KeyedRows(RowFile):
     def numbers(self) -> dict[bytes, int]: # Key -> number of its row
         file = self._keys.file
         keys = file.read_bytes() if file.is_file() else b''
-        return {keys[_KEY*i:_KEY*(i+1)]: i for i in range(len(keys)//_KEY)}
+        n = min(len(self), len(keys)//_KEY) # Of a key without its row nothing is known
+        return {keys[_KEY*i:_KEY*(i+1)]: i for i in range(n)}
 
     def add(self, keys, rows): # n of each; nobody else may add at the same time
-        done = len(self._keys)
+        done = min(len(self), len(self._keys))
         for kept in (self, self._keys):
             if kept.file.is_file(): os.truncate(kept.file, done*kept.width)
         self.append(rows)
@@ -239,8 +240,7 @@ def prune_cache(
     files = sorted((f for f in folder.glob('*') if f.is_file() and f.suffix not in ('.lock', '.keys')), key=used)
     for file in files[:-keep]:
         if used(file) >= time.time()-3600: continue
-        file.unlink(missing_ok=True)
-        for companion in ('lock', 'keys'): file.with_name(f'{file.name}.{companion}').unlink(missing_ok=True)
+        for name in (f'{file.name}.keys', file.name, f'{file.name}.lock'): file.with_name(name).unlink(missing_ok=True)
 
 # %% ../../nbs/datasets/03_cache.ipynb #6e20e00d
 def _pixels(project, dl, pairs):

@@ -170,11 +170,13 @@ def _extract(ex, dl, ids, view):
         return torch.cat([ex.cut.features(part).clamp(-largest, largest).half().cpu() for part in parts])
 
 def _keys(ex, files, view):
-    "What the rows of a view are found by: name, size and time of a file, which a copy in another split keeps."
+    "What the rows of a view are found by: a file's size, time and name, which a copy in another split keeps."
     how = ex.settings.train.augmentation, ex.settings.seed
     varied = how if view > 1 else ()
     stats = [(file, file.stat()) for file in files]
-    return [KeyedRows.key(f.parent.name, f.name, s.st_size, s.st_mtime_ns, view, *varied) for f, s in stats]
+    def name(file): # Images from elsewhere may share a name; those of a split are named by their content
+        return str(file) if ex.settings.train.data else f'{file.parent.name}/{file.name}'
+    return [KeyedRows.key(name(f), s.st_size, s.st_mtime_ns, view, *varied) for f, s in stats]
 
 # %% ../../nbs/training/06_frozen_features.ipynb #b4306215
 def _feature_file(ex, shape):

@@ -182,7 +182,7 @@ def plot_history(
     lowest = min(.5, history.accuracy.min())
     history.plot(
         y='accuracy', ax=right, title='validation accuracy', ylim=(lowest, 1.01), legend=False, color='C2', **style)
-    end_of_stage_one = history.stage.eq('one-cycle').sum()+.5
+    end_of_stage_one = history.stage.isin(['probe', 'one-cycle']).sum()+.5
     for ax in (left, right):
         ax.axvline(end_of_stage_one, color='.7', ls=':')
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))

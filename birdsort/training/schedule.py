@@ -64,7 +64,7 @@ def plan_fits(
     "A training as a list of fits."
     first, again, last = _published_fits(settings, lr, chosen=chosen)
     epochs, how = settings.epochs[1], settings.train.fine_tune
-    if not probe: return [first, again, last] if epochs else [first]
+    if not probe: return [first, again, last] if epochs and how != 'never' else [first]
     small = lr/10
     whole = last._replace(lr=slice(small/(settings.train.backbone_lr_div or 3), small))
     fits = [Fit('probe', 1, 0., True, {}, .10, 3.5), first]

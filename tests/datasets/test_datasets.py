@@ -9,7 +9,7 @@ import torch
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import Training
 from birdsort.data import dataloaders
-from birdsort.datasets.cache import RowFile, cache_dataloaders, cached_loader, fill_cache, prune_cache
+from birdsort.datasets.cache import KeyedRows, RowFile, cache_dataloaders, cached_loader, fill_cache, prune_cache
 from birdsort.datasets.splits import load_splits
 from birdsort.split import split
 from conftest import SERVER
@@ -135,3 +135,14 @@ def test_a_folder_its_splits_and_a_table_are_read_alike(birds_split, tmp_path):
     table.write_text('\n'.join(['file,label', *rows, rows[0]]))
     with pytest.raises(ValueError, match='twice'):
         read(table)
+
+
+def test_a_key_without_its_row_is_forgotten(tmp_path):
+    "A killed prune may have removed the rows alone; then no key may find a row of another image."
+    rows = KeyedRows(tmp_path / 'rows', (1,), torch.float32)
+    old, new = ([KeyedRows.key(f'{name}.jpg') for name in names] for names in ('ab', 'cd'))
+    rows.add(old, torch.tensor([[1.0], [2.0]]))
+    rows.file.unlink()
+    assert rows.numbers() == {}
+    rows.add(new, torch.tensor([[3.0], [4.0]]))
+    assert list(rows.numbers()) == new and rows[[0, 1]].flatten().tolist() == [3, 4]
