@@ -414,7 +414,7 @@ def _export_is_there(p:Project) -> bool:
 def _done(p:Project, labels) -> dict[str, bool]:
     "Stage -> is it done?"
     from birdsort.core.inventory import images_signature
-    from birdsort.datasets.splits import train_signature
+    from birdsort.datasets.signatures import train_signature
     from birdsort.split import current_split
     elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
     trained = stage_result(p, 'train', train_signature(p))

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .clean import clean
-from .core.architectures import architecture
+from .core.architectures import architecture, candidates
 from .core.inventory import images_signature
 from .core.project import Project, absolute, list_images, record_stage, stable_hash, stage_result
 from .core.scaffold import new_project
+from .core.settings import is_competition
 from .datasets.splits import load_splits
 from .evaluate import evaluate
 from .export import export
@@ -95,7 +96,8 @@ def run(
     tell=lambda stage, result: None, # Called with a stage's name, before it with None and after it with its result
 ) -> dict: # Stage -> its result, and "seconds"
     "Run every stage in order, skipping what is done."
-    architecture(project.settings.architecture)
+    name = project.settings.architecture
+    (candidates if is_competition(name) else architecture)(name) # An unknown one is refused before anything is done
     start = time.monotonic()
     out:dict[str, object] = {}
     for name,stage in STAGES.items():

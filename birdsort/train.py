@@ -24,13 +24,15 @@ from fastai.learner import Learner
 from fastai.torch_core import distrib_barrier, num_distrib, set_seed
 from torch import nn
 
-from .core.architectures import short_name, within_reach
+from .choose import Choice, choose_architecture, explain_choice, known_choice
+from .core.architectures import short_name
 from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
 from .core.threads import processor_threads
 from .data import naming_broken
 from .datasets.cache import cache_dataloaders
-from .datasets.splits import load_splits, splits_signature, train_signature
+from .datasets.signatures import train_signature, trained_settings
+from .datasets.splits import load_splits, splits_signature
 from .split import NOTE, current_split
 from .training.callbacks import History, StopOnNaN, Trial, progress_reporting, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
@@ -40,7 +42,7 @@ from .training.precision import choose_precision
 from .training.probe import FitProbe, begins_with_probe
 from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
 from .training.runs import find_run, keep_run, plot_history, plot_lr_find
-from .training.schedule import as_published, fit_by, plan_acceleration, plan_fits
+from .training.schedule import fit_by, plan_acceleration, plan_fits
 
 # %% ../nbs/50_train.ipynb #4619e190
 def run_part(
@@ -73,6 +75,7 @@ class _Request(NamedTuple):
     force:bool=False # Ignore a training that was interrupted
     quiet:bool=False
     beside:bool=False # Other trainings of this project run at the same time
+    choice:Choice|None=None # How the architecture was chosen, among several
 
     @property
     def part(self) -> Path: return run_part(self.project, self.sign)
@@ -101,19 +104,37 @@ def _new_part(req):
     req.part.mkdir(parents=True)
 
 # %% ../nbs/50_train.ipynb #776bf255
+def _plan(session):
+    "The fits of a training."
+    settings, learn = session.request.settings, session.learn
+    lr, chosen = session.checkpoint.extra.get('lr', learn.lr), settings.train.lr != 'default'
+    return plan_fits(settings, lr, chosen=chosen, probe=begins_with_probe(learn, settings))
+
+def _follows_plan(session):
+    "Is an interrupted training one of the fits that are planned now? An older birdsort may have planned others."
+    found, stages = session.checkpoint.found, [fit.stage for fit in _plan(session)]
+    trained = dict.fromkeys(row['stage'] for row in found['rows'])
+    return [*trained] == [*dict.fromkeys(stages[:found['phase']+1])]
+
+def _new_session(req, splits, *, resumes):
+    set_seed(req.settings.seed, reproducible=True)
+    learn = _request_learner(req, splits)
+    history = History(req.part/'history.csv')
+    session = _Session(req, learn, save_best(), history, Checkpoint(req.part/'checkpoint.pth', history))
+    if not resumes or session.checkpoint.load() and _follows_plan(session): return session
+    if not req.quiet: print('The interrupted training had other stages than one has now: it begins again', file=sys.stderr)
+    return None
+
+# %% ../nbs/50_train.ipynb #1c76028a
 def _begin(req):
     "The session of a training, before its first epoch or after the last one that was finished."
     splits = load_splits(req.project, req.settings)
-    resumes = _is_stopped(req.part) and not req.force
-    set_seed(req.settings.seed, reproducible=True)
-    learn = _request_learner(req, splits)
+    session = _new_session(req, splits, resumes=True) if _is_stopped(req.part) and not req.force else None
     distrib_barrier() # Every process has seen which folders there are
-    if not resumes and is_main_process(): _new_part(req)
+    if session: return session
+    if is_main_process(): _new_part(req)
     distrib_barrier()
-    history = History(req.part/'history.csv')
-    checkpoint = Checkpoint(req.part/'checkpoint.pth', history)
-    if resumes: checkpoint.load()
-    return _Session(req, learn, save_best(), history, checkpoint)
+    return _new_session(req, splits, resumes=False)
 
 # %% ../nbs/50_train.ipynb #db48d466
 def _accelerated(session, fit):
@@ -143,13 +164,31 @@ def _measure(session):
     if req.settings.train.lr == 'auto' and 'lr' not in known: known['lr'] = _find_lr(session)
 
 # %% ../nbs/50_train.ipynb #eb27832b
+def _replace(source, target):
+    "Copy a file so that the copy is there whole or not at all."
+    part = target.with_name(f'{target.name}.part')
+    shutil.copy(source, part)
+    part.replace(target)
+
+def _return_to_start(session, number):
+    "Where a fit was interrupted in its first epoch, `best.pth` may be of that epoch: go back to what it began from."
+    part = session.request.part
+    start, best = part/f'start_{number}.pth', part/'best.pth'
+    if is_main_process():
+        if start.is_file(): _replace(start, best)
+        elif best.is_file(): _replace(best, start)
+        for old in part.glob('start_*.pth'):
+            if old != start: old.unlink()
+    distrib_barrier()
+    if best.is_file(): session.learn.load('best', with_opt=False)
+
 def _open(session, number, fit):
     "Freeze or open the layers that a fit needs, and seed its loaders."
     learn, settings = session.learn, session.request.settings
     if number == 0: return # The first one begins as `make_learner` made it
     if fit.frozen: learn.freeze()
     else: open_layers(learn, settings.train.unfreeze)
-    if not settings.train.feature_views: return
+    if not (settings.train.feature_views or begins_with_probe(learn, settings)): return
     # Earlier fits on cached features have drawn numbers; how many is not known after an interruption
     for dl in learn.dls.loaders: dl.rng.seed(settings.seed+number)
 
@@ -189,12 +228,14 @@ def _fit(session, number, fit):
     first = session.checkpoint.first(number)
     if first is None: return
     session.checkpoint.phase, session.history.stage = number, fit.stage
+    if number and not first: _return_to_start(session, number)
     _open(session, number, fit)
     fast = _accelerated(session, fit) if first < fit.epochs else nullcontext([])
     with fast as extra, distributed(learn), from_epoch(learn, first):
         cbs = [*_callbacks(session, number, fit), *extra]
         with _explaining_nan(): fit_by(learn, session.request.settings.train.schedule, fit, cbs)
-    if fit.stage == 'one-cycle' and is_main_process(): shutil.copy(part/'best.pth', part/'stage_one.pth')
+    stage_one = part/'stage_one.pth'
+    if fit.stage == 'one-cycle' and is_main_process() and not stage_one.is_file(): _replace(part/'best.pth', stage_one)
 
 # %% ../nbs/50_train.ipynb #89a880b6
 class StageResult(TypedDict):
@@ -216,14 +257,6 @@ def _stage_result(history, stage, seconds):
         valid_loss=best['valid_loss'], accuracy=best['accuracy'])
 
 # %% ../nbs/50_train.ipynb #8f359230
-def _plan(session):
-    "The fits of a training."
-    settings, learn = session.request.settings, session.learn
-    lr, chosen = session.checkpoint.extra.get('lr', learn.lr), settings.train.lr != 'default'
-    if num_distrib() > 1 and settings.train.fine_tune == 'auto': # Each process would decide by its own part
-        settings = replace(settings, train=replace(settings.train, fine_tune='always'))
-    return plan_fits(settings, lr, chosen=chosen, probe=begins_with_probe(learn, settings))
-
 def explain_trial(
     trial:dict[str, Any], # From `compare_losses`
 ) -> str: # One line
@@ -302,8 +335,9 @@ class TrainResult(TypedDict):
     waiting:float # Share of the training time without a batch, in [0, 1]
     lr:float # Highest learning rate of stage one
     trial:dict[str, Any]|None # From `compare_losses`, and in words; None where none was needed
+    choice:dict[str, Any]|None # How the architecture was chosen among several, and in words; None where one was named
 
-def _in_words(trial): return trial and trial | dict(words=explain_trial(trial))
+def _in_words(found, explain): return found and dict(found) | dict(words=explain(found))
 
 def _result(session, stages, seconds):
     "A `TrainResult` but for the run's name, which it does not have yet."
@@ -313,7 +347,7 @@ def _result(session, stages, seconds):
     return dict(
         stages=stages, seconds=round(seconds, 2), precision=known['precision'], threads=sorted(known.get('threads', ())),
         waiting=round(waited/max(trained, 1e-9), 3), lr=known.get('lr', session.learn.lr),
-        trial=_in_words(known.get('trial')))
+        trial=_in_words(known.get('trial'), explain_trial), choice=_in_words(session.request.choice, explain_choice))
 
 # %% ../nbs/50_train.ipynb #55cc3239
 def _describe(settings):
@@ -331,7 +365,7 @@ def _finish(session, result):
         vocab=list(session.learn.dls.vocab), own=own.__qualname__ if req.model else None)
     name = own.__name__ if req.model else short_name(req.settings.architecture)
     run = keep_run(req.project, req.part, name, result | note)
-    for file in run.folder.glob('checkpoint.pth*'): file.unlink()
+    for file in (*run.folder.glob('checkpoint.pth*'), *run.folder.glob('start_*.pth*')): file.unlink()
 
 # %% ../nbs/50_train.ipynb #65e8ecba
 def _check(project, settings):
@@ -383,17 +417,18 @@ def train(
     beside:bool=False, # Other trainings of this project run at the same time, and the caller holds its lock
 ) -> TrainResult: # The run, and what came of each stage
     "Probe, one-cycle, then fine-tune if it pays; keeps the weights with the lowest validation loss. Resumes."
-    settings = as_published(settings or project.settings)
-    if model is not None: settings = replace(settings, pretrained=False)
-    if settings.pretrained and not find_run(project, run_signature(project, settings, model)):
-        settings = replace(settings, architecture=within_reach(settings.architecture))
-    _check(project, settings)
-    sign = run_signature(project, settings, model)
+    asked = settings or project.settings
+    if model is not None: asked = replace(asked, pretrained=False)
+    _check(project, asked)
+    known = find_run(project, run_signature(project, asked, model))
+    if known and not force: settings = trained_settings(project, asked)
+    else: settings = choose_architecture(project, asked, again=force, quiet=quiet)
+    sign, choice = run_signature(project, settings, model), known_choice(project, asked)
     if resume: _check_resume(project, sign, force)
     done = find_run(project, sign)
     if done and not (force or resume or model): result = _known_result(done)
     else:
         lock = hold(project) if is_main_process() and not beside else nullcontext()
-        with lock: result = _train(_Request(project, settings, sign, model, force, quiet, beside))
+        with lock: result = _train(_Request(project, settings, sign, model, force, quiet, beside, choice))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

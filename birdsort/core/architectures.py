@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIP_WEIGHTS', 'Normalisation', 'IMAGENET', 'PRESETS', 'FALLBACK', 'NoWeights', 'hub_config', 'local_config',
-           'pip_weights', 'architecture', 'short_name', 'architectures', 'origin', 'within_reach']
+           'pip_weights', 'architecture', 'short_name', 'architectures', 'origin', 'within_reach', 'candidates',
+           'licence', 'unreachable']
 
 # %% ../../nbs/core/07_architectures.ipynb #a20e8cde
 import fnmatch
@@ -14,18 +15,20 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import Request, urlopen
 
+import huggingface_hub
 import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
 
-from .settings import Settings, unknown
+from .settings import Settings, is_competition, unknown
 
 # %% ../../nbs/core/07_architectures.ipynb #0e4d469d
 class NoWeights(RuntimeError): "The pretrained weights of an architecture cannot be had."
@@ -190,7 +193,8 @@ def architectures(
     found = []
     for word in filter(None, words):
         expanded = _expand(word.removesuffix('/random'), known)
-        for name in expanded: architecture(name)
+        for name in expanded:
+            with suppress(NoWeights): architecture(name) # Which is said where the weights are wanted
         found += [(name, not word.endswith('/random')) for name in expanded]
     if not found:
         raise ValueError('no architecture was named: give one or more, such as resnet50,mobilenet* or study')
@@ -227,8 +231,9 @@ def _answers(url):
 @cache
 def within_reach(
     name:str, # An architecture
-) -> str: # The same; `FALLBACK` for a new project's architecture whose weights cannot be downloaded
+) -> str: # The same; `FALLBACK` for several, or for a new project's architecture whose weights cannot be downloaded
     "An architecture whose pretrained weights can be had, as far as that can be known."
+    if is_competition(name): return FALLBACK # Before anything is chosen, the one that is there
     if name != Settings().architecture: return name
     url = _torchvision_weights(name)
     if _is_downloaded(url) or _answers(url): return name
@@ -236,3 +241,54 @@ def within_reach(
         f'{url.split("/")[2]} cannot be reached, so {name} has no pretrained weights: {FALLBACK}, which is '
         'installed, takes its place (set architecture to choose another)', file=sys.stderr)
     return FALLBACK
+
+# %% ../../nbs/core/07_architectures.ipynb #e06752c3
+_CANDIDATES = dict(
+    fast=(
+        'mobilenetv4_conv_medium.e500_r256_in1k', 'convnext_atto.d2_in1k',
+        'vit_tiny_patch16_224.augreg_in21k_ft_in1k', 'eva02_tiny_patch14_224.mim_in22k'),
+    balanced=(
+        'vit_tiny_patch16_224.augreg_in21k_ft_in1k', 'convnext_nano.in12k_ft_in1k',
+        'vit_small_patch16_224.augreg_in21k_ft_in1k', 'vit_small_patch14_reg4_dinov2.lvd142m'),
+    best=(
+        'convnext_small.in12k_ft_in1k', 'eva02_small_patch14_224.mim_in22k',
+        'vit_base_patch14_reg4_dinov2.lvd142m', 'vit_base_patch16_siglip_224.webli'))
+
+def candidates(
+    name:str, # auto, auto:fast, auto:balanced, auto:best, or names with commas between them; NAME/random is possible
+) -> list[tuple[str, bool]]: # (architecture, pretrained) each
+    "The architectures that compete; `ValueError` for an unknown one."
+    kind, _, tier = name.partition(':')
+    if kind == 'auto': return architectures([FALLBACK, *_CANDIDATES[tier or 'balanced']])
+    return architectures([name])
+
+def licence(
+    name:str, # An architecture
+) -> str: # As timm calls it; empty where nobody says
+    "Under which licence pretrained weights may be used."
+    library, of, _ = origin(name)
+    known = timm.get_pretrained_cfg(of) if library == 'timm' else None
+    if library == 'torchvision': return 'bsd-3-clause'
+    return (known and known.license) or ''
+
+# %% ../../nbs/core/07_architectures.ipynb #ffd20a23
+@cache
+def _answers_once(url): return _answers(url)
+
+def unreachable(
+    name:str, # An architecture whose pretrained weights are wanted
+) -> str: # Why they cannot be had; empty where they may be
+    "Are pretrained weights downloaded already, or does their host answer?"
+    if ':' in name: return '' # Each of these says by itself what is wrong
+    library, of, _ = origin(name)
+    if library == 'torchvision':
+        url = _torchvision_weights(of)
+        there = _is_downloaded(url)
+    else:
+        known = timm.get_pretrained_cfg(of)
+        if not (known and known.hf_hub_id): return '' # timm says what is wrong with it
+        url = f'{huggingface_hub.constants.ENDPOINT}/{known.hf_hub_id}'
+        files = ('model.safetensors', 'pytorch_model.bin')
+        there = any(isinstance(huggingface_hub.try_to_load_from_cache(known.hf_hub_id, f), str) for f in files)
+    host = '/'.join(url.split('/')[:3])
+    return '' if there or _answers_once(host) else f'{host} cannot be reached'

@@ -29,6 +29,10 @@ def _absolute_source(source, folder):
     is_path = address and name in ('urls', 'folder', 'aviary')
     return f'{name}={_resolve(folder, address)}' if is_path else source
 
+def _absolute_architecture(name, folder):
+    kind, _, path = name.partition(':')
+    return f'local-dir:{_resolve(folder, path)}' if kind == 'local-dir' else name
+
 def absolute(
     settings:dict[str, Any], # Some of `Settings`
     at:str|Path='.', # The folder that relative paths start from
@@ -37,8 +41,9 @@ def absolute(
     settings = dict(settings)
     if 'source' in settings: settings['source'] = tuple(_absolute_source(s, at) for s in settings['source'])
     if settings.get('data'): settings['data'] = _resolve(at, settings['data'])
-    kind, _, folder = settings.get('architecture', '').partition(':')
-    if kind == 'local-dir': settings['architecture'] = f'local-dir:{_resolve(at, folder)}'
+    if 'local-dir:' in settings.get('architecture', ''):
+        names = [_absolute_architecture(name.strip(), at) for name in settings['architecture'].split(',')]
+        settings['architecture'] = ','.join(names)
     return settings
 
 # %% ../../nbs/core/02_project.ipynb #fb29bffe

@@ -109,8 +109,8 @@ class KeyedRows(RowFile):
     def key(*what) -> bytes: # 16 bytes; `what` is all that a row depends on, as texts and numbers
         return hashlib.blake2b(repr(what).encode(), digest_size=_KEY).digest()
 
-    def has_room(self, n:int) -> bool: # Whether n rows more would leave enough of the disk free
-        return has_room(self.file.parent, n*self.width)
+    def has_room(self, keys:Sequence[bytes]) -> bool: # Whether those that are missing would leave enough of the disk free
+        return has_room(self.file.parent, len(set(keys)-set(self.numbers()))*self.width)
 
     @property
     def _keys(self): return RowFile(Path(f'{self.file}.keys'), (_KEY,), torch.uint8)

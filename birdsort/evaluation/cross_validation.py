@@ -23,12 +23,14 @@ from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ..choose import choose_architecture
 from ..core.project import Project, hold, record_stage, stable_hash, stage_result
 from ..core.settings import Settings
 from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.cache import CachedDL, cache_dataloaders, subset
-from ..datasets.splits import Splits, load_splits, splits_signature, train_signature
+from ..datasets.signatures import train_signature
+from ..datasets.splits import Splits, load_splits, splits_signature
 from ..split import find_copies, group_files
 from ..training.callbacks import StopOnNaN, progress_reporting, save_best, stage_callbacks
 from ..training.frozen_features import accelerated
@@ -36,7 +38,7 @@ from ..training.learner import make_learner, open_layers
 from ..training.precision import choose_precision
 from ..training.probe import FitProbe, begins_with_probe
 from ..training.resources import retain_memory
-from ..training.schedule import as_published, fit_by, plan_acceleration, plan_fits
+from ..training.schedule import fit_by, plan_acceleration, plan_fits
 from .metrics import numbers
 from .predictions import Predictions
 
@@ -218,13 +220,13 @@ def cross_validate(
     quiet:bool=False, # No progress bars
 ) -> CrossValidationResult: # A row per training, mean and standard deviation
     "Train and evaluate several times; `ValueError` for settings that allow no such training."
-    start, settings = time.monotonic(), as_published(project.settings)
+    start, settings = time.monotonic(), choose_architecture(project, project.settings, quiet=quiet)
     _check_request(settings, folds, seeds)
     splits = load_splits(project, settings)
     if seeds and not splits.test:
         raise ValueError('there is no test split to evaluate on: add a folder test, or rows whose split is test')
     parts, seed_of = _plan_trainings(project, settings, splits, folds, seeds, quiet=quiet)
-    images = train_signature(project)
+    images = train_signature(project, settings)
     signature = stable_hash(1, images, splits_signature(project, settings, test=True), folds, seeds)
     done = stage_result(project, 'folds', signature) or dict(rows=[], seconds=0)
     rows, n = done['rows'], len(done['rows'])

@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from ..core.architectures import architectures, short_name
 from ..core.project import Project, absolute, hold, record_stage, write_whole
 from ..core.settings import Settings, change
-from ..datasets.splits import train_signature
+from ..datasets.signatures import as_published, train_signature
 from ..train import run_part, train
 from ..training.runs import find_run, kept_stage, load_run, open_run
 from ..training.schedule import plan_fits
@@ -141,6 +141,14 @@ class SweepRow(TypedDict):
     early_stop:bool # Fewer epochs than planned
     memory:int|None # The most that its process held, MB; None where the system does not tell
 
+def _stopped_early(settings, stages):
+    "Has a stage trained for fewer epochs than planned? One that was left out has not."
+    settings, trained = as_published(settings), {stage['name']: stage['epochs'] for stage in stages}
+    planned:dict[str, int] = {}
+    for fit in plan_fits(settings, 1., probe='probe' in trained):
+        planned[fit.stage] = planned.get(fit.stage, 0)+fit.epochs
+    return any(epochs < planned.get(stage, 0) for stage, epochs in trained.items())
+
 def _measure(plan, result, learn, sample, memory) -> SweepRow:
     best = kept_stage(result)
     train_accuracy, epochs = _train_accuracy(learn, sample), sum(stage['epochs'] for stage in result['stages'])
@@ -148,7 +156,7 @@ def _measure(plan, result, learn, sample, memory) -> SweepRow:
         run=result['run'], train_accuracy=train_accuracy, validation_accuracy=best['accuracy'],
         gap=train_accuracy-best['accuracy'], loss=best['valid_loss'],
         parameters=sum(p.numel() for p in learn.model.parameters()), seconds=result['seconds'], epochs=epochs,
-        early_stop=epochs < sum(fit.epochs for fit in plan_fits(plan.settings, 1.)), memory=memory)
+        early_stop=_stopped_early(plan.settings, result['stages']), memory=memory)
 
 # %% ../../nbs/recipes/01_sweep.ipynb #ad186709
 def train_one(

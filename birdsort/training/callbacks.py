@@ -23,7 +23,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from fastai.callback.tracker import ReduceLROnPlateau as _ReduceLROnPlateau
 from fastai.learner import Learner
-from fastai.torch_core import rank_distrib
+from fastai.torch_core import num_distrib, rank_distrib
 from fastprogress.fastprogress import IN_NOTEBOOK
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,9 +65,17 @@ class ReduceLROnPlateau(_AfterWarmUp, _ReduceLROnPlateau):
         if self.opt.hypers[-1]['lr'] < before: self.scale /= self.factor
 
 # %% ../../nbs/training/03_callbacks.ipynb #00080bb4
+class _SaveWhole(SaveModelCallback):
+    "fastai's `SaveModelCallback`, whose file is there whole or not at all."
+    def _save(self, name):
+        part = self.learn.save(f'{name}.part', with_opt=self.with_opt)
+        if not part: return # Of several processes, one saves
+        whole = part.with_name(f'{name}.pth')
+        self.last_saved_path = part.replace(whole)
+
 def save_best() -> SaveModelCallback: # To be shared by all fits of a run
     "Save the weights with the lowest validation loss of all fits, and load them at the end of each."
-    return SaveModelCallback(monitor='valid_loss', fname='best', reset_on_fit=False)
+    return _SaveWhole(monitor='valid_loss', fname='best', reset_on_fit=False)
 
 def stage_callbacks(
     best:SaveModelCallback, # The run's `save_best()`
@@ -110,6 +118,14 @@ def _losses(pred, y):
     pred, y = pred.detach().as_subclass(Tensor).float(), y.as_subclass(Tensor)
     return F.cross_entropy(pred, y, reduction='none').cpu()
 
+def _of_all_processes(batches):
+    "The losses of every process, in one order: so that all of them decide alike."
+    own = torch.cat(batches)
+    if num_distrib() < 2: return own
+    parts:list = [None]*num_distrib()
+    torch.distributed.all_gather_object(parts, own)
+    return torch.cat(parts)
+
 class Trial(Callback):
     "A fit whose weights are kept, and whose training goes on, only if it is better by more than chance."
     order = 58 # Before the best weights are saved
@@ -120,14 +136,14 @@ class Trial(Callback):
     def before_fit(self):
         self.model.eval()
         with torch.no_grad(): batches = [_losses(self.model(x), y) for x, y in self.dls.valid]
-        self.before = torch.cat(batches)
+        self.before = _of_all_processes(batches)
 
     def before_validate(self): self.now:list[Tensor] = []
     def after_pred(self):
         if not self.training: self.now.append(_losses(self.pred, *self.yb))
 
     def after_epoch(self):
-        self.found['trial'] = compare_losses(self.before, torch.cat(self.now))
+        self.found['trial'] = compare_losses(self.before, _of_all_processes(self.now))
         if not self.found['trial']['accepted']: self.saver.min_delta = -float('inf') # Nothing is that much better
 
     def after_fit(self): self.saver.min_delta = 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,11 +191,11 @@ def _fill(ex, dl, files, views):
     "The rows of all images of a loader, view by view; None where there is no space for them."
     def extract(ids, view=0): return _extract(ex, dl, ids, view)
     rows, numbers = _feature_file(ex, extract([0]).shape[1:]), []
-    n = len(files)*len(views)
-    if ex.limit and n*rows.width > ex.limit or not rows.has_room(n): return None
-    for view in views:
+    keys = [_keys(ex, files, view) for view in views]
+    if ex.limit and len(files)*len(views)*rows.width > ex.limit or not rows.has_room(list(chain(*keys))): return None
+    for view, keys_of_view in zip(views, keys, strict=True):
         make = partial(extract, view=view)
-        numbers += fill_keyed(rows, _keys(ex, files, view), make, desc='features', disable=ex.quiet)
+        numbers += fill_keyed(rows, keys_of_view, make, desc='features', disable=ex.quiet)
     return Selected(rows, numbers)
 
 def _feature_loader(ex, dl, pairs, views):

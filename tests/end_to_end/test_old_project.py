@@ -11,7 +11,8 @@ from PIL import Image
 
 from birdsort.core.catalogue import SCHEMA_VERSION
 from birdsort.core.project import Project, stage_result
-from birdsort.datasets.splits import splits_signature, train_signature
+from birdsort.datasets.signatures import train_signature
+from birdsort.datasets.splits import splits_signature
 from birdsort.training.learner import build_network
 from birdsort.training.runs import find_run, open_run
 from conftest import as_json

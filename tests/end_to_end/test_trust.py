@@ -11,7 +11,7 @@ from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.inventory import sync
 from birdsort.core.project import hold
 from birdsort.core.scaffold import new_project
-from birdsort.datasets.splits import train_signature
+from birdsort.datasets.signatures import train_signature
 from birdsort.split import split
 from conftest import CLI, ENV, as_json, birdsort, one_line
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import torch
 
 from birdsort.core.architectures import origin
-from birdsort.datasets.splits import splits_signature, train_signature
+from birdsort.datasets.signatures import train_signature
+from birdsort.datasets.splits import splits_signature
 from birdsort.training.learner import build_network
 
 

@@ -15,7 +15,7 @@ from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.callbacks import compare_losses
 from birdsort.training.learner import make_learner
-from birdsort.training.probe import ProbeData, begins_with_probe, cross_validated_losses, fit_probe
+from birdsort.training.probe import ProbeData, begins_with_probe, cross_validate_strengths, fit_probe
 from birdsort.training.runs import load_run, open_run
 from conftest import as_json, birdsort, one_line
 
@@ -66,7 +66,7 @@ def test_the_penalty_has_the_lowest_loss_before_it_rises():
     data = blobs((15, 15, 15), seed=3)
     probe = fit_probe(data, ['a', 'b', 'c'])
     scaled = data._replace(x=(data.x - data.x.mean(0)) / data.x.std(0))
-    losses = dict(cross_validated_losses(scaled))
+    losses = {found.strength: found.loss for found in cross_validate_strengths(scaled)}
     assert losses[probe.strength] == pytest.approx(probe.loss, rel=1e-3)
     weaker = [strength for strength in losses if strength < probe.strength]
     assert all(losses[strength] > probe.loss for strength in weaker)
