@@ -61,7 +61,7 @@ def squished_size(
     name:str, # none, light, standard, strong, camera
     size:int, # Side of the square that the network sees, pixels
 ) -> int: # Side of the square that an image is squished into, pixels
-    "Augmented images are squished into a slightly larger square; augmentation samples it down to `size`."
+    "Images that are varied are squished into a slightly larger square; augmentation samples it down to `size`."
     return size if name == 'none' else round(size*1.15)
 
 def augmentation(
@@ -88,6 +88,14 @@ def _getters(splits):
     def known_label(file): return labels[file]
     return dict(get_x=upright, get_y=known_label)
 
+def _judge_directly(dl, size):
+    "Bring images that are not varied to their size in one step."
+    squish, pipeline = Resize(size, ResizeMethod.Squish), type(dl.after_item)
+    items = [squish if isinstance(t, Resize) else t for t in dl.after_item.fs]
+    dl.after_item = pipeline(items, split_idx=1)
+    dl.after_batch = pipeline([t for t in dl.after_batch.fs if not isinstance(t, RandTransform)], split_idx=1)
+
+# %% ../nbs/40_data.ipynb #91b852ca
 def dataloaders(
     project:Project, # Its split, or the images that its settings name, are read
     stats:tuple=IMAGENET, # (mean, std) per channel that the network expects
@@ -107,6 +115,7 @@ def dataloaders(
     files = [file for file, _ in (*splits.train, *splits.val)]
     batch_size = min(s.batch_size, max(1, n_train//max(1, num_distrib())))
     dls = block.dataloaders(files, path=project.path, bs=batch_size, num_workers=0)
+    _judge_directly(dls.valid, s.image_size)
     dls.splits = splits
     return dls
 

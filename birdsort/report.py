@@ -23,6 +23,7 @@ from PIL import Image
 from torch import nn
 
 from . import __version__
+from .core.architectures import short_name
 from .core.inventory import count_states
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .core.scaffold import asset
@@ -203,6 +204,21 @@ def _recipe_training(run:Run, reports:Path) -> Iterator[Block]:
     copy = write_whole(reports/sheet.name, sheet.read_bytes())
     yield Plots([copy], 'Visual words, each shown by the patches nearest to it.')
 
+# %% ../nbs/62_report.ipynb #a2bddfa4
+def _competition(run:Run) -> Iterator[Block]:
+    choice = run.note.get('choice')
+    if not choice: return
+    able = [row for row in choice['rows'] if not row['left_out']]
+    rows = pd.DataFrame(able).sort_values('accuracy', ascending=False).set_index('architecture')
+    low, high = (rows.accuracy+sign*1.96*rows.error for sign in (-1, 1))
+    shown = rows.assign(low=low.clip(0, 1), high=high.clip(0, 1))
+    shown.index = [short_name(name) for name in shown.index]
+    yield _rounded(shown[['accuracy', 'low', 'high', 'milliseconds', 'megabytes', 'licence', 'seconds']])
+    left_out = [f"{short_name(row['architecture'])} ({row['left_out']})" for row in choice['rows'] if row['left_out']]
+    yield Text(
+        f"Several architectures competed, each by a cross-validated probe: {choice['words']}. "
+        + (f"Left out: {', '.join(left_out)}." if left_out else 'Milliseconds are those of one image.'))
+
 # %% ../nbs/62_report.ipynb #605e5e56
 def _settings_text(run:Run) -> str:
     "Architecture and settings of a run, in one sentence."
@@ -223,6 +239,7 @@ def _training(run:Run, reports:Path) -> Iterator[Block]:
         return
     trial, best = run.note.get('trial'), kept_stage(run.note)
     yield Text(_settings_text(run))
+    yield from _competition(run)
     yield _rounded(pd.DataFrame(run.note['stages']).set_index('name'))
     if trial: yield Text(f"{trial['words'][0].upper()}{trial['words'][1:]}.")
     yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; a dotted line follows stage one.')

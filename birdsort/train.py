@@ -112,9 +112,8 @@ def _plan(session):
 
 def _follows_plan(session):
     "Is an interrupted training one of the fits that are planned now? An older birdsort may have planned others."
-    found, stages = session.checkpoint.found, [fit.stage for fit in _plan(session)]
-    trained = dict.fromkeys(row['stage'] for row in found['rows'])
-    return [*trained] == [*dict.fromkeys(stages[:found['phase']+1])]
+    planned = [fit.stage for fit in _plan(session)][:session.checkpoint.found['phase']+1]
+    return {row['stage'] for row in session.history.rows} == set(planned)
 
 def _new_session(req, splits, *, resumes):
     set_seed(req.settings.seed, reproducible=True)
@@ -122,8 +121,7 @@ def _new_session(req, splits, *, resumes):
     history = History(req.part/'history.csv')
     session = _Session(req, learn, save_best(), history, Checkpoint(req.part/'checkpoint.pth', history))
     if not resumes or session.checkpoint.load() and _follows_plan(session): return session
-    if not req.quiet: print('The interrupted training had other stages than one has now: it begins again', file=sys.stderr)
-    return None
+    print('The interrupted training had other stages than now: it begins again', file=sys.stderr)
 
 # %% ../nbs/50_train.ipynb #1c76028a
 def _begin(req):
@@ -182,6 +180,7 @@ def _return_to_start(session, number):
     distrib_barrier()
     if best.is_file(): session.learn.load('best', with_opt=False)
 
+# %% ../nbs/50_train.ipynb #45e208af
 def _open(session, number, fit):
     "Freeze or open the layers that a fit needs, and seed its loaders."
     learn, settings = session.learn, session.request.settings

@@ -248,6 +248,7 @@ def _check_epochs(v):
     if not _numbers(v, 2) or not fine(v[0], 1) or not fine(v[1], 0):
         return 'must be two whole numbers to 1000, the first at least 1'
 
+# %% ../../nbs/core/00_settings.ipynb #23bba204
 TIERS = ('fast', 'balanced', 'best') # Of the architectures among which `auto` chooses
 
 def is_competition(
@@ -256,6 +257,7 @@ def is_competition(
     "Does the setting name several architectures?"
     return ',' in architecture or architecture.partition(':')[0] == 'auto'
 
+# %% ../../nbs/core/00_settings.ipynb #ebb6ad0a
 def _check_architecture(v):
     if problem := _text(v): return problem
     if v.startswith('auto:') and v[5:] not in TIERS: return unknown('tier', v[5:], TIERS)

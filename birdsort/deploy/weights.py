@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from ..core.architectures import origin
 from ..core.settings import Settings, Training
-from ..data import squished_size
 from ..training.learner import build_network
 
 # %% ../../nbs/deploy/01_weights.ipynb #4582f312
@@ -28,7 +27,7 @@ def describe_network(
 ) -> dict[str, Any]: # labels, library, architecture, arguments, head, dropout, size, crop, normalisation
     "What is needed to build a run's network again and to prepare images for it."
     library, name, arguments = ('own', own, {}) if own else origin(settings.architecture)
-    resize, head = squished_size(settings.train.augmentation, settings.image_size), settings.train.head
+    head, size = settings.train.head, settings.image_size
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
     def channels(values): return [round(float(v), 6) for v in values.flatten()]
     return dict(
@@ -38,8 +37,8 @@ def describe_network(
         arguments=arguments,
         head=head if isinstance(head, str) else list(head),
         dropout=settings.train.dropout,
-        size=settings.image_size,
-        crop=dict(mode='squish', interpolation='bilinear', resize=resize),
+        size=size,
+        crop=dict(mode='squish', interpolation='bilinear', resize=size),
         normalisation=dict(mean=channels(norm.mean), std=channels(norm.std)))
 
 # %% ../../nbs/deploy/01_weights.ipynb #78ae2840

@@ -69,9 +69,8 @@ class _SaveWhole(SaveModelCallback):
     "fastai's `SaveModelCallback`, whose file is there whole or not at all."
     def _save(self, name):
         part = self.learn.save(f'{name}.part', with_opt=self.with_opt)
-        if not part: return # Of several processes, one saves
-        whole = part.with_name(f'{name}.pth')
-        self.last_saved_path = part.replace(whole)
+        self.last_saved_path = part.with_name(f'{name}.pth')
+        if not rank_distrib(): part.replace(self.last_saved_path) # Of several processes, one saves
 
 def save_best() -> SaveModelCallback: # To be shared by all fits of a run
     "Save the weights with the lowest validation loss of all fits, and load them at the end of each."

@@ -161,6 +161,11 @@ def _images(ex, dl, ids, view):
     images = varied.after_batch(to_device(batch_of(dl, ids), device))[0].as_subclass(Tensor)
     return images.flip(-1) if view == 1 else images
 
+def _unvaried(ex, dl, files):
+    "The loader for the first two views: its images come to their size in one step, as those that are judged."
+    gives_features = isinstance(dl, CachedDL) and not dl.after_batch.fs
+    return dl if gives_features or dl is not ex.learn.dls.train else ex.learn.dls.test_dl(files)
+
 def _extract(ex, dl, ids, view):
     "Features of a view of some images of a loader: (len(ids), …) float16."
     seed = (ex.settings.seed*1_000_003 + 10_007*view + ids[0]) % 2**32
@@ -189,7 +194,8 @@ def _feature_file(ex, shape):
 
 def _fill(ex, dl, files, views):
     "The rows of all images of a loader, view by view; None where there is no space for them."
-    def extract(ids, view=0): return _extract(ex, dl, ids, view)
+    unvaried = _unvaried(ex, dl, files)
+    def extract(ids, view=0): return _extract(ex, dl if view > 1 else unvaried, ids, view)
     rows, numbers = _feature_file(ex, extract([0]).shape[1:]), []
     keys = [_keys(ex, files, view) for view in views]
     if ex.limit and len(files)*len(views)*rows.width > ex.limit or not rows.has_room(list(chain(*keys))): return None
@@ -248,7 +254,7 @@ def _extraction(project, learn, settings, precision, *, quiet, partly=False):
     cut = _cut_backbone(learn, head) if partly else _cut_before_head(learn, head)
     if not cut: return None
     size = settings.image_size, squished_size(settings.train.augmentation, settings.image_size)
-    key = [_fingerprint(model, head, partly=partly), size, precision]
+    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step']
     return _Extraction(project, learn, cut, settings, key, quiet, _MAX_BYTES if partly else None)
 
 def backbone_features(

@@ -51,6 +51,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         '20_clean',
         '30_split',
         '40_data',
+        '45_choose',
         '50_train',
         '60_evaluate',
         '62_report',

@@ -116,8 +116,10 @@ def test_shortcuts_off_are_plain_fastai(pretrained):
         DataBlock,
         GrandparentSplitter,
         ImageBlock,
+        IntToFloatTensor,
         Normalize,
         Resize,
+        ToTensor,
         accuracy,
         aug_transforms,
         parent_label,
@@ -136,9 +138,11 @@ def test_shortcuts_off_are_plain_fastai(pretrained):
         item_tfms=Resize(74, 'squish'),
         batch_tfms=[*aug_transforms(size=64, max_zoom=1.3), Normalize.from_stats(*IMAGENET)],
     )
-    learn = vision_learner(
-        block.dataloaders(files, bs=8, num_workers=0), project.settings.architecture, metrics=accuracy, normalize=False
-    )
+    dls = block.dataloaders(files, bs=8, num_workers=0)
+    pipeline = type(dls.valid.after_item)  # Validation images come to their size in one step
+    dls.valid.after_item = pipeline([Resize(64, 'squish'), ToTensor()], split_idx=1)
+    dls.valid.after_batch = pipeline([IntToFloatTensor(), Normalize.from_stats(*IMAGENET)], split_idx=1)
+    learn = vision_learner(dls, project.settings.architecture, metrics=accuracy, normalize=False)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(3)
     ours = [[float(x) for x in r[1:3]] for r in history(project) if r[0] == 'one-cycle']
