@@ -49,7 +49,7 @@ def new(
     path:str, # The project's folder
     names:list[str]|None=None, # Labels, as NAME or NAME=QUERY,QUERY; none takes the seven birds of the study
     images_per_label:int|None=None, # Images wanted per label
-    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, or pip:NAME
+    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, pip:NAME, or auto: the one that suits the images
     # Where to look, as NAME or NAME=ADDRESS, several with commas; "aviary" draws birds and serves them,
     # offline
     source:tuple[str, ...]|None=None,
@@ -460,7 +460,7 @@ def run(
 def demo(
     out:str='data/demo', # The demo's folder; an unfinished demo is continued
     gallery:str|None=None, # A folder of label folders with images; drawn birds without it
-    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, or pip:NAME
+    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, pip:NAME, or auto: the one that suits the images
 ) -> Mapping[str, Any]: # Stage -> its result, and seconds
     "The whole way on birds that birdsort draws and serves itself, offline."
     from birdsort.pipeline import demo

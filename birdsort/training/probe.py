@@ -68,18 +68,18 @@ def _folds(data, seed):
     return [fold for fold in folds if len(np.unique(data.y[fold[0]])) > 1]
 
 def _judge(model, x, y):
-    "(sum of the cross-entropies, number of right ones); a label that the model has not seen is as good as impossible."
+    "(cross-entropy, whether it is right) of each row; a label that the model has not seen is as good as impossible."
     column = {label: i for i, label in enumerate(model.classes_)}
     probs = model.predict_proba(x)
     own = [row[column[label]] if label in column else 0. for row, label in zip(probs, y, strict=True)]
-    right = model.classes_[probs.argmax(1)] == y
-    return np.array([-np.log(np.clip(own, 1e-7, 1)).sum(), right.sum()])
+    return -np.log(np.clip(own, 1e-7, 1)), model.classes_[probs.argmax(1)] == y
 
 # %% ../../nbs/training/07_probe.ipynb #73320db5
 class HeldOut(NamedTuple):
     "What a penalty came to on images that were not learned from."
     strength:float # scikit-learn's C
     loss:float # Mean cross-entropy of the rows; NaN where none could be held out
+    error:float # Standard error of that mean; an image, its mirror image and its copies count once
     accuracy:float # Share of the rows that are labelled correctly, in [0, 1]; NaN where none could be held out
 
 def cross_validate_strengths(
@@ -90,23 +90,26 @@ def cross_validate_strengths(
 ) -> Iterator[HeldOut]: # From strong to weak penalties; nothing where the images cannot be divided
     "Fit a regression with each penalty to four fifths of the images, and judge it by the others."
     folds = _folds(data, seed)
-    n = sum(len(held_out) for _, held_out in folds)
+    n_images = sum(len(np.unique(data.groups[held_out])) for _, held_out in folds)
     models = [_regression(STRENGTHS[0], balanced, tol=1e-3, warm_start=True) for _ in folds]
     for strength in STRENGTHS if folds else ():
-        total = np.zeros(2)
+        parts = []
         for model, (train, held_out) in zip(models, folds, strict=True):
             model.set_params(C=strength).fit(data.x[train], data.y[train])
-            total += _judge(model, data.x[held_out], data.y[held_out])
-        yield HeldOut(strength, *(float(value) for value in total/n))
+            parts.append(_judge(model, data.x[held_out], data.y[held_out]))
+        losses, right = (np.concatenate(values) for values in zip(*parts, strict=True))
+        yield HeldOut(strength, float(losses.mean()), float(losses.std()/n_images**.5), float(right.mean()))
 
 # %% ../../nbs/training/07_probe.ipynb #0cd580ab
 def _choose_strength(data, *, balanced, seed):
-    "The weakest penalty before the loss rises, a `HeldOut`."
-    best = None
+    "The strongest penalty whose loss is within a standard error of the lowest, a `HeldOut`."
+    tried = []
     for found in cross_validate_strengths(data, balanced=balanced, seed=seed):
-        if best and found.loss > best.loss: break
-        best = found
-    return best or HeldOut(.03, float('nan'), float('nan'))
+        if tried and found.loss > tried[-1].loss: break # It only rises from here
+        tried.append(found)
+    if not tried: return HeldOut(.03, *[float('nan')]*3)
+    enough = tried[-1].loss+tried[-1].error
+    return next(found for found in tried if found.loss <= enough)
 
 # %% ../../nbs/training/07_probe.ipynb #978e4a19
 class Probe(NamedTuple):
@@ -115,7 +118,8 @@ class Probe(NamedTuple):
     bias:np.ndarray # (labels,) float32
     strength:float # Chosen by cross-validation
     loss:float # Mean cross-entropy of held-out rows at that strength; NaN where there were too few to hold any out
-    accuracy:float=float('nan') # Share of the held-out rows that were labelled correctly, in [0, 1]
+    error:float # Standard error of that mean
+    accuracy:float # Share of the held-out rows that were labelled correctly, in [0, 1]
 
 def _check(data, names):
     if not np.isfinite(data.x).all():
