@@ -7,6 +7,7 @@ __all__ = ['CandidateRow', 'judge_backbone', 'cheapest_of_the_best', 'Choice', '
            'choose_architecture']
 
 # %% ../nbs/45_choose.ipynb #e3b56ab4
+import errno
 import sys
 import time
 from collections.abc import Sequence
@@ -16,23 +17,24 @@ from typing import TypedDict, cast
 import numpy as np
 import torch
 from fastai.learner import Learner
-from fastai.torch_core import distrib_barrier
+from fastai.torch_core import num_distrib
 
 from .core.architectures import candidates, licence, short_name, unreachable, within_reach
-from .core.project import Project, record_stage, stage_result
+from .core.project import Project
 from .core.settings import Settings, is_competition
 from .core.threads import processor_threads
-from .datasets.signatures import choice_signature, trained_settings
+from .data import naming_broken
+from .datasets.signatures import choice_signature, keep_choice, kept_choice, trained_settings
 from .datasets.splits import load_splits
 from .split import find_copies, group_files
 from .training.frozen_features import backbone_features
 from .training.learner import make_learner
 from .training.precision import choose_precision, in_precision
 from .training.probe import ProbeData, choose_evenly, fit_probe
-from .training.resources import first_line, is_main_process, own_rng
+from .training.resources import first_line, own_rng
 
 # %% ../nbs/45_choose.ipynb #279c4e45
-_MOST_IMAGES = 5_000 # That candidates are compared on
+_MOST_IMAGES, _MOST_LABELLED = 5_000, 150_000 # Images that candidates are compared on; the same times the labels
 
 class CandidateRow(TypedDict):
     "What a backbone came to in a competition."
@@ -62,14 +64,15 @@ def _labelled(project:Project, settings:Settings):
     "The images that candidates are compared on: (file, label) of train and validation."
     splits = load_splits(project, settings)
     pairs = [*splits.train, *splits.val]
-    _, y = np.unique([label for _, label in pairs], return_inverse=True)
-    return [pairs[i] for i in choose_evenly(y, _MOST_IMAGES, settings.seed)]
+    vocab, y = np.unique([label for _, label in pairs], return_inverse=True)
+    most = min(_MOST_IMAGES, max(_MOST_LABELLED//len(vocab), 5*len(vocab))) # So many that all features of all count
+    return [pairs[i] for i in choose_evenly(y, most, settings.seed)]
 
 def _candidate_data(project:Project, learn:Learner, settings:Settings, pairs, precision:str, *, quiet:bool) -> ProbeData:
     "Features of all images and of their mirror images; `ValueError` where there is no room for them."
     files = [file for file, _ in pairs]
     with in_precision(learn, precision): views = backbone_features(project, learn, settings, files, precision, quiet)
-    if not views: raise ValueError(f'{project.path/".cache"} has no room for its features')
+    if not views: raise OSError(errno.ENOSPC, f'{project.path/".cache"} has no room for the features of images: make some')
     n, number = len(files), group_files(files, find_copies(project, files, quiet=True))
     rows = [view[list(range(n))].flatten(1).float().numpy() for view in views]
     groups = np.array([number[file] for file in files])
@@ -77,33 +80,41 @@ def _candidate_data(project:Project, learn:Learner, settings:Settings, pairs, pr
     return ProbeData(np.concatenate(rows), np.tile(y, 2), np.tile(groups, 2))
 
 # %% ../nbs/45_choose.ipynb #f1049694
-def _compete(project, settings, pairs, *, quiet):
+def _build(project, settings):
+    "The learner of a candidate; `ValueError` where it cannot be had, or does not take the images' size."
+    if settings.pretrained and (why := unreachable(settings.architecture)): raise ValueError(why)
+    try:
+        with own_rng(settings.seed): return make_learner(project, settings=settings)
+    except (RuntimeError, OSError) as e: raise ValueError(first_line(e)) from e
+
+def _compete(project, learn, settings, pairs, *, quiet):
     "The row of a candidate, but for its name and its time."
-    with own_rng(settings.seed): learn = make_learner(project, settings=settings)
     precision = choose_precision(project, settings, learn)
-    with processor_threads(learn.model, settings.train.threads):
+    with processor_threads(learn.model, settings.train.threads), naming_broken(learn.dls.splits, project):
         milliseconds = _milliseconds(learn, settings, precision)
         data = _candidate_data(project, learn, settings, pairs, precision, quiet=quiet)
         probe = fit_probe(
             data, list(learn.dls.vocab), balanced=settings.train.class_weights, seed=settings.seed)
-    share, n = probe.accuracy, len(pairs)
-    if not np.isfinite(share): raise ValueError('there are too few images to hold any out')
+    share, n = probe.accuracy, len(np.unique(data.groups))
+    if not np.isfinite(share): raise ValueError('there are too few images to hold any out: name a single architecture')
     megabytes = sum(p.numel() for p in learn.model.parameters())*4/1e6
     return dict(
         accuracy=round(share, 4), error=round((share*(1-share)/n)**.5, 4), milliseconds=milliseconds,
         megabytes=round(megabytes, 1), licence=licence(settings.architecture))
 
+# %% ../nbs/45_choose.ipynb #710ef676
 def judge_backbone(
     project:Project, # Its cache gets the features
     settings:Settings, # architecture, pretrained, image_size, seed, threads, precision
     quiet:bool=False, # No progress bar
 ) -> CandidateRow: # With the reason, where the backbone cannot be had
-    "How well a backbone suits the images of a project, by a cross-validated probe."
+    "How well a backbone suits the images of a project, by a cross-validated probe; errors of images are not its own."
     start, pairs = time.monotonic(), _labelled(project, settings)
     row = dict(accuracy=0., error=0., milliseconds=0., megabytes=0., licence='')
-    left_out = unreachable(settings.architecture) if settings.pretrained else ''
-    try: row |= {} if left_out else _compete(project, settings, pairs, quiet=quiet)
-    except (RuntimeError, ValueError, OSError) as e: left_out = first_line(e)
+    left_out, learn = '', None
+    try: learn = _build(project, settings)
+    except ValueError as e: left_out = first_line(e)
+    if learn: row |= _compete(project, learn, settings, pairs, quiet=quiet)
     name = dict(architecture=settings.architecture, pretrained=settings.pretrained)
     return cast(CandidateRow, name | row | dict(seconds=round(time.monotonic()-start, 2), left_out=left_out))
 
@@ -134,7 +145,7 @@ def known_choice(
     settings:Settings, # As they were asked for
 ) -> Choice|None: # None where the settings name a single architecture
     "How the architecture was chosen among several, if it was."
-    choice = stage_result(project, 'architecture', choice_signature(project, settings)) or {}
+    choice = kept_choice(project, choice_signature(project, settings))
     return cast(Choice, choice) if choice.get('architecture') and choice.get('rows') else None
 
 def _row_in_words(row):
@@ -160,18 +171,28 @@ def explain_choice(
 # %% ../nbs/45_choose.ipynb #34781a8b
 def _hold_competition(project, settings, sign, *, quiet):
     "Judge the candidates that are not judged yet, and choose one."
-    found = (stage_result(project, 'architecture', sign) or {}).get('rows', [])
+    found = kept_choice(project, sign).get('rows', [])
     rows = [row for row in found if not row['left_out']] # What could not be had may be there now
     known = {(row['architecture'], row['pretrained']) for row in rows}
     for name, pretrained in candidates(settings.architecture):
         if (name, pretrained) in known: continue
         rows.append(judge_backbone(project, replace(settings, architecture=name, pretrained=pretrained), quiet))
-        record_stage(project, 'architecture', sign, dict(rows=rows))
+        keep_choice(project, sign, dict(rows=rows))
         if not quiet: print(_row_in_words(rows[-1]), file=sys.stderr)
     best = cheapest_of_the_best(rows)
     return Choice(architecture=best['architecture'], pretrained=best['pretrained'], rows=rows)
 
 # %% ../nbs/45_choose.ipynb #c06c957c
+def _choose(project, settings, sign, *, again, quiet):
+    "Make a choice that is not made yet, and keep it."
+    several = is_competition(settings.architecture)
+    if several and kept_choice(project, sign).get('architecture') and not again: return
+    if several and num_distrib() > 1:
+        raise ValueError('one process chooses among architectures: run `birdsort train` with one first, or name a single one')
+    if several: choice = _hold_competition(project, settings, sign, quiet=quiet)
+    else: choice = Choice(architecture=within_reach(settings.architecture), pretrained=True)
+    keep_choice(project, sign, choice) # Every process would choose the same
+
 def choose_architecture(
     project:Project, # Its catalogue keeps the choice
     settings:Settings, # As they were asked for
@@ -180,16 +201,12 @@ def choose_architecture(
     quiet:bool=False, # No progress bars, and no line for each candidate
 ) -> Settings: # As they are trained: `trained_settings`
     "Choose an architecture where the settings name several, or one whose weights cannot be had."
-    sign = choice_signature(project, settings)
-    chosen = (stage_result(project, 'architecture', sign) or {}).get('architecture')
-    if settings.pretrained and is_main_process() and (again or not chosen):
-        if is_competition(settings.architecture): choice = _hold_competition(project, settings, sign, quiet=quiet)
-        else: choice = Choice(architecture=within_reach(settings.architecture), pretrained=True)
-        record_stage(project, 'architecture', sign, choice)
-    distrib_barrier() # The others wait for the choice
+    if not settings.pretrained and is_competition(settings.architecture):
+        raise ValueError(
+            f'architecture = {settings.architecture!r} compares pretrained weights: set pretrained = true, '
+            'or name a single architecture')
+    if settings.pretrained: _choose(project, settings, choice_signature(project, settings), again=again, quiet=quiet)
     trained = trained_settings(project, settings)
     if is_competition(trained.architecture):
-        raise ValueError(
-            f'architecture = {trained.architecture!r} compares pretrained weights: set pretrained = true, '
-            'or name a single architecture')
+        raise ValueError('the images were changed while architectures competed: type the same again')
     return trained

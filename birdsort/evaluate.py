@@ -159,7 +159,7 @@ def _signature(run, precision):
     project = run.project
     unknown = [[str(file), file.stat().st_mtime_ns] for file in unknown_images(project)]
     splits = splits_signature(project, run.settings, test=True)
-    return stable_hash(run.name, run.signature, splits, unknown, precision, 5)
+    return stable_hash(run.name, run.signature, splits, unknown, precision, 6)
 
 def _kept_result(project, signature, reports):
     "The result of the same evaluation, or None where there is none or its images are gone."

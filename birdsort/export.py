@@ -276,7 +276,7 @@ def export(
     settings, found = opened.settings, stage_result(project, 'evaluate') or {}
     evaluated = found if found.get('run') == opened.name and 'threshold' in found else None
     splits = splits_signature(project, settings)
-    sign = stable_hash(opened.name, opened.signature, splits, sorted(formats), evaluated, version('birdsort'), 2)
+    sign = stable_hash(opened.name, opened.signature, splits, sorted(formats), evaluated, version('birdsort'), 3)
     done = stage_result(project, 'export', sign)
     if done and _is_whole(project.export, done['megabytes']): return cast(ExportResult, done | _where(project))
     result:dict[str, Any] = dict(run=opened.name)

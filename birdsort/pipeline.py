@@ -90,14 +90,16 @@ STAGES:dict[str, Callable[..., Mapping[str, object]]] = dict(
 GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings name other images
 
 # %% ../nbs/90_pipeline.ipynb #c6a62ad3
+def _check_architecture(name): # An unknown one is refused before anything is done
+    (candidates if is_competition(name) else architecture)(name)
+
 def run(
     project:Project, # Taken from its present state to `export/learner.pkl`
     quiet:bool=False, # No progress bars
     tell=lambda stage, result: None, # Called with a stage's name, before it with None and after it with its result
 ) -> dict: # Stage -> its result, and "seconds"
     "Run every stage in order, skipping what is done."
-    name = project.settings.architecture
-    (candidates if is_competition(name) else architecture)(name) # An unknown one is refused before anything is done
+    _check_architecture(project.settings.architecture)
     start = time.monotonic()
     out:dict[str, object] = {}
     for name,stage in STAGES.items():
@@ -119,7 +121,7 @@ def demo_settings(
     if not gallery:
         return dict(
             DRAWN, source=('aviary',),
-            **dict(architecture=arch, pretrained=arch.startswith(('local-dir:', 'pip:'))) if arch else {})
+            **dict(architecture=arch, pretrained=is_competition(arch) or arch.startswith(('local-dir:', 'pip:'))) if arch else {})
     if not Path(gallery).is_dir():
         raise FileNotFoundError(
             f'no folder {str(gallery)!r}: --gallery wants a folder of label folders with images')
@@ -142,7 +144,7 @@ def demo(
     path = Path(path)
     wanted = absolute(demo_settings(gallery, arch))
     made = (path/'birdsort.toml').is_file()
-    if 'architecture' in wanted: architecture(wanted['architecture'])
+    if 'architecture' in wanted: _check_architecture(wanted['architecture'])
     project = Project(path) if made else new_project(path, **wanted)
     differs = [k for k,v in wanted.items() if getattr(project.settings, k) != v]
     if made and not project.settings.source[0].startswith('aviary'):

@@ -420,14 +420,15 @@ def train(
     if model is not None: asked = replace(asked, pretrained=False)
     _check(project, asked)
     known = find_run(project, run_signature(project, asked, model))
-    if known and not force: settings = trained_settings(project, asked)
-    else: settings = choose_architecture(project, asked, again=force, quiet=quiet)
+    def lock(): return hold(project) if is_main_process() and not beside else nullcontext()
+    if known and not force or model is not None: settings = trained_settings(project, asked)
+    else:
+        with lock(): settings = choose_architecture(project, asked, again=force, quiet=quiet)
     sign, choice = run_signature(project, settings, model), known_choice(project, asked)
     if resume: _check_resume(project, sign, force)
     done = find_run(project, sign)
     if done and not (force or resume or model): result = _known_result(done)
     else:
-        lock = hold(project) if is_main_process() and not beside else nullcontext()
-        with lock: result = _train(_Request(project, settings, sign, model, force, quiet, beside, choice))
+        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, choice))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

@@ -3,17 +3,19 @@
 import json
 import os
 import signal
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from torch import nn
 
 import birdsort.choose as choosing
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.choose import cheapest_of_the_best, choose_architecture, judge_backbone, known_choice
-from birdsort.core.architectures import FALLBACK, candidates, licence
-from birdsort.core.project import stage_result
+from birdsort.core.architectures import FALLBACK, _answers_once, candidates, licence
 from birdsort.core.settings import TIERS, Settings, change
-from birdsort.datasets.signatures import choice_signature, trained_settings
+from birdsort.datasets.signatures import choice_signature, kept_choice, trained_settings
 from birdsort.evaluation.cross_validation import cross_validate
 from birdsort.split import split
 from birdsort.train import train
@@ -89,7 +91,7 @@ def die_after_the_first(path):
 def test_killed_in_the_middle_it_does_nothing_twice(birds, monkeypatch):
     killed = forked(die_after_the_first, birds.path)
     assert killed.returncode == -signal.SIGKILL
-    first = stage_result(birds, 'architecture', choice_signature(birds, birds.settings))['rows']
+    first = kept_choice(birds, choice_signature(birds, birds.settings))['rows']
     judged = []
     monkeypatch.setattr(choosing, 'judge_backbone', lambda *a: judged.append(a[1]) or judge_backbone(*a))
     assert choose_architecture(birds, birds.settings, quiet=True).architecture == FALLBACK
@@ -164,3 +166,51 @@ def test_the_default_that_cannot_be_had_is_one_run_for_everybody(tmp_path, monke
     assert train(project, quiet=True) == result
     other = replace(project.settings, architecture='resnet10t', pretrained=False)
     assert choose_architecture(project, other, quiet=True) == other
+
+
+def test_choices_among_others_are_kept_apart(birds, monkeypatch):
+    choose_architecture(birds, birds.settings, quiet=True)
+    kept = known_choice(birds, birds.settings)
+    train(birds, quiet=True, settings=change(birds.settings, architecture='test_resnet', pretrained=False))
+    choose_architecture(birds, change(birds.settings, architecture=FALLBACK), quiet=True)
+    monkeypatch.setattr(choosing, 'judge_backbone', lambda *a: pytest.fail('judged again'))
+    assert choose_architecture(birds, birds.settings, quiet=True).architecture == FALLBACK
+    assert known_choice(birds, birds.settings) == kept
+
+
+def test_a_broken_image_is_named_and_no_architecture_blamed(birds):
+    broken = next((birds.split / 'train').glob('*/*'))
+    broken.write_bytes(b'no image')
+    with pytest.raises(ValueError, match=broken.name):
+        choose_architecture(birds, birds.settings, quiet=True)
+
+
+def test_a_network_of_your_own_needs_no_choice(birds):
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    train(birds, quiet=True, model=nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), *pool, nn.Linear(8, 3)))
+    assert known_choice(birds, birds.settings) is None
+
+
+def test_several_processes_are_told_that_one_chooses(birds, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(ValueError, match='one process chooses'):
+        choose_architecture(birds, birds.settings, quiet=True)
+
+
+@pytest.mark.parametrize('status,there', [(200, True), (403, True), (404, True), (None, False)])
+def test_a_host_that_answers_at_all_is_there(status, there):
+    class Host(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(('127.0.0.1', 0), Host)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    if status is None:
+        server.shutdown()
+        server.server_close()
+    assert _answers_once(f'http://127.0.0.1:{server.server_port}/{status}') == there
+    server.shutdown() if status else None

@@ -20,6 +20,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import huggingface_hub
@@ -159,6 +160,7 @@ PRESETS = {
 def _expand(name, known):
     "The names that a preset, a pattern or a name stands for."
     if name in PRESETS: return list(PRESETS[name])
+    if name == 'auto' or name.startswith('auto:'): return [FALLBACK, *_CANDIDATES[name[5:] or 'balanced']]
     if not any(c in name for c in '*?['): return [name]
     if found := sorted(fnmatch.filter(known, name)): return found
     rule = 'any name or pattern of torchvision or timm, local-dir:FOLDER, pip:NAME, or hf-hub:OWNER/NAME'
@@ -258,8 +260,6 @@ def candidates(
     name:str, # auto, auto:fast, auto:balanced, auto:best, or names with commas between them; NAME/random is possible
 ) -> list[tuple[str, bool]]: # (architecture, pretrained) each
     "The architectures that compete; `ValueError` for an unknown one."
-    kind, _, tier = name.partition(':')
-    if kind == 'auto': return architectures([FALLBACK, *_CANDIDATES[tier or 'balanced']])
     return architectures([name])
 
 def licence(
@@ -273,7 +273,11 @@ def licence(
 
 # %% ../../nbs/core/07_architectures.ipynb #ffd20a23
 @cache
-def _answers_once(url): return _answers(url)
+def _answers_once(url): # Whatever a host answers, it is there
+    try:
+        with urlopen(Request(url, method='HEAD'), timeout=5): return True
+    except HTTPError: return True
+    except (OSError, ValueError): return False
 
 def unreachable(
     name:str, # An architecture whose pretrained weights are wanted

@@ -220,14 +220,15 @@ def cross_validate(
     quiet:bool=False, # No progress bars
 ) -> CrossValidationResult: # A row per training, mean and standard deviation
     "Train and evaluate several times; `ValueError` for settings that allow no such training."
-    start, settings = time.monotonic(), choose_architecture(project, project.settings, quiet=quiet)
-    _check_request(settings, folds, seeds)
+    start = time.monotonic()
+    _check_request(project.settings, folds, seeds)
+    with hold(project): settings = choose_architecture(project, project.settings, quiet=quiet)
     splits = load_splits(project, settings)
     if seeds and not splits.test:
         raise ValueError('there is no test split to evaluate on: add a folder test, or rows whose split is test')
     parts, seed_of = _plan_trainings(project, settings, splits, folds, seeds, quiet=quiet)
     images = train_signature(project, settings)
-    signature = stable_hash(1, images, splits_signature(project, settings, test=True), folds, seeds)
+    signature = stable_hash(2, images, splits_signature(project, settings, test=True), folds, seeds)
     done = stage_result(project, 'folds', signature) or dict(rows=[], seconds=0)
     rows, n = done['rows'], len(done['rows'])
     pairs = list(chain(*splits))

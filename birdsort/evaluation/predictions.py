@@ -169,7 +169,7 @@ def cached_predictions(
     pairs = getattr(splits, split) if split in SPLITS else [(file, '') for file in unknown_images(project)]
     if not pairs: return None
     file = _predictions_folder(run)/(f'{split}.npz' if weights == 'best' else f'{split}-{weights}.npz')
-    signature = stable_hash(1, run.signature, [[str(f), label, f.stat().st_mtime_ns] for f, label in pairs])
+    signature = stable_hash(2, run.signature, [[str(f), label, f.stat().st_mtime_ns] for f, label in pairs])
     if kept := _load_table(file, signature, [f for f, _ in pairs], split): return kept
     learn = learn or (_untrained(run) if weights == 'random' else load_run(run, weights))
     with ExitStack() as stack:
