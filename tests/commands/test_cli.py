@@ -42,7 +42,7 @@ def test_a_new_project(tmp_path):
     made = as_json('new', tmp_path / 'birds')
     assert made['labels']['buitre'] == ['griffon vulture', 'Egyptian vulture'] and len(made['labels']) == 7
     assert made['notebooks'] == sorted(f.name for f in (tmp_path / 'birds/notebooks').iterdir())
-    assert [n[:2] for n in made['notebooks']] == ['10', '20', '30', '40', '50', '60', '62', '70', '80']
+    assert [n[:2] for n in made['notebooks']] == ['10', '20', '30', '40', '45', '50', '60', '62', '70', '80']
     one_line(birdsort('new', tmp_path / 'birds'), 'project already')
     named = as_json('new', tmp_path / 'mine', 'red_kite', 'stork=white stork, black stork', '-n', 30)
     assert named['labels'] == {'red_kite': ['red kite'], 'stork': ['white stork', 'black stork']}
