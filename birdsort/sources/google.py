@@ -174,8 +174,10 @@ def pass_consent(
 _CHECK_SECONDS = 15 # How long a check of the browser may take
 
 def _is_ready(driver:WebDriver) -> bool:
-    "Whether the page has loaded, and asks for nothing."
-    try: return not pass_consent(driver) and not driver.execute_script(asset('google_check.js'))
+    "Whether the page has loaded, and asks for nothing; a page of its own that asked is on its way out."
+    try:
+        if pass_consent(driver) or driver.execute_script(asset('google_check.js')): return False
+        return not re.search(r'//consent\.|/consent\b', driver.current_url.partition('?')[0])
     except JavascriptException: return False # Another page is just coming
 
 def settle(
