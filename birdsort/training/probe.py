@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelTrainException
 from fastai.learner import Learner
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,22 +67,12 @@ def _folds(data, seed):
     folds = [(train, held_out) for train, held_out in folding.split(data.x, data.y, data.groups) if len(held_out)]
     return [fold for fold in folds if len(np.unique(data.y[fold[0]])) > 1]
 
-# %% ../../nbs/training/07_probe.ipynb #30c0a396
-def _ask(model, x, y):
-    "(log-probabilities, number of the own column) of each row; -1 for a label that the model has not seen."
+def _judge(model, x, y):
+    "(cross-entropy, whether it is right) of each row; a label that the model has not seen is as good as impossible."
     column = {label: i for i, label in enumerate(model.classes_)}
-    return model.predict_log_proba(x), np.array([column.get(label, -1) for label in y])
-
-def _losses(logits, own):
-    "(n,), the cross-entropy of each row; a label that was not seen is as good as impossible."
-    log_probs = log_softmax(logits, axis=1)
-    found = np.where(own < 0, -np.inf, log_probs[np.arange(len(own)), own])
-    return -np.clip(found, np.log(1e-7), 0)
-
-def _best_temperature(parts):
-    "What the logits must be divided by for the lowest loss of the held-out rows (Guo and others 2017), 1/4 to 4."
-    def loss(log_t): return np.concatenate([_losses(logits/np.exp(log_t), own) for logits, own in parts]).mean()
-    return float(np.exp(minimize_scalar(loss, bounds=(-np.log(4), np.log(4)), method='bounded').x))
+    probs = model.predict_proba(x)
+    own = [row[column[label]] if label in column else 0. for row, label in zip(probs, y, strict=True)]
+    return -np.log(np.clip(own, 1e-7, 1)), model.classes_[probs.argmax(1)] == y
 
 # %% ../../nbs/training/07_probe.ipynb #73320db5
 class HeldOut(NamedTuple):
@@ -93,7 +81,6 @@ class HeldOut(NamedTuple):
     loss:float # Mean cross-entropy of the rows; NaN where none could be held out
     error:float # Standard error of that mean; an image, its mirror image and its copies count once
     accuracy:float # Share of the rows that are labelled correctly, in [0, 1]; NaN where none could be held out
-    temperature:float # What the logits must be divided by to be as sure as they are right
 
 def cross_validate_strengths(
     data:ProbeData, # Standardised
@@ -109,11 +96,9 @@ def cross_validate_strengths(
         parts = []
         for model, (train, held_out) in zip(models, folds, strict=True):
             model.set_params(C=strength).fit(data.x[train], data.y[train])
-            parts.append(_ask(model, data.x[held_out], data.y[held_out]))
-        losses = np.concatenate([_losses(*part) for part in parts])
-        right = np.concatenate([logits.argmax(1) == own for logits, own in parts])
-        error = losses.std()/n_images**.5
-        yield HeldOut(strength, float(losses.mean()), float(error), float(right.mean()), _best_temperature(parts))
+            parts.append(_judge(model, data.x[held_out], data.y[held_out]))
+        losses, right = (np.concatenate(values) for values in zip(*parts, strict=True))
+        yield HeldOut(strength, float(losses.mean()), float(losses.std()/n_images**.5), float(right.mean()))
 
 # %% ../../nbs/training/07_probe.ipynb #0cd580ab
 def _choose_strength(data, *, balanced, seed):
@@ -122,7 +107,7 @@ def _choose_strength(data, *, balanced, seed):
     for found in cross_validate_strengths(data, balanced=balanced, seed=seed):
         if tried and found.loss > tried[-1].loss: break # It only rises from here
         tried.append(found)
-    if not tried: return HeldOut(.03, *[float('nan')]*3, 1.)
+    if not tried: return HeldOut(.03, *[float('nan')]*3)
     enough = tried[-1].loss+tried[-1].error
     return next(found for found in tried if found.loss <= enough)
 
@@ -135,7 +120,6 @@ class Probe(NamedTuple):
     loss:float # Mean cross-entropy of held-out rows at that strength; NaN where there were too few to hold any out
     error:float # Standard error of that mean
     accuracy:float # Share of the held-out rows that were labelled correctly, in [0, 1]
-    temperature:float # By which weight and bias were divided
 
 def _check(data, names):
     if not np.isfinite(data.x).all():
@@ -178,7 +162,7 @@ def fit_probe(
         best = _choose_strength(few, balanced=balanced, seed=seed)
         model = _regression(best.strength, balanced).fit(most.x, most.y)
     weight, bias = _linear(model, mean, deviation, len(names))
-    return Probe(weight/best.temperature, bias/best.temperature, *best)
+    return Probe(weight, bias, *best)
 
 # %% ../../nbs/training/07_probe.ipynb #f7133dba
 def linear_layer(
