@@ -19,7 +19,7 @@ import torch
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib
 
-from .core.architectures import candidates, licence, short_name, unreachable, within_reach
+from .core.architectures import architectures, licence, short_name, unreachable, within_reach
 from .core.project import Project
 from .core.settings import Settings, is_competition
 from .core.threads import processor_threads
@@ -69,7 +69,7 @@ def _labelled(project:Project, settings:Settings):
     return [pairs[i] for i in choose_evenly(y, most, settings.seed)]
 
 def _candidate_data(project:Project, learn:Learner, settings:Settings, pairs, precision:str, *, quiet:bool) -> ProbeData:
-    "Features of all images and of their mirror images; `ValueError` where there is no room for them."
+    "Features of all images and of their mirror images; `OSError` where there is no room for them."
     files = [file for file, _ in pairs]
     with in_precision(learn, precision): views = backbone_features(project, learn, settings, files, precision, quiet)
     if not views: raise OSError(errno.ENOSPC, f'{project.path/".cache"} has no room for the features of images: make some')
@@ -174,7 +174,7 @@ def _hold_competition(project, settings, sign, *, quiet):
     found = kept_choice(project, sign).get('rows', [])
     rows = [row for row in found if not row['left_out']] # What could not be had may be there now
     known = {(row['architecture'], row['pretrained']) for row in rows}
-    for name, pretrained in candidates(settings.architecture):
+    for name, pretrained in architectures([settings.architecture]):
         if (name, pretrained) in known: continue
         rows.append(judge_backbone(project, replace(settings, architecture=name, pretrained=pretrained), quiet))
         keep_choice(project, sign, dict(rows=rows))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .clean import clean
-from .core.architectures import architecture, candidates
+from .core.architectures import architecture, architectures
 from .core.inventory import images_signature
 from .core.project import Project, absolute, list_images, record_stage, stable_hash, stage_result
 from .core.scaffold import new_project
@@ -91,7 +91,8 @@ GATHERING = ('scrape', 'clean', 'split') # What is left out where the settings n
 
 # %% ../nbs/90_pipeline.ipynb #c6a62ad3
 def _check_architecture(name): # An unknown one is refused before anything is done
-    (candidates if is_competition(name) else architecture)(name)
+    if is_competition(name): architectures([name])
+    else: architecture(name)
 
 def run(
     project:Project, # Taken from its present state to `export/learner.pkl`

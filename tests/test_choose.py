@@ -13,7 +13,7 @@ from torch import nn
 import birdsort.choose as choosing
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.choose import cheapest_of_the_best, choose_architecture, judge_backbone, known_choice
-from birdsort.core.architectures import FALLBACK, _answers_once, candidates, licence
+from birdsort.core.architectures import FALLBACK, _answers_once, architectures, licence
 from birdsort.core.settings import TIERS, Settings, change
 from birdsort.datasets.signatures import choice_signature, kept_choice, trained_settings
 from birdsort.evaluation.cross_validation import cross_validate
@@ -57,7 +57,7 @@ def test_the_fastest_within_one_standard_error_wins(rows, winner):
 
 @pytest.mark.parametrize('tier', ['', *TIERS])
 def test_each_tier_has_candidates_with_a_licence_and_needs_no_network(tier):
-    names = [name for name, pretrained in candidates(f'auto:{tier}' if tier else 'auto') if pretrained]
+    names = [name for name, pretrained in architectures([f'auto:{tier}' if tier else 'auto']) if pretrained]
     assert len(names) >= 4 and FALLBACK in names
     assert {licence(name) for name in names} <= {'apache-2.0', 'mit'}
     assert not any('dinov3' in name for name in names)
@@ -128,7 +128,7 @@ def test_what_cannot_be_had_is_left_out_and_named(birds, tmp_path):
 
 def test_weights_of_a_host_that_does_not_answer_are_left_out(birds, monkeypatch):
     monkeypatch.setattr('birdsort.core.architectures._answers_once', lambda url: False)
-    names = [name for name, _ in candidates('auto:fast')]
+    names = [name for name, _ in architectures(['auto:fast'])]
     settings = change(birds.settings, architecture='auto:fast')
     assert choose_architecture(birds, settings, quiet=True).architecture == FALLBACK
     rows = known_choice(birds, settings)['rows']

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIP_WEIGHTS', 'Normalisation', 'IMAGENET', 'PRESETS', 'FALLBACK', 'NoWeights', 'hub_config', 'local_config',
-           'pip_weights', 'architecture', 'short_name', 'architectures', 'origin', 'within_reach', 'candidates',
-           'licence', 'unreachable']
+           'pip_weights', 'architecture', 'short_name', 'architectures', 'origin', 'within_reach', 'licence',
+           'unreachable']
 
 # %% ../../nbs/core/07_architectures.ipynb #a20e8cde
 import fnmatch
@@ -225,9 +225,10 @@ def _torchvision_weights(name): # The address of a network's weights
 
 def _is_downloaded(url): return (Path(torch.hub.get_dir())/'checkpoints'/url.rpartition('/')[2]).is_file()
 
-def _answers(url):
+def _answers(url, refusal=False): # `refusal`: what an answer such as 403 counts for
     try:
         with urlopen(Request(url, method='HEAD'), timeout=5): return True
+    except HTTPError: return refusal
     except (OSError, ValueError): return False
 
 @cache
@@ -256,12 +257,6 @@ _CANDIDATES = dict(
         'convnext_small.in12k_ft_in1k', 'eva02_small_patch14_224.mim_in22k',
         'vit_base_patch14_reg4_dinov2.lvd142m', 'vit_base_patch16_siglip_224.webli'))
 
-def candidates(
-    name:str, # auto, auto:fast, auto:balanced, auto:best, or names with commas between them; NAME/random is possible
-) -> list[tuple[str, bool]]: # (architecture, pretrained) each
-    "The architectures that compete; `ValueError` for an unknown one."
-    return architectures([name])
-
 def licence(
     name:str, # An architecture
 ) -> str: # As timm calls it; empty where nobody says
@@ -273,11 +268,7 @@ def licence(
 
 # %% ../../nbs/core/07_architectures.ipynb #ffd20a23
 @cache
-def _answers_once(url): # Whatever a host answers, it is there
-    try:
-        with urlopen(Request(url, method='HEAD'), timeout=5): return True
-    except HTTPError: return True
-    except (OSError, ValueError): return False
+def _answers_once(url): return _answers(url, refusal=True) # Whatever a host answers, it is there
 
 def unreachable(
     name:str, # An architecture whose pretrained weights are wanted

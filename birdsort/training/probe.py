@@ -25,7 +25,7 @@ from ..datasets.cache import CachedDL
 from ..datasets.signatures import wants_probe
 from ..split import find_copies, group_files
 from .callbacks import head_of
-from .frozen_features import cut_head
+from .frozen_features import cut_head, gives_features
 
 # %% ../../nbs/training/07_probe.ipynb #c18b30d7
 _MOST_NUMBERS = 2**25 # Of the features, in 32 bits each
@@ -210,9 +210,6 @@ def probe_data(
     return ProbeData(np.concatenate(rows), np.tile(y, views), np.tile(groups, views))
 
 # %% ../../nbs/training/07_probe.ipynb #d7164a09
-def _gives_features(dl): # And not images
-    return isinstance(dl, CachedDL) and not dl.after_batch.fs
-
 class FitProbe(Callback):
     "The regression, in place of the batches of an epoch."
     order = 70 # After those that write down the epoch
@@ -224,7 +221,7 @@ class FitProbe(Callback):
         dl, files = self.dls.train, [file for file, _ in self.dls.splits[0]]
         dl = getattr(dl, 'dl', dl) # Distributed training wraps each loader
         layer = linear_layer(self.learn)
-        if not (_gives_features(dl) and np.prod(dl.rows.shape) == layer.in_features):
+        if not (gives_features(dl) and np.prod(dl.rows.shape) == layer.in_features):
             raise ValueError(f'{self.project.path/".cache"} has no room for the features of the images: make some')
         data = probe_data(self.project, dl, files, self.settings.seed)
         balanced = self.settings.train.class_weights
