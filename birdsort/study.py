@@ -28,6 +28,7 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
+from .aviary.forgeries import Drawing, write_boxes
 from .aviary.sample_project import temp_folder
 from .core.project import Project, absolute, free_path, write_whole
 from .core.scaffold import new_project, notebooks, to_toml
@@ -41,17 +42,19 @@ from .training.runs import find_run, open_run
 # %% ../nbs/91_study.ipynb #11415e20
 def drawn(
     folder:Path, # Gets a folder per label
-    draw:Callable[[str, int], Image.Image], # (label, number) -> the image, such as `draw_bird`
+    draw:Callable[[str, int], Image.Image|Drawing], # (label, number) -> the image, as `draw_bird` or `draw_road` give
     labels:list[str], # Labels to draw
     n:int, # Images per label
 ) -> Path: # The folder
-    "Draw the images that are not there yet."
+    "Draw the images that are not there yet; the boxes of a `Drawing` are kept beside it."
     for label in labels:
         for i in range(n):
             file = Path(folder)/label/f'{i:03d}.png'
             if file.is_file(): continue
-            out = io.BytesIO()
-            draw(label, i).save(out, 'PNG')
+            made, out = draw(label, i), io.BytesIO()
+            if isinstance(made, Drawing): write_boxes(file, made.boxes)
+            image = made.image if isinstance(made, Drawing) else made
+            image.save(out, 'PNG', compress_level=1)
             write_whole(file, out.getvalue())
     return Path(folder)
 

@@ -26,7 +26,7 @@ def drawn(folder, labels, n, draw=draw_bird):
 
 
 def drawn_faces(folder):
-    return drawn(folder, ['anna', 'otto'], 14, lambda label, i: draw_face(i, label == 'otto'))
+    return drawn(folder, ['anna', 'otto'], 14, lambda label, i: draw_face(i, label == 'otto').image)
 
 
 def three_splits(folder):
@@ -40,7 +40,7 @@ def table_of_scenes(folder):
     for name in ('photos', 'to_judge'):
         (folder / name).mkdir(parents=True)
     for i in range(36):
-        draw_road(i, i % 2 > 0).save(folder / ('to_judge' if i >= 30 else 'photos') / f'scene_{i}.png')
+        draw_road(i, i % 2 > 0).image.save(folder / ('to_judge' if i >= 30 else 'photos') / f'scene_{i}.png')
     rows = [(f'scene_{i}', 'editada' if i % 2 else 'real', 240) for i in range(30)]
     with open(folder / 'clases.csv', 'w', newline='') as f:
         csv.writer(f).writerows([('nombre', 'tipo', 'ancho'), *rows])
