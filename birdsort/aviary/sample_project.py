@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,20 @@ from ..core.scaffold import new_project
 from .pencil import draw_bird
 
 # %% ../../nbs/aviary/09_sample_project.ipynb #defa8fc5
+@cache
+def _drawn(species, number): # -> (the bytes of a JPEG file, its width and height); a session draws the same birds often
+    im, out = draw_bird(species, number), io.BytesIO()
+    im.save(out, 'JPEG', quality=90)
+    return out.getvalue(), dict(width=im.width, height=im.height)
+
 def _draw_one(project, label, species, seed, i):
     "Draw one bird into `images/`. Returns its row for the catalogue."
-    im, out = draw_bird(species, 1_000_000*seed + i), io.BytesIO()
-    im.save(out, 'JPEG', quality=90)
-    data = out.getvalue()
+    data, size = _drawn(species, 1_000_000*seed + i)
     sha = fingerprint(data)
     name = f'{sha[:16]}.jpg'
     write_whole(project.images/label/name, data)
     origin = dict(label=label, source='pencil', query=species, address=f'pencil:{species}/{seed}/{i}', licence='cc0')
-    return origin | dict(
-        state='kept', name=name, sha256=sha, bytes=len(data), width=im.width, height=im.height)
+    return origin | size | dict(state='kept', name=name, sha256=sha, bytes=len(data))
 
 def draw_images(
     project:Project, # Gets the images; its queries must be names of drawn species

@@ -54,26 +54,28 @@ def step_notebook(
 # %% ../../nbs/core/03_scaffold.ipynb #1267f180
 def _json(value): return json.dumps(value, ensure_ascii=False)
 
+@cache
+def _comments(kind): # Of each field, read from the source, which takes longer than all the rest
+    from fastcore.docments import docments
+    return {name: ' '.join(str(comment).split()) for name, comment in docments(kind).items()}
+
 def _toml_lines(table, without=()):
     "`key = value  # comment` for each field, the comments in one column."
-    from fastcore.docments import docments
-    comments = docments(type(table))
+    comments = _comments(type(table))
     values = {k: v for k, v in asdict(table).items() if k not in without}
     lines = [f'{k} = {_json(v)}' for k, v in values.items()]
     width = max(map(len, lines))
-    notes = [' '.join(str(comments[k]).split()) for k in values]
-    return [f'{line:<{width}}  # {note}' for line, note in zip(lines, notes, strict=True)]
+    return [f'{line:<{width}}  # {comments[k]}' for k, line in zip(values, lines, strict=True)]
 
 def to_toml(
     settings:Settings, # What to write
 ) -> str: # The text of a `birdsort.toml`, a comment beside each key
     "Settings as TOML."
-    from fastcore.docments import docments
     head = '# What this project is made of. Change it, then run the stages again.'
     lines = [head, '', *_toml_lines(settings, without=('labels', *TABLES))]
-    for name in TABLES: lines += ['', f'[{name}]  # {docments(Settings)[name]}', *_toml_lines(getattr(settings, name))]
+    for name in TABLES: lines += ['', f'[{name}]  # {_comments(Settings)[name]}', *_toml_lines(getattr(settings, name))]
     labels = [f'{_json(label)} = {_json(list(queries))}' for label, queries in settings.labels.items()]
-    return '\n'.join([*lines, '', f"[labels]  # {docments(Settings)['labels']}", *labels, ''])
+    return '\n'.join([*lines, '', f"[labels]  # {_comments(Settings)['labels']}", *labels, ''])
 
 # %% ../../nbs/core/03_scaffold.ipynb #73a2c5a3
 def notebooks(
