@@ -237,13 +237,14 @@ def _training(run:Run, reports:Path) -> Iterator[Block]:
     if run.note.get('recipe'):
         yield from _recipe_training(run, reports)
         return
-    trial, best = run.note.get('trial'), kept_stage(run.note)
+    best = kept_stage(run.note)
     yield Text(_settings_text(run))
     yield from _competition(run)
     yield _rounded(pd.DataFrame(run.note['stages']).set_index('name'))
-    if trial: yield Text(f"{trial['words'][0].upper()}{trial['words'][1:]}.")
+    for found in (run.note.get('polish'), run.note.get('trial')):
+        if found: yield Text(f"{found['words'][0].upper()}{found['words'][1:]}.")
     yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; a dotted line follows stage one.')
-    yield Text(f"The kept weights have the lowest validation loss: they are from {best['name']}.")
+    yield Text(f"The kept weights are from {best['name']}.")
 
 # %% ../nbs/62_report.ipynb #1f6c0979
 _METRICS = dict(loss='loss', accuracy='accuracy', top_3='top-3 accuracy', f1_macro='macro F1',

@@ -32,7 +32,7 @@ from ..datasets.cache import CachedDL, cache_dataloaders, subset
 from ..datasets.signatures import train_signature
 from ..datasets.splits import Splits, load_splits, splits_signature
 from ..split import find_copies, group_files
-from ..training.callbacks import StopOnNaN, progress_reporting, save_best, stage_callbacks
+from ..training.callbacks import KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from ..training.frozen_features import accelerated
 from ..training.learner import make_learner, open_layers
 from ..training.precision import choose_precision
@@ -121,6 +121,7 @@ def _train_part(project, learn, settings, *, quiet):
             elif number: open_layers(learn, how.unfreeze)
             cbs = stage_callbacks(best, fit.min_delta, fit.factor, how.patience)
             if fit.stage == 'probe': cbs = [best, FitProbe(project, settings)]
+            elif number and fit.stage == 'one-cycle': cbs.append(KeepIfBetter(best, {}, 'polish'))
             fit_by(learn, how.schedule, fit, [*cbs, StopOnNaN()])
 
 def _predict_part(learn, dl):

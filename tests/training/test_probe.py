@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import Training, change
@@ -13,10 +16,10 @@ from birdsort.datasets.splits import load_splits
 from birdsort.evaluate import evaluate
 from birdsort.split import split
 from birdsort.train import train
-from birdsort.training.callbacks import compare_losses
+from birdsort.training.callbacks import KeepIfBetter, compare_losses, save_best
 from birdsort.training.learner import make_learner
 from birdsort.training.probe import ProbeData, begins_with_probe, cross_validate_strengths, fit_probe
-from birdsort.training.runs import load_run, open_run
+from birdsort.training.runs import kept_stage, load_run, open_run
 from conftest import as_json, birdsort, one_line
 
 
@@ -87,6 +90,7 @@ def test_training_is_never_worse_than_its_probe(birds, trained):
     with learn.no_bar(), learn.no_logging():
         assert learn.validate()[0] <= stages['probe']['valid_loss'] + 5e-3
     assert trained['trial']['accepted'] == ('fine-tune' in stages)
+    assert trained['polish']['accepted'] or kept_stage(trained)['name'] != 'one-cycle'
 
 
 def test_evaluation_runs_the_backbone_for_test_images_alone(birds, trained):
@@ -154,3 +158,23 @@ def test_a_trial_is_accepted_for_more_than_chance_alone():
     chance, better = compare_losses(before, before - 0.02 + noise), compare_losses(before, before - 0.1 + noise)
     assert (chance['accepted'], better['accepted']) == (False, True) and chance['gain'] == pytest.approx(0.02, abs=1e-3)
     assert not compare_losses(before[:1], before[:1] - 0.5)['accepted'], 'one image shows nothing'
+
+
+@pytest.mark.parametrize('accepted', [False, True])
+def test_weights_that_are_better_by_chance_take_no_place(tmp_path, accepted):
+    "A linear layer that cannot be made better, and one that can; interrupted, the comparison is with the same losses."
+    torch.manual_seed(0)
+    x = torch.rand(60, 3)
+    pairs = list(zip(x, x.argmax(1), strict=True))
+    learn = Learner(
+        DataLoaders.from_dsets(pairs, pairs, bs=20), nn.Linear(3, 3), loss_func=nn.CrossEntropyLoss(), path=tmp_path
+    )
+    saver, found = save_best(), {}
+    with torch.no_grad():
+        learn.model.weight.copy_(torch.eye(3) * (1 if accepted else 1000)), learn.model.bias.zero_()
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 0.0, cbs=[saver])
+        before = learn.model.weight.clone()
+        learn.fit(3, 0.05, cbs=[KeepIfBetter(saver, found, 'polish'), saver])
+    assert found['polish']['accepted'] == accepted and [*found] == ['polish'] and saver.min_delta == 0
+    assert torch.equal(before, learn.model.weight) != accepted

@@ -100,10 +100,11 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(pretrained, stage, epochs,
     if stage == 'one-cycle':
         as_json('train', '--project', project.path, '--epochs', '1,1')  # Another training takes nothing from this one
     as_json('train', '--project', project.path, '--resume', *given)
-    resumed, found, before = history(project), weights(project), open_run(project).name
+    resumed, found, before = history(project), weights(project), open_run(project)
     assert len(resumed) == (3 if stage == 'trial' else sum(epochs) + 1) and not list(project.models.glob('.*'))
     as_json('train', '--project', project.path, '--force', *given)
-    assert history(project) == resumed and open_run(project).name > before
+    assert history(project) == resumed and open_run(project).name > before.name
+    assert all(open_run(project).note[proof] == before.note[proof] for proof in ('polish', 'trial'))
     assert all(torch.equal(v, found[k]) for k, v in weights(project).items())
     stores = [f for f in (project.path / '.cache').glob('features-*') if not f.suffix]
     assert len(stores) == (2 if unfreeze == 3 else 1), 'what is frozen looked once at each image'
