@@ -10,6 +10,7 @@ __all__ = ['VERBS', 'new', 'parser', 'parse', 'main', 'WebOptions', 'scrape', 's
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -40,8 +41,8 @@ def _verb(func:_V) -> _V:
 def _label_queries(text) -> tuple[str, list[str]]:
     "NAME=QUERY,QUERY -> (label, queries); without queries, the name is one."
     label, _, queries = text.partition('=')
-    words = queries or label.replace('_', ' ')
-    return label.strip(), [query.strip() for query in words.split(',')]
+    found = queries.split(',') if queries else [re.sub(r'^\d+\.(?=[^\W\d])', '', label).replace('_', ' ')]
+    return label.strip(), [query.strip() for query in found]
 
 # %% ../nbs/95_cli.ipynb #33ea87ca
 @_verb

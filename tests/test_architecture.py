@@ -15,6 +15,7 @@ from conftest import ROOT
 # Who may import whom: a module imports from the levels before its own and, inside its package, from notebooks with a
 # smaller number. `recipes/bow` and `recipes/gan` are parts of `recipes`.
 LEVELS = [
+    'files',
     'core',
     'aviary sources cleaning',
     'scrape clean split',
@@ -32,6 +33,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 PACKAGES = {
+    'files',
     'core',
     'aviary',
     'sources',

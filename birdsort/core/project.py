@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..files.names import numbered_names, part_path
 from .catalogue import Catalogue, now
 from .settings import Settings, parse_settings, parse_source
 
@@ -95,13 +96,13 @@ def find_project(
 # %% ../../nbs/core/02_project.ipynb #846dc816
 def write_whole(
     path:Path, # Where the file is to be
-    data:bytes|str, # Its content; a str is written as UTF-8
+    data:bytes|str, # Its content; a str is written as UTF-8, with \udcff for a byte of a name that is not
 ) -> Path: # The path
     "Write a file so that it is there whole or not at all."
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_path(path.parent)
     try:
-        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        part.write_bytes(data.encode(errors='backslashreplace') if isinstance(data, str) else data)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
     return path
@@ -113,8 +114,8 @@ def free_path(
 ) -> Path: # `folder/name`, with a number added where another file has that name
     "Where a file can move to without overwriting another."
     folder.mkdir(parents=True, exist_ok=True)
-    names = [file.name, *(f"{file.stem}-{i}{file.suffix}" for i in range(2, 1000))]
-    return next(folder/n for n in names if not (folder/n).exists() and folder/n not in taken)
+    paths = (folder/name for name in numbered_names(file.name, 2))
+    return next(path for path in paths if not os.path.lexists(path) and path not in taken)
 
 # %% ../../nbs/core/02_project.ipynb #ec5e76dc
 class Busy(RuntimeError): "Another birdsort works in this project."
