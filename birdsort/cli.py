@@ -141,6 +141,7 @@ def _print_result(verb, result, *, as_json):
 
 def _exit_code(verb, result) -> int:
     if verb == 'scrape' and 'short' in result: return 2
+    if 'sorted' in result and any(p['label'] and p.get('error') for p in result['predictions']): return 2
     return 1 if verb == 'split' and result.get('leaks') else 0
 
 def _replace_unprintable():
@@ -151,7 +152,7 @@ def _replace_unprintable():
 # %% ../nbs/95_cli.ipynb #de3cc05a
 def main(
     argv:list[str]|None=None, # Arguments; None takes those of the process
-) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short, 130 after Ctrl-C
+) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short or an image was not sorted, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
     if problem := _unknown_verb(argv):

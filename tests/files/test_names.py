@@ -108,8 +108,9 @@ def test_a_long_name_makes_room_for_its_number(stem, tmp_path):
 
 # Names of files from other systems
 ODD = [
-    *(f'{stem}.jpg' for stem in LONG), 'a\nb.jpg', '-rf.jpg', 'aux.jpg', 'con', '[1].jpg', '%s.jpg', "it's.jpg", '"q".jpg', ' .jpg',
-    'a\\b.jpg', 'a:b.jpg', '~.jpg', '$HOME.jpg', '=1+1.jpg', 'é\u0301.jpg', '\x1b[31m.jpg', os.fsdecode(b'\xff\xfe.jpg'), 'x.',
+    *(f'{stem}.jpg' for stem in LONG), 'a\nb.jpg', '-rf.jpg', 'aux.jpg', 'con', '[1].jpg', '%s.jpg', "it's.jpg", '"q".jpg',
+    ' .jpg', 'a\\b.jpg', 'a:b.jpg', '~.jpg', '$HOME.jpg', '=1+1.jpg', 'é\u0301.jpg', '\x1b[31m.jpg', os.fsdecode(b'\xff\xfe.jpg'),
+    'x.',
 ]  # fmt: skip
 
 
@@ -123,8 +124,8 @@ def test_odd_names_are_sorted_and_what_cannot_be_is_said(tmp_path):
     (sorted_ / 'file').touch()
     os.mkfifo(here / 'fifo.jpg'), (here / 'link.jpg').symlink_to(here / ODD[0]), (here / 'lost.jpg').symlink_to('gone')
     rows = [dict(file=str(here / name), label='linked') for name in ODD]
-    bad = [('fifo.jpg', 'owl'), ('lost.jpg', 'owl'), ('gone.jpg', 'owl'), ('.', 'owl'), *((ODD[9], x) for x in ('nowhere', 'file'))]
-    bad += [(ODD[9], label) for label in ('a/b', '..', 'aux', 'x' * 81)]
+    bad = [('fifo.jpg', 'owl'), ('lost.jpg', 'owl'), ('gone.jpg', 'owl'), ('.', 'owl')]
+    bad += [('con', label) for label in ('nowhere', 'file', 'a/b', '..', 'aux', 'x' * 81)]
     wrong = [dict(file=str(here / name), label=label) for name, label in bad]
     none = [dict(file='?', label=None, error='not an image')]
     good = [dict(file=str(here / 'link.jpg'), label='owl'), dict(file=str(here / 'con'), label='none of these')]
