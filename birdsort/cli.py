@@ -10,7 +10,6 @@ __all__ = ['VERBS', 'new', 'parser', 'parse', 'main', 'WebOptions', 'scrape', 's
 import argparse
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -23,7 +22,7 @@ from typing import Any, TypeVar
 
 from . import __version__
 from .commands.formatting import explain, format_result
-from .commands.options import Parser, add_verb, pair, verb_arguments
+from .commands.options import Parser, add_verb, label_queries, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
 from .commands.studies import study
 from .core.project import Project, find_project, stage_result
@@ -37,12 +36,6 @@ def _verb(func:_V) -> _V:
     "Add a function to the command line."
     VERBS[func.__name__] = func
     return func
-
-def _label_queries(text) -> tuple[str, list[str]]:
-    "NAME=QUERY,QUERY -> (label, queries); without queries, the name is one."
-    label, _, queries = text.partition('=')
-    found = queries.split(',') if queries else [re.sub(r'^\d+\.(?=[^\W\d])', '', label).replace('_', ' ')]
-    return label.strip(), [query.strip() for query in found]
 
 # %% ../nbs/95_cli.ipynb #33ea87ca
 @_verb
@@ -58,7 +51,7 @@ def new(
 ) -> dict[str, Any]: # {project, labels, notebooks}
     "Make a project: settings and notebooks to step through."
     from birdsort.core.scaffold import new_project
-    pairs = [_label_queries(name) for name in names or []]
+    pairs = [label_queries(name) for name in names or []]
     labels = dict(pairs)
     for label in labels:
         if [other for other,_ in pairs].count(label) > 1:
@@ -152,7 +145,7 @@ def _replace_unprintable():
 # %% ../nbs/95_cli.ipynb #de3cc05a
 def main(
     argv:list[str]|None=None, # Arguments; None takes those of the process
-) -> int: # Exit code: 0, 1 for an error or a leak, 2 where scraping fell short or an image was not sorted, 130 after Ctrl-C
+) -> int: # Exit code: 0, 1 for an error or a leak, 2 where images are missing, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
     if problem := _unknown_verb(argv):
