@@ -54,8 +54,8 @@ SERVER.set_forkserver_preload(
 
 # Files that take minutes go first, so that no worker is left with one of them at the end.
 LONGEST_FIRST = [
-    'test_training', 'test_sweep', 'test_evaluate', 'test_export', 'test_studies', 'test_pipeline', 'test_notebooks',
-    'test_clean', 'test_google', 'test_sources', 'test_hostile', 'test_scrape',
+    'test_training', 'test_sweep', 'test_choose', 'test_evaluate', 'test_export', 'test_studies', 'test_pipeline',
+    'test_notebooks', 'test_clean', 'test_google', 'test_sources', 'test_hostile', 'test_scrape',
 ]  # fmt: skip
 
 
@@ -238,16 +238,40 @@ def make_exported(folder):
         as_json(*stage, '--project', project.path)
 
 
+def shared_project(tmp_path_factory, name, make, done):
+    "The folder of a project that is made once for all workers; `done` is the file or folder by which it is whole."
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base  # Workers have folders side by side
+    from filelock import FileLock
+
+    with FileLock(shared / f'{name}.lock'):
+        if not (shared / name / done).exists():
+            make(shared / name)
+    return shared / name
+
+
 @pytest.fixture(scope='module')
 def exported_birds(tmp_path_factory):
     "A project with an exported model, made once for all test files: a copy for each of them."
-    from filelock import FileLock
-
     from birdsort.core.project import Project
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base  # Workers have folders side by side
-    with FileLock(shared / 'exported.lock'):
-        if not (shared / 'exported' / 'export' / 'model.onnx').is_file():
-            make_exported(shared / 'exported')
-    return Project(shutil.copytree(shared / 'exported', tmp_path_factory.mktemp('exported') / 'birds'))
+    made = shared_project(tmp_path_factory, 'exported', make_exported, 'export/model.onnx')
+    return Project(shutil.copytree(made, tmp_path_factory.mktemp('exported') / 'birds'))
+
+
+def make_split(folder):
+    from birdsort.aviary.sample_project import lesson_project
+    from birdsort.split import split
+
+    project = lesson_project(20, folder)
+    split(project, quiet=True)
+    project.catalogue.db.close()
+
+
+@pytest.fixture
+def split_birds(tmp_path_factory, tmp_path):
+    "The project of `birds` after its split: a copy of one that is made once for all test files."
+    from birdsort.core.project import Project
+
+    made = shared_project(tmp_path_factory, 'split', make_split, 'split/.split.json')
+    return Project(shutil.copytree(made, tmp_path / 'birds'))

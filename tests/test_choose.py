@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -14,7 +15,8 @@ import birdsort.choose as choosing
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.choose import cheapest_of_the_best, choose_architecture, judge_backbone, known_choice
 from birdsort.core.architectures import FALLBACK, _answers_once, architectures, licence
-from birdsort.core.settings import TIERS, Settings, change
+from birdsort.core.project import Project
+from birdsort.core.settings import TIERS, Settings, Training, change
 from birdsort.datasets.signatures import choice_signature, kept_choice, trained_settings
 from birdsort.evaluation.cross_validation import cross_validate
 from birdsort.split import split
@@ -25,13 +27,33 @@ from conftest import as_json, birdsort, forked, one_line
 SEVERAL = f'resnet10t/random,{FALLBACK},squeezenet1_1/random'
 
 
-@pytest.fixture
-def birds(tmp_path):
-    project = lesson_project(
-        30, tmp_path / 'birds', architecture=SEVERAL, pretrained=True, image_size=96, epochs=(1, 0)
-    )
+LESSON = dict(pretrained=True, image_size=96, epochs=(1, 0), train=Training(precision='fp32'))
+
+
+@pytest.fixture(scope='module')
+def divided(tmp_path_factory):
+    "A project that is split; each test has a copy."
+    project = lesson_project(24, tmp_path_factory.mktemp('divided') / 'birds', architecture=SEVERAL, **LESSON)
     split(project, quiet=True)
     return project
+
+
+@pytest.fixture(scope='module')
+def decided(divided, tmp_path_factory):
+    "A project whose architecture is chosen; each test has a copy."
+    project = Project(shutil.copytree(divided.path, tmp_path_factory.mktemp('decided') / 'birds'))
+    choose_architecture(project, project.settings, quiet=True)
+    return project
+
+
+@pytest.fixture
+def birds(divided, tmp_path):
+    return Project(shutil.copytree(divided.path, tmp_path / 'birds'))
+
+
+@pytest.fixture
+def chosen(decided, tmp_path):
+    return Project(shutil.copytree(decided.path, tmp_path / 'birds'))
 
 
 def row(name, accuracy, milliseconds, error=0.01):
@@ -101,20 +123,22 @@ def test_killed_in_the_middle_it_does_nothing_twice(birds, monkeypatch):
     assert len(judged) == 2
 
 
-def test_the_winners_features_are_those_that_training_uses(birds):
-    choose_architecture(birds, birds.settings, quiet=True)
-    stores = {f.name: f.stat().st_size for f in (birds.path / '.cache').glob('features-*') if not f.suffix}
-    train(birds, quiet=True)
-    after = {f.name: f.stat().st_size for f in (birds.path / '.cache').glob('features-*') if not f.suffix}
-    assert after == stores
+def feature_stores(project):
+    "Name -> size of the files of features."
+    return {f.name: f.stat().st_size for f in (project.path / '.cache').glob('features-*') if not f.suffix}
 
 
-def test_other_images_are_another_choice(birds):
-    choose_architecture(birds, birds.settings, quiet=True)
-    next((birds.split / 'test').glob('*/*')).unlink()
-    assert known_choice(birds, birds.settings)
-    next((birds.split / 'val').glob('*/*')).unlink()
-    assert known_choice(birds, birds.settings) is None
+def test_the_winners_features_are_those_that_training_uses(chosen):
+    before = feature_stores(chosen)
+    train(chosen, quiet=True)
+    assert before and feature_stores(chosen) == before
+
+
+def test_other_images_are_another_choice(chosen):
+    next((chosen.split / 'test').glob('*/*')).unlink()
+    assert known_choice(chosen, chosen.settings)
+    next((chosen.split / 'val').glob('*/*')).unlink()
+    assert known_choice(chosen, chosen.settings) is None
 
 
 def test_what_cannot_be_had_is_left_out_and_named(birds, tmp_path):
@@ -154,9 +178,7 @@ def test_bad_input_is_one_line(birds, given, words):
 
 def test_the_default_that_cannot_be_had_is_one_run_for_everybody(tmp_path, monkeypatch):
     default = Settings().architecture
-    project = lesson_project(
-        30, tmp_path / 'birds', architecture=default, pretrained=True, image_size=96, epochs=(1, 0)
-    )
+    project = lesson_project(14, tmp_path / 'birds', architecture=default, **LESSON)
     split(project, quiet=True)
     monkeypatch.setattr('birdsort.choose.within_reach', lambda name: FALLBACK if name == default else name)
     result = train(project, quiet=True)
@@ -168,14 +190,13 @@ def test_the_default_that_cannot_be_had_is_one_run_for_everybody(tmp_path, monke
     assert choose_architecture(project, other, quiet=True) == other
 
 
-def test_choices_among_others_are_kept_apart(birds, monkeypatch):
-    choose_architecture(birds, birds.settings, quiet=True)
-    kept = known_choice(birds, birds.settings)
-    train(birds, quiet=True, settings=change(birds.settings, architecture='test_resnet', pretrained=False))
-    choose_architecture(birds, change(birds.settings, architecture=FALLBACK), quiet=True)
+def test_choices_among_others_are_kept_apart(chosen, monkeypatch):
+    kept = known_choice(chosen, chosen.settings)
+    train(chosen, quiet=True, settings=change(chosen.settings, architecture='test_resnet', pretrained=False))
+    choose_architecture(chosen, change(chosen.settings, architecture=FALLBACK), quiet=True)
     monkeypatch.setattr(choosing, 'judge_backbone', lambda *a: pytest.fail('judged again'))
-    assert choose_architecture(birds, birds.settings, quiet=True).architecture == FALLBACK
-    assert known_choice(birds, birds.settings) == kept
+    assert choose_architecture(chosen, chosen.settings, quiet=True).architecture == FALLBACK
+    assert kept and known_choice(chosen, chosen.settings) == kept
 
 
 def test_a_broken_image_is_named_and_no_architecture_blamed(birds):

@@ -18,7 +18,6 @@ from selenium.webdriver.common.by import By
 from birdsort.export import export
 from birdsort.predict import Predictor
 from birdsort.sources.browser import browser
-from birdsort.split import split
 from conftest import CLI, ENV, as_json, birdsort, files, one_line, until
 from helpers.runs import add_fixed_run
 
@@ -174,13 +173,12 @@ def test_predicting_does_not_load_torch(project, images):
     assert done.stdout.splitlines()[-1].startswith('0 '), done.stderr
 
 
-def test_a_large_photo_gets_the_same_prediction_decoded_small(birds, tmp_path):
+def test_a_large_photo_gets_the_same_prediction_decoded_small(split_birds, tmp_path):
     "With fixed weights, since the difference must not depend on what a machine has learned."
-    split(birds, quiet=True)
-    export(add_fixed_run(birds), formats=('safetensors',), quiet=True)
-    small, file = next((birds.split / 'test' / 'garza').iterdir()), tmp_path / 'large.jpg'
+    export(add_fixed_run(split_birds), formats=('safetensors',), quiet=True)
+    small, file = next((split_birds.split / 'test' / 'garza').iterdir()), tmp_path / 'large.jpg'
     Image.open(small).resize((3000, 2250), Image.Resampling.BICUBIC).save(file, quality=95)
-    predictor = Predictor(birds)
+    predictor = Predictor(split_birds)
     reduced, whole = predictor(file), predictor(Image.open(file))
     assert reduced['label'] == whole['label']
     assert reduced['probability'] == pytest.approx(whole['probability'], abs=0.01)

@@ -22,43 +22,41 @@ def edit(project, old, new):
     toml.write_text(toml.read_text().replace(old, new))
 
 
-def test_changed_images_under_old_names_change_every_signature(birds):
-    split(birds)
-    before = train_signature(birds)
-    for i, f in enumerate((birds.images / 'garza').iterdir()):
+def test_changed_images_under_old_names_change_every_signature(split_birds):
+    before = train_signature(split_birds)
+    for i, f in enumerate((split_birds.images / 'garza').iterdir()):
         draw_bird('owl', i).save(f)
-    one_line(birdsort('split', '--project', birds.path), '--force')
-    split(birds, force=True)
-    assert train_signature(birds) != before
+    one_line(birdsort('split', '--project', split_birds.path), '--force')
+    split(split_birds, force=True)
+    assert train_signature(split_birds) != before
 
 
-def test_a_run_is_never_judged_on_another_split(birds):
-    p = ['--project', birds.path]
-    as_json('split', *p), as_json('train', *p)
-    edit(birds, 'seed = 42', 'seed = 7')
+def test_a_run_is_never_judged_on_another_split(split_birds):
+    p = ['--project', split_birds.path]
+    as_json('train', *p)
+    edit(split_birds, 'seed = 42', 'seed = 7')
     as_json('split', '--force', *p)
     for verb in ('evaluate', 'export'):
         one_line(birdsort(verb, *p), 'another split', 'birdsort train')
     assert 'train' not in as_json('status', *p)['done']
 
 
-def test_a_run_keeps_its_own_settings(birds):
-    p = ['--project', birds.path]
-    as_json('split', *p), as_json('train', *p)
+def test_a_run_keeps_its_own_settings(split_birds):
+    p = ['--project', split_birds.path]
+    as_json('train', *p)
     first = as_json('evaluate', *p)
-    edit(birds, 'image_size = 64', 'image_size = 96')
-    edit(birds, '"test_resnet"', '"resnet34"')
+    edit(split_birds, 'image_size = 64', 'image_size = 96')
+    edit(split_birds, '"test_resnet"', '"resnet34"')
     assert as_json('export', '--formats', 'pickle', *p)['run'] == first['run'] == '001_test_resnet'
 
 
-def test_two_at_once(birds):
-    as_json('split', '--project', birds.path)
-    with hold(birds):
+def test_two_at_once(split_birds):
+    with hold(split_birds):
         for verb in ('scrape -n 30', 'train', 'clean --apply', 'clean --undo'):
-            one_line(birdsort(*verb.split(), '--project', birds.path), 'another birdsort')
+            one_line(birdsort(*verb.split(), '--project', split_birds.path), 'another birdsort')
         for verb in ('status', 'clean'):
-            as_json(verb, '--project', birds.path)  # looking is allowed
-    as_json('train', '--project', birds.path)
+            as_json(verb, '--project', split_birds.path)  # looking is allowed
+    as_json('train', '--project', split_birds.path)
 
 
 def test_run_leaves_a_split_of_the_users_alone(birds):
@@ -96,10 +94,9 @@ def test_a_image_moved_to_a_label_that_knows_its_address(birds):
     assert moved['query'] == row['query'] and len(birds.catalogue.rows(state='kept')) == 60
 
 
-def test_a_stale_split_is_not_trained_on(birds):
-    split(birds)
-    sorted((birds.images / 'garza').iterdir())[0].unlink()
-    one_line(birdsort('train', '--project', birds.path), 'birdsort split --force')
+def test_a_stale_split_is_not_trained_on(split_birds):
+    sorted((split_birds.images / 'garza').iterdir())[0].unlink()
+    one_line(birdsort('train', '--project', split_birds.path), 'birdsort split --force')
 
 
 def test_edited_notebooks_are_kept(tmp_path):
@@ -133,11 +130,10 @@ def test_a_closed_terminal_leaves_no_browser(tmp_path, short, how):
     assert left == []
 
 
-def test_a_broken_image_is_named_before_it_stops_training(birds):
-    split(birds)
-    broken = sorted((birds.split / 'train' / 'garza').iterdir())[0]
+def test_a_broken_image_is_named_before_it_stops_training(split_birds):
+    broken = sorted((split_birds.split / 'train' / 'garza').iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:2000])
-    one_line(birdsort('train', '--project', birds.path), broken.name, 'birdsort clean')
+    one_line(birdsort('train', '--project', split_birds.path), broken.name, 'birdsort clean')
 
 
 def test_lying_and_transparent_images_are_split_as_they_are_seen(birds):

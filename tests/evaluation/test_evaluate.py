@@ -320,19 +320,18 @@ def test_gradcam_is_highest_where_the_bird_is(network, tmp_path):
     assert min(shares) > 0.4 and np.mean(shares) > 0.5, shares  # By chance, a quarter
 
 
-def test_folds_and_seeds(birds):
-    split(birds, quiet=True)
-    folds = as_json('evaluate', '--folds', 3, '--project', birds.path)
+def test_folds_and_seeds(split_birds):
+    folds = as_json('evaluate', '--folds', 3, '--project', split_birds.path)
     assert [r['fold'] for r in folds['rows']] == [1, 2, 3]
     assert sum(r['n'] for r in folds['rows']) == 60
     assert folds['accuracy']['mean'] == pytest.approx(np.mean([r['accuracy'] for r in folds['rows']]))
-    stage = birds.catalogue.execute("select signature from stage where name = 'folds'")[0]
+    stage = split_birds.catalogue.execute("select signature from stage where name = 'folds'")[0]
     stopped = folds | dict(rows=folds['rows'][:2])
-    record_stage(birds, 'folds', stage['signature'], stopped)
-    resumed = as_json('evaluate', '--folds', 3, '--project', birds.path)
+    record_stage(split_birds, 'folds', stage['signature'], stopped)
+    resumed = as_json('evaluate', '--folds', 3, '--project', split_birds.path)
     del resumed['seconds'], folds['seconds']
     assert resumed == folds
-    one_line(birdsort('evaluate', '--folds', 2, '--project', birds.path), 'folds = 2')
-    one_line(birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', birds.path), 'choose')
-    seeds = as_json('evaluate', '--seeds', 2, '--project', birds.path)
+    one_line(birdsort('evaluate', '--folds', 2, '--project', split_birds.path), 'folds = 2')
+    one_line(birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', split_birds.path), 'choose')
+    seeds = as_json('evaluate', '--seeds', 2, '--project', split_birds.path)
     assert [(r['seed'], r['n']) for r in seeds['rows']] == [(42, 9), (43, 9)]

@@ -1,6 +1,7 @@
 "Many architectures, one table: nothing is trained twice, a failure is a row, and a cluster gives the same table."
 
 import csv
+import shutil
 import time
 from pathlib import Path
 
@@ -8,17 +9,24 @@ import pytest
 from openpyxl import load_workbook
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.core.project import Project
 from birdsort.split import split
 from conftest import as_json, birdsort, one_line, started
 
 ARCHS = 'test_resnet,mobilenetv3_small_050/random'
 
 
-@pytest.fixture
-def project(tmp_path):
-    p = lesson_project(20, tmp_path / 'birds', image_size=32, epochs=(1, 1))
+@pytest.fixture(scope='module')
+def untrained(tmp_path_factory):
+    "A project that is split; each test has a copy."
+    p = lesson_project(20, tmp_path_factory.mktemp('untrained') / 'birds', image_size=32, epochs=(1, 1))
     split(p, quiet=True)
     return p
+
+
+@pytest.fixture
+def project(untrained, tmp_path):
+    return Project(shutil.copytree(untrained.path, tmp_path / 'birds'))
 
 
 def check_row(row):
@@ -86,16 +94,29 @@ def wait_for_file(process, folder, pattern):
     return found[0]
 
 
-def test_killed_after_the_first_it_resumes_with_the_second(project, tmp_path):
-    said = tmp_path / 'out', tmp_path / 'err'
-    process = started(['sweep', '--project', project.path, '--archs', ARCHS], said)
+@pytest.fixture(scope='module')
+def killed(untrained, tmp_path_factory):
+    "A project whose sweep was killed after the first architecture, its run, and when that was written."
+    home = tmp_path_factory.mktemp('killed')
+    project = Project(shutil.copytree(untrained.path, home / 'birds'))
+    process = started(['sweep', '--project', project.path, '--archs', ARCHS], [home / 'out', home / 'err'])
     row = wait_for_file(process, project.models, '0*/sweep.json')
     process.kill()
     process.join()
     first = row.parent
     before = (first / 'run.json').stat().st_mtime_ns
     time.sleep(2)  # Its worker has noticed
-    made = as_json('sweep', '--project', project.path, '--archs', ARCHS)
+    return project, first, before
+
+
+@pytest.fixture(scope='module')
+def resumed(killed):
+    "What the same sweep gives when it is asked for again."
+    return as_json('sweep', '--project', killed[0].path, '--archs', ARCHS)
+
+
+def test_killed_after_the_first_it_resumes_with_the_second(killed, resumed):
+    (project, first, before), made = killed, resumed
     assert [row['arch'] for row in made['rows']] == ARCHS.split(',')
     assert not any(row['error'] for row in made['rows'])
     assert sorted(d.name[:3] for d in project.models.glob('0*')) == ['001', '002']
@@ -103,22 +124,19 @@ def test_killed_after_the_first_it_resumes_with_the_second(project, tmp_path):
     assert (first / 'run.json').stat().st_mtime_ns == before
 
 
-def test_a_local_ray_gives_the_same_table(project, tmp_path):
-    one_by_one = as_json('sweep', '--project', project.path, '--archs', ARCHS)
-    other = lesson_project(20, tmp_path / 'other', image_size=32, epochs=(1, 1))
-    split(other, quiet=True)
-    by_ray = as_json('sweep', '--project', other.path, '--archs', ARCHS, '--ray', 'local', '--asha', timeout=600)
+def test_a_local_ray_gives_the_same_table(project, resumed):
+    by_ray = as_json('sweep', '--project', project.path, '--archs', ARCHS, '--ray', 'local', '--asha', timeout=600)
     columns = ['arch', 'train_accuracy', 'validation_accuracy', 'gap', 'parameters', 'epochs', 'early_stop', 'error']
     done = [row['arch'] for row in by_ray['rows'] if row['run']]
     assert done
-    for a, b in zip(by_ray['rows'], one_by_one['rows'], strict=True):
+    for a, b in zip(by_ray['rows'], resumed['rows'], strict=True):
         if a['arch'] not in done:
             assert 'stopped early after' in a['error']
             continue
         assert {name: a[name] for name in columns} == {name: b[name] for name in columns}
         assert abs(a['loss'] - b['loss']) < 0.01  # One may have measured another precision to be faster
     assert by_ray['best']['arch'] in done
-    assert not (other.path / '.cache' / 'ray').exists()
+    assert not (project.path / '.cache' / 'ray').exists()
 
 
 def test_a_wrong_option_is_answered_in_one_line(project):

@@ -15,7 +15,7 @@ from birdsort.core.images import decode, fingerprint
 from birdsort.core.project import Project
 from birdsort.scrape import scrape
 from birdsort.sources.http import Web
-from conftest import CLI, ENV, files
+from conftest import CLI, ENV, files, started
 from helpers.hostile import Hostile, encode, faults, good, image, jpeg, status, whole
 
 NOWHERE = {
@@ -270,41 +270,30 @@ def test_killed_thirty_times_ends_in_the_same_files(tmp_path, capsys):
     )
     order, rng, kills, in_flight, rounds = list(table), random.Random(1), 0, 0, 0
     rng.shuffle(order)
+    said = tmp_path / 'out', tmp_path / 'err'
     with Hostile(table, delay=0.15) as server:
 
         def run(project):
-            command = [
-                'scrape',
-                '--project',
-                project.path,
-                '--label',
-                'garza',
-                '--source',
-                listed(project, server, order),
-                '--allow',
-                server.host,
-            ]
-            return subprocess.Popen(
-                [*CLI, *map(str, command)],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=ENV,
-                start_new_session=True,
-            )
+            where = ['--project', project.path, '--label', 'garza', '--allow', server.host]
+            return started(['scrape', *where, '--source', listed(project, server, order)], said)
+
+        def ended(process):
+            process.join()
+            return process.exitcode
 
         whole_one = lesson_project(0, tmp_path / 'whole', images_per_label=40)
-        assert run(whole_one).wait() == 0
+        assert ended(run(whole_one)) == 0
         while kills < 30:
             killed, rounds = lesson_project(0, tmp_path / f'killed-{rounds}', images_per_label=40), rounds + 1
-            while (process := run(killed)).poll() is None:
+            while (process := run(killed)).is_alive():
                 before, moment = sum(server.asked.values()), rng.random() * 0.4
-                while process.poll() is None and sum(server.asked.values()) == before:
+                while process.is_alive() and sum(server.asked.values()) == before:
                     time.sleep(0.002)
                 time.sleep(moment)
-                if kills < 30 and process.poll() is None:
+                if kills < 30 and process.is_alive():
                     in_flight, kills = in_flight + (server.open > 0), kills + 1
-                    os.killpg(process.pid, signal.SIGKILL)
-                if process.wait() == 0:
+                    process.kill()
+                if ended(process) == 0:
                     break
             as_it_should_be(killed, whole_one)
     with capsys.disabled():

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,10 +30,11 @@ from birdsort.training.runs import load_run, open_run
 from conftest import ENV, as_json, birdsort, birdsort_with, forked, one_line, one_object
 
 
-@pytest.fixture
-def pretrained(tmp_path):
-    "A project whose network has weights, random ones that are taken for pretrained."
-    folder = tmp_path / 'weights'
+@pytest.fixture(scope='module')
+def with_weights(tmp_path_factory):
+    "A project whose network has weights, random ones that are taken for pretrained; each test has a copy."
+    home = tmp_path_factory.mktemp('pretrained')
+    folder = home / 'weights'
     folder.mkdir()
     torch.manual_seed(0)
     save_file(timm.create_model('resnet10t', num_classes=10).state_dict(), folder / 'model.safetensors')
@@ -40,9 +42,14 @@ def pretrained(tmp_path):
         num_classes=10, classifier='fc', input_size=[3, 64, 64], pool_size=[2, 2], mean=IMAGENET[0], std=IMAGENET[1]
     )
     (folder / 'config.json').write_text(json.dumps(dict(architecture='resnet10t', num_classes=10, pretrained_cfg=cfg)))
-    project = lesson_project(20, tmp_path / 'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8)
+    project = lesson_project(20, home / 'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8)
     split(project, quiet=True)
     return project
+
+
+@pytest.fixture
+def pretrained(with_weights, tmp_path):
+    return Project(shutil.copytree(with_weights.path, tmp_path / 'birds'))
 
 
 def history(project, run=None):
@@ -252,10 +259,9 @@ class Small(nn.Module):
         return self.net(x)
 
 
-def test_not_enough_memory_names_a_batch_that_fits(birds):
-    split(birds, quiet=True)
+def test_not_enough_memory_names_a_batch_that_fits(split_birds):
     with pytest.raises(MemoryError, match='batch_size = 2 fits'):
-        train(birds, quiet=True, model=Small(), settings=change(birds.settings, precision='fp32'))
+        train(split_birds, quiet=True, model=Small(), settings=change(split_birds.settings, precision='fp32'))
 
 
 def open_without_birdsort(learner, image):
@@ -267,54 +273,53 @@ def open_without_birdsort(learner, image):
         print(learn.predict(image)[0])
 
 
-def test_data_from_elsewhere(birds, tmp_path):
+def test_data_from_elsewhere(split_birds, tmp_path):
     "A folder per label, dealt folders, a table: each gives a run that can be judged and exported."
-    split(birds, quiet=True)
     table = tmp_path / 'birds.csv'
     table.write_text(
         'file,label,split\n'
-        + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in birds.split.glob('*/*/*.jpg'))
+        + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in split_birds.split.glob('*/*/*.jpg'))
     )
-    toml = birds.path / 'birdsort.toml'
+    toml = split_birds.path / 'birdsort.toml'
     toml.write_text(
         toml.read_text().replace('data = ""', 'data = "images"')
     )  # Seen from the project, wherever one stands
-    whole = as_json('run', '--project', birds.path, cwd=tmp_path)
+    whole, places = as_json('run', '--project', split_birds.path, cwd=tmp_path), (split_birds.split, table)
     assert (
         list(whole) == ['train', 'evaluate', 'report', 'export', 'predict', 'seconds']
-        and as_json('status', '--project', birds.path)['next'] == 'predict'
+        and as_json('status', '--project', split_birds.path)['next'] == 'predict'
     )
     runs = [
         whole['train']['run'],
-        *(as_json('train', '--project', birds.path, '--data', data)['run'] for data in (birds.split, table)),
+        *(as_json('train', '--project', split_birds.path, '--data', data)['run'] for data in places),
     ]
     assert runs == ['001_test_resnet', '002_test_resnet', '003_test_resnet']
-    assert open_run(birds).note['vocab'] == ['bui', 'cac', 'gar']
-    assert as_json('evaluate', '--project', birds.path)['n'] == 9
-    as_json('export', '--formats', 'pickle', '--project', birds.path)
-    opened = forked(open_without_birdsort, birds.export / 'learner.pkl', next(birds.images.glob('*/*.jpg')))
+    assert open_run(split_birds).note['vocab'] == ['bui', 'cac', 'gar']
+    assert as_json('evaluate', '--project', split_birds.path)['n'] == 9
+    as_json('export', '--formats', 'pickle', '--project', split_birds.path)
+    one = next(split_birds.images.glob('*/*.jpg'))
+    opened = forked(open_without_birdsort, split_birds.export / 'learner.pkl', one)
     assert opened.stdout.split()[-1] in ('bui', 'cac', 'gar'), opened.stderr
-    assert str(tmp_path).encode() not in (birds.export / 'learner.pkl').read_bytes()
+    assert str(tmp_path).encode() not in (split_birds.export / 'learner.pkl').read_bytes()
 
 
-def test_bad_input_is_one_line_before_the_first_epoch(birds, tmp_path):
-    split(birds, quiet=True)
+def test_bad_input_is_one_line_before_the_first_epoch(split_birds, tmp_path):
 
     def go(*a):
-        return birdsort('train', '--project', birds.path, *a)
+        return birdsort('train', '--project', split_birds.path, *a)
 
     table = tmp_path / 'birds.csv'
     for rows, words in (
         ('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')),
         ('image,label\nx,y\n', ('file and label',)),
         (
-            'file,label,split\n' + ''.join(f'{f},{f.parent.name},train\n' for f in birds.images.glob('*/*')),
+            'file,label,split\n' + ''.join(f'{f},{f.parent.name},train\n' for f in split_birds.images.glob('*/*')),
             ('val has no image of',),
         ),
         (
             'file,label\n'
-            + ''.join(f'{f},{f.parent.name}\n' for f in birds.images.glob('garza/*'))
-            + f'{next(birds.images.glob("cacatua/*"))},rare\n',
+            + ''.join(f'{f},{f.parent.name}\n' for f in split_birds.images.glob('garza/*'))
+            + f'{next(split_birds.images.glob("cacatua/*"))},rare\n',
             ("'rare' has 1",),
         ),
     ):
@@ -327,19 +332,18 @@ def test_bad_input_is_one_line_before_the_first_epoch(birds, tmp_path):
     one_line(go('--mixup', 0.4, '--cutmix', 1), 'choose one')
     one_line(go('--precision', 'fp16'), 'GPU')
     one_line(go('--augmentation', 'wild'), 'none, light, standard, strong')
-    gone = next(birds.split.glob('val/garza/*'))
+    gone = next(split_birds.split.glob('val/garza/*'))
     gone.unlink()
     one_line(go(), gone.name, 'vanished')
-    assert not list(birds.models.glob('*/checkpoint.pth'))
+    assert not list(split_birds.models.glob('*/checkpoint.pth'))
 
 
-def test_weights_of_another_network_are_named(birds):
-    split(birds, quiet=True)
-    run = open_run(birds, train(birds, quiet=True)['run'])
+def test_weights_of_another_network_are_named(split_birds):
+    run = open_run(split_birds, train(split_birds, quiet=True)['run'])
     note = run.note
     note['settings']['architecture'] = 'resnet34'
     (run.folder / 'run.json').write_text(json.dumps(note))
-    one_line(birdsort('evaluate', '--project', birds.path), 'another network than resnet34')
+    one_line(birdsort('evaluate', '--project', split_birds.path), 'another network than resnet34')
 
 
 @pytest.mark.parametrize(
@@ -368,7 +372,6 @@ def test_what_can_be_chosen_trains_and_comes_back(pretrained, given):
     }
 
 
-def test_tensorboard_is_written(birds):
-    split(birds, quiet=True)
-    run = as_json('train', '--project', birds.path, '--tensorboard')['run']
-    assert list((birds.models / run / 'tensorboard').rglob('events*'))
+def test_tensorboard_is_written(split_birds):
+    run = as_json('train', '--project', split_birds.path, '--tensorboard')['run']
+    assert list((split_birds.models / run / 'tensorboard').rglob('events*'))
