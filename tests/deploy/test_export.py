@@ -11,8 +11,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.project import Project
@@ -156,6 +158,11 @@ def write_formats(learn, config, images, folder):
     return config | dict(hashes={name: sha256(folder / name) for name in ENGINES.values()})
 
 
+def small_transformer(**given):
+    "torchvision's transformer as `vit_b_32` builds it, with two layers for twelve, for smaller images."
+    return VisionTransformer(image_size=96, patch_size=32, num_layers=2, num_heads=12, hidden_dim=768, mlp_dim=3072)
+
+
 @pytest.mark.parametrize(
     'arch,size,kw',
     [
@@ -168,13 +175,13 @@ def write_formats(learn, config, images, folder):
         ('mobilenet_v3_small', 64, dict(dropout=0.1)),
         ('squeezenet1_1', 64, dict(augmentation='none')),
         ('mnasnet0_5', 64, dict(head=())),  # Its own head, which fastai cannot replace
-        ('vit_b_32', 224, {}),  # Another
+        ('vit_b_32', 96, {}),  # Another
     ],
 )
-def test_networks_are_the_same_in_all_formats(birds, tmp_path, arch, size, kw):
-    split(birds)
-    settings = change(birds.settings, architecture=arch, image_size=size, **kw)
-    learn = bare(make_learner(birds, settings=settings))
+def test_networks_are_the_same_in_all_formats(split_birds, tmp_path, arch, size, kw, monkeypatch):
+    monkeypatch.setattr(torchvision.models, 'vit_b_32', small_transformer)
+    settings = change(split_birds.settings, architecture=arch, image_size=size, **kw)
+    learn = bare(make_learner(split_birds, settings=settings))
     torch.manual_seed(0)
     for p in learn.model.parameters():  # New weights give almost equal probabilities: make them differ
         if p.ndim > 1:
@@ -182,7 +189,7 @@ def test_networks_are_the_same_in_all_formats(birds, tmp_path, arch, size, kw):
     config = json.loads(json.dumps(describe_network(learn, settings))) | dict(temperature=1.0)
     side = config['crop']['resize']
     assert side == size
-    images = [Image.open(f).convert('RGB') for f in list(birds.images.glob('*/*.jpg'))[:5]]
+    images = [Image.open(f).convert('RGB') for f in list(split_birds.images.glob('*/*.jpg'))[:5]]
     config = write_formats(learn, config, images, tmp_path)
     with learn.no_bar(), learn.no_logging():
         expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].numpy()
@@ -204,19 +211,18 @@ class Mine(nn.Sequential):
         )
 
 
-def test_a_network_of_your_own(birds):
-    split(birds)
-    train(birds, model=Mine(), quiet=True)
-    result = export(birds, model=Mine(), quiet=True)
+def test_a_network_of_your_own(split_birds):
+    train(split_birds, model=Mine(), quiet=True)
+    result = export(split_birds, model=Mine(), quiet=True)
     assert set(result['apart']) == {'pickle', 'onnx'}
-    assert read_config(birds.export)['architecture'] == 'Mine'
-    predictor = Predictor(birds)
-    assert predictor(image(birds))['label'] in result['labels']
-    assert predictor.gradcam_image(image(birds)) is None
-    (birds.export / 'model.onnx').unlink()
-    (birds.export / 'learner.pkl').unlink()
+    assert read_config(split_birds.export)['architecture'] == 'Mine'
+    predictor = Predictor(split_birds)
+    assert predictor(image(split_birds))['label'] in result['labels']
+    assert predictor.gradcam_image(image(split_birds)) is None
+    (split_birds.export / 'model.onnx').unlink()
+    (split_birds.export / 'learner.pkl').unlink()
     with pytest.raises(ValueError, match='Mine'):
-        Predictor(birds, 'torch')
+        Predictor(split_birds, 'torch')
 
 
 def test_8_bits_are_left_out_if_the_validation_accuracy_falls(exported, tmp_path, monkeypatch):
@@ -238,9 +244,8 @@ def test_8_bits_are_left_out_if_the_validation_accuracy_falls(exported, tmp_path
     assert 'points fewer' in why
 
 
-def test_files_that_disagree_are_not_exported(birds, monkeypatch):
-    split(birds)
-    train(birds, quiet=True)
+def test_files_that_disagree_are_not_exported(split_birds, monkeypatch):
+    train(split_birds, quiet=True)
 
     def wrong_onnx(network, config):
         with torch.no_grad():
@@ -249,11 +254,11 @@ def test_files_that_disagree_are_not_exported(birds, monkeypatch):
 
     monkeypatch.setattr('birdsort.export.to_onnx', wrong_onnx)
     with pytest.raises(RuntimeError, match='model.onnx gives other probabilities'):
-        export(birds, formats=('pickle', 'onnx'), quiet=True)
-    assert not birds.export.is_dir()
-    assert not (birds.path / '.export.part').exists()
+        export(split_birds, formats=('pickle', 'onnx'), quiet=True)
+    assert not split_birds.export.is_dir()
+    assert not (split_birds.path / '.export.part').exists()
     monkeypatch.undo()
-    assert export(birds, formats=('pickle', 'onnx'), quiet=True)['apart']['onnx'] < 1e-3
+    assert export(split_birds, formats=('pickle', 'onnx'), quiet=True)['apart']['onnx'] < 1e-3
 
 
 def export_until_killed(folder, step):
@@ -263,15 +268,14 @@ def export_until_killed(folder, step):
     export(Project(folder), formats=('pickle', 'safetensors'), quiet=True)
 
 
-def test_an_export_that_was_killed_runs_again(birds):
-    split(birds)
-    train(birds, quiet=True)
+def test_an_export_that_was_killed_runs_again(split_birds):
+    train(split_birds, quiet=True)
     for step in ('check_parity', '_explain_files'):
-        assert forked(export_until_killed, birds.path, step).returncode == -signal.SIGKILL
-        assert not birds.export.is_dir()
-    as_json('export', '--formats', 'pickle,safetensors', '--project', birds.path)
-    assert not (birds.path / '.export.part').exists()
-    assert (birds.export / 'learner.pkl').is_file()
+        assert forked(export_until_killed, split_birds.path, step).returncode == -signal.SIGKILL
+        assert not split_birds.export.is_dir()
+    as_json('export', '--formats', 'pickle,safetensors', '--project', split_birds.path)
+    assert not (split_birds.path / '.export.part').exists()
+    assert (split_birds.export / 'learner.pkl').is_file()
 
 
 # Files that somebody changed
