@@ -29,7 +29,7 @@ from .core.architectures import short_name
 from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
 from .core.threads import processor_threads
-from .data import naming_broken
+from .data import naming_broken, warn_of_leaks
 from .datasets.cache import cache_dataloaders
 from .datasets.signatures import train_signature, trained_settings
 from .datasets.splits import load_splits, splits_signature
@@ -130,7 +130,9 @@ def _begin(req):
     session = _new_session(req, splits, resumes=True) if _is_stopped(req.part) and not req.force else None
     distrib_barrier() # Every process has seen which folders there are
     if session: return session
-    if is_main_process(): _new_part(req)
+    if is_main_process():
+        if not req.beside: warn_of_leaks(splits, req.settings)
+        _new_part(req)
     distrib_barrier()
     return _new_session(req, splits, resumes=False)
 

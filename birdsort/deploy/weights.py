@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..core.architectures import origin
 from ..core.settings import Settings, Training
+from ..datasets.cache import equaliser
 from ..training.learner import build_network
 
 # %% ../../nbs/deploy/01_weights.ipynb #4582f312
@@ -29,6 +30,7 @@ def describe_network(
     library, name, arguments = ('own', own, {}) if own else origin(settings.architecture)
     head, size = settings.train.head, settings.image_size
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
+    how = equaliser(learn.dls.valid)
     def channels(values): return [round(float(v), 6) for v in values.flatten()]
     return dict(
         labels=list(learn.dls.vocab),
@@ -39,6 +41,7 @@ def describe_network(
         dropout=settings.train.dropout,
         size=size,
         crop=dict(mode='squish', interpolation='bilinear', resize=size),
+        **(dict(equalise=how._asdict()) if how else {}),
         normalisation=dict(mean=channels(norm.mean), std=channels(norm.std)))
 
 # %% ../../nbs/deploy/01_weights.ipynb #78ae2840
