@@ -17,6 +17,6 @@ setup(
     packages=[*find_packages(include=['birdsort', 'birdsort.*']), 'birdsort.notebooks', 'birdsort.notebooks.studies'],
     package_dir={'birdsort': 'birdsort', 'birdsort.notebooks': 'nbs', 'birdsort.notebooks.studies': 'nbs/studies'},
     package_data={'birdsort': ['assets/*', 'py.typed'], 'birdsort.notebooks': ['*.ipynb'], 'birdsort.notebooks.studies': ['*.ipynb']},
-    install_requires=cfg['requirements'].split(), extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'serve', 'distributed', 'tensorboard', 'ray')},
+    install_requires=cfg['requirements'].split(), extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'heic', 'serve', 'distributed', 'tensorboard', 'ray')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['birdsort=birdsort._modidx:d'], 'birdsort.recipes': cfg['recipes'].split()},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Programming Language :: Python :: 3'])

@@ -31,7 +31,7 @@ PUBLISHED = {
 
 def images(folder, per_label):
     "Files and labels of a folder of label folders."
-    from birdsort.core.project import list_images
+    from birdsort.files.listing import list_images
 
     pairs = [(f, label) for label, files in list_images(folder).items() for f in files[: per_label or None]]
     if not pairs:

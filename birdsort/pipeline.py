@@ -13,12 +13,13 @@ from pathlib import Path
 from .clean import clean
 from .core.architectures import architecture, architectures
 from .core.inventory import images_signature
-from .core.project import Project, absolute, list_images, record_stage, stable_hash, stage_result
+from .core.project import Project, absolute, record_stage, stable_hash, stage_result
 from .core.scaffold import new_project
 from .core.settings import is_competition
 from .datasets.splits import load_splits
 from .evaluate import evaluate
 from .export import export
+from .files.listing import list_images
 from .predict import predict
 from .report import report
 from .scrape import scrape

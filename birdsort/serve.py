@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .core.images import decode, thumbnail
-from .core.project import Project, list_images
+from .core.project import Project
 from .deploy.views import MOST, SCRIPT, STYLE, card, drop_zone, model_card_html
+from .files.listing import EMPTY, NO_HEIC, NOT_AN_IMAGE, list_images
 from .predict import Predictor
 
 if TYPE_CHECKING:
@@ -200,7 +201,9 @@ def _check_name(name):
     path_like = name in ('.', '..') or re.search(r'[/\\\x00-\x1f]', name)
     if path_like: raise Refusal(400, f'{name!r}: a path in the file name')
 
-def _bad_image(error): return Refusal(415 if 'not an image' in error else 422, error)
+def _bad_image(error):
+    unknown = any(why in error for why in (NOT_AN_IMAGE, EMPTY, NO_HEIC))
+    return Refusal(415 if unknown else 422, error)
 
 # %% ../nbs/82_serve.ipynb #1317a186
 def _predict_file(predictor, file): # An UploadFile -> its row

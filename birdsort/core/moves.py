@@ -40,7 +40,7 @@ def _plan_one(project, move, row, taken):
     if row['state'] not in ('kept', 'removed'): return None
     source = _place(project, row['state'], row['label'])/row['name']
     folder = _place(project, move.state, move.label)
-    if source.parent == folder or not source.is_file(): return None
+    if folder in source.parents or not source.is_file(): return None
     other = _place(project, 'removed' if move.state == 'kept' else 'kept', move.label)
     names_there = {folder/f.name for f in other.glob('*') if f != source}
     target = free_path(source, folder, taken | names_there)
@@ -121,7 +121,7 @@ def _leave_note(db, move, was, becomes):
 def _rewrite(cat:Catalogue, move:dict[str, Any], *, is_there:bool):
     "Bring the row of a moved image up to date, and tick the move off."
     was = json.loads(move['was'])
-    becomes = json.loads(move['becomes']) | dict(name=Path(move['target']).name)
+    becomes = json.loads(move['becomes']) | dict(name=move['target'].split('/', 2)[2])
     if is_there:
         _write_row(cat.db, move, becomes)
         relabelled = was['label'] != becomes['label'] and was['state'] == 'kept'

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
-from ..core.project import SUFFIXES, list_images
 from ..core.settings import unknown
+from ..files.listing import SUFFIXES, list_folder, list_images
 
 # %% ../../nbs/datasets/01_folders.ipynb #c2255a89
 Labelled = list[tuple[Path, str]] # (image file, label)
@@ -160,8 +160,7 @@ def _from_splits(folder:Path, *wanted:str):
     return splits, []
 
 def _from_table(folder:Path):
-    files = [f for f in sorted(folder.rglob('*')) if f.is_file()]
-    images = [f for f in files if f.suffix.lower() in SUFFIXES]
+    images = list_folder(folder).images
     by_name = _by_name(folder, images)
     for table in sorted(folder.glob('*.csv')):
         pairs = _read_labels(table, by_name)

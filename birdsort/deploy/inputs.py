@@ -7,40 +7,49 @@ __all__ = ['expand', 'read', 'web_for', 'read_each', 'in_threads']
 
 # %% ../../nbs/deploy/06_inputs.ipynb #f49c184a
 import glob
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
+from fastcore.imports import noop
 from PIL import Image, ImageOps
 
 from ..core.images import decode, on_white
-from ..core.project import SUFFIXES
+from ..files.listing import SUFFIXES, images_only, list_folder, summarise, why_unreadable
 
 if TYPE_CHECKING:
     from birdsort.sources.http import Web
 
 # %% ../../nbs/deploy/06_inputs.ipynb #6957dbe5
-def _images_below(folder, leave): # `leave` is a resolved path, or None
-    files = [f for f in folder.rglob('*') if f.suffix.lower() in SUFFIXES and f.name[0] != '.']
-    return sorted(f for f in files if not (leave and leave in f.resolve().parents))
+class _Names(NamedTuple):
+    "How names are looked up."
+    leave:Path|None # A folder to leave out, resolved
+    tell:Callable[[str], object] # Called with what is left out
 
-def _matching(pattern, leave):
-    found = []
+def _images_below(folder, how): # -> {path: itself, or the error that says why it cannot be read}
+    images, left_out = list_folder(folder, how.leave)
+    bad = images_only(left_out)
+    for line in summarise({f: why for f,why in left_out.items() if f not in bad}): how.tell(line)
+    return dict(sorted([*zip(images, images, strict=True), *((f, ValueError(why)) for f,why in bad.items())]))
+
+def _matching(pattern, how):
+    found = {}
     for path in map(Path, sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))):
-        found += _images_below(path, leave) if path.is_dir() else [path]
+        found |= _images_below(path, how) if path.is_dir() else {path: path}
     return found
 
-def _files(name, leave):
+def _files(name, how):
     if not name.strip(): raise FileNotFoundError("'' is not a file or folder: for the current folder, write .")
     path, is_pattern = Path(name), glob.has_magic(name)
-    if path.is_dir(): return _images_below(path, leave)
-    if path.is_file(): return [path]
-    found = _matching(name, leave) if is_pattern else []
+    if path.is_dir(): return _images_below(path, how)
+    if os.path.lexists(path): return {path: path}
+    found = _matching(name, how) if is_pattern else {}
     if found: return found
     raise FileNotFoundError(
         f'no file, folder or address {name!r}' + (': the pattern matches nothing' if is_pattern else ''))
@@ -48,36 +57,37 @@ def _files(name, leave):
 # %% ../../nbs/deploy/06_inputs.ipynb #e168fee0
 def _is_address(name): return isinstance(name, str) and name.lower().startswith(('http://', 'https://'))
 
-def _sources(name, leave): # -> [(name, address or path)]
-    return [(name, name)] if _is_address(name) else [(str(f), f) for f in _files(name, leave)]
+def _sources(name, how): # -> [(name, address, path, or error)]
+    return [(name, name)] if _is_address(name) else [(str(f), source) for f,source in _files(name, how).items()]
 
-def _listed_sources(names, leave):
+def _listed_sources(names, how):
     found = []
     for name in filter(None, map(str.strip, names)):
-        try: found += _sources(name, leave)
+        try: found += _sources(name, how)
         except FileNotFoundError: found.append((name, Path(name)))
     return found
 
-def _piped_sources(data, leave): # The bytes of an image, or of a list
+def _piped_sources(data, how): # The bytes of an image, or of a list
     if not data.strip():
         raise ValueError('nothing came on standard input: pipe an image into it, or names of images, one on each line')
     try: text = data.decode('utf-8-sig')
     except UnicodeDecodeError: return [('-', data)]
-    return [('-', data)] if '\0' in text else _listed_sources(text.splitlines(), leave)
+    return [('-', data)] if '\0' in text else _listed_sources(text.splitlines(), how)
 
 # %% ../../nbs/deploy/06_inputs.ipynb #8b9ac557
 def expand(
     paths:Sequence[str|Path], # Files, folders, patterns such as "*.jpg", addresses, or "-"
     leave:str|Path|None=None, # A folder to leave out
     stdin:BinaryIO|None=None, # Where "-" reads bytes; None takes standard input
-) -> list[tuple[str, str|Path|bytes]]: # (name, source): a path, an address or bytes, which `read` takes
+    tell:Callable[[str], object]=noop, # Called with a line about files of folders that are no images
+) -> list[tuple[str, str|Path|bytes|ValueError]]: # (name, source): what `read` takes
     "Find the images that were named; `FileNotFoundError` if there are none."
-    found, left_out = [], Path(leave).resolve() if leave else None
+    found, how = [], _Names(Path(leave).resolve() if leave else None, tell)
     for name in map(str, paths):
-        if name == '-': found += _piped_sources((stdin or sys.stdin.buffer).read(), left_out)
-        else: found += _sources(name, left_out)
+        if name == '-': found += _piped_sources((stdin or sys.stdin.buffer).read(), how)
+        else: found += _sources(name, how)
     if not found:
-        places = ', '.join(map(str, paths)) + (f', leaving out {left_out}' if left_out else '')
+        places = ', '.join(map(str, paths)) + (f', leaving out {how.leave}' if how.leave else '')
         raise FileNotFoundError(f"no images in {places}: looked for {' '.join(SUFFIXES)}")
     return list(dict(found).items())
 
@@ -85,10 +95,13 @@ def expand(
 def _is_image_array(a): return a.dtype == np.uint8 and (a.ndim == 2 or (a.ndim == 3 and a.shape[2] in (3, 4)))
 
 def read(
-    source:str|Path|bytes|Image.Image|np.ndarray, # Path, bytes of a file, image, or uint8 (h, w), (h, w, 3), (h, w, 4)
+    # Path, bytes of a file, image, or uint8 (h, w), (h, w, 3), (h, w, 4); an error is raised
+    source:str|Path|bytes|Image.Image|np.ndarray|ValueError,
     side:int=0, # Pixels; a large JPEG is decoded at a fraction of its size, not smaller than this
 ) -> Image.Image: # RGB, upright
     "Read an image in any form; `ValueError` with the reason if that fails."
+    if isinstance(source, ValueError): raise source
+    if isinstance(source, (str, Path)) and (why := why_unreadable(source)): raise ValueError(why)
     if isinstance(source, (str, Path, bytes)): return decode(source, side)
     if isinstance(source, Image.Image): return on_white(ImageOps.exif_transpose(source))
     if not isinstance(source, np.ndarray):

@@ -19,11 +19,12 @@ from fastcore.basics import chunked
 from tqdm.auto import tqdm
 
 from ..core.images import decode
-from ..core.project import SUFFIXES, Project, stable_hash, write_whole
+from ..core.project import Project, stable_hash, write_whole
 from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.cache import Selected
 from ..datasets.splits import SPLITS, Splits, load_splits
+from ..files.listing import list_folder
 from ..training.callbacks import head_of
 from ..training.frozen_features import backbone_features, cut_head
 from ..training.learner import make_learner
@@ -124,8 +125,7 @@ def unknown_images(
     project:Project, # Which may have a folder `unknown/`
 ) -> list[Path]: # Sorted
     "Images of none of the labels that can be read."
-    files = sorted((project.path/'unknown').rglob('*'))
-    return [file for file in files if file.suffix.lower() in SUFFIXES and _is_readable(file)]
+    return [file for file in list_folder(project.path/'unknown').images if _is_readable(file)]
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #95e1aa69
 def _untrained(run):

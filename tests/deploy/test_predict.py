@@ -21,6 +21,8 @@ from birdsort.sources.browser import browser
 from conftest import CLI, ENV, as_json, birdsort, files, one_line, until
 from helpers.runs import add_fixed_run
 
+HTML = 'not an image: an HTML page'
+
 
 @pytest.fixture(scope='module')
 def project(exported_birds):
@@ -61,7 +63,7 @@ def test_files_folders_and_patterns(project, images):
     here = ['--project', project.path]
     rows = as_json('predict', images, *here)['predictions']
     assert len(rows) == 10
-    assert [r['error'] for r in rows if r['label'] is None] == ['not an image']
+    assert [r['error'] for r in rows if r['label'] is None] == [HTML]
     for row in rows:
         probabilities = list(row['best'].values())
         assert probabilities == sorted(probabilities, reverse=True)
@@ -77,12 +79,12 @@ def test_files_folders_and_patterns(project, images):
 def test_the_result_as_a_table_and_as_csv(project, images):
     here = ['--project', project.path]
     table = birdsort('predict', images, *here).stdout
-    assert '(not an image)' in table
+    assert f'({HTML})' in table
     assert len(table.splitlines()) == 11
     rows = list(csv.DictReader(io.StringIO(birdsort('predict', images, '--csv', *here).stdout)))
     assert len(rows) == 10
     assert list(rows[0]) == ['file', 'label', 'probability', 'error']
-    assert [r['error'] for r in rows if r['error']] == ['not an image']
+    assert [r['error'] for r in rows if r['error']] == [HTML]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_standard_input(project, images):
     assert one.startswith('-,')
     (_, first, second), _ = lines(f"{images / 'garza-0.jpg'}\n{images / 'garza-0.png'}\n".encode())
     assert first.split(',')[1:3] == one.split(',')[1:3]
-    assert second.endswith('not an image')
+    assert second.endswith(HTML)
     (_, missing), _ = lines(b'holiday\n')
     assert missing == 'holiday,,,no such file'  # A missing file in a list does not stop the others
     _, error = lines(b'\n')

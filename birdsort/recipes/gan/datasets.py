@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ...core.images import decode
-from ...core.project import SUFFIXES, Project
+from ...core.project import Project
 from ...core.settings import unknown
-from ...datasets.folders import read_folder
 from ...datasets.splits import load_splits
+from ...files.listing import SUFFIXES, images_only, list_folder, list_labels
 from ...split import GENERATED
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #573308ec
@@ -187,17 +187,19 @@ def _common_size(files:list[Path]) -> int:
     return w if w == h and w in SIZES else 64
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #8829d821
-def _labelled_files(folder:Path) -> dict[Path, str]:
+def _labelled_files(folder:Path) -> tuple[dict[Path, str], list[tuple[str, str]]]: # And what is left out, and why
     "Image -> label; in a folder without label folders every image has the label ''."
-    labels = dict(read_folder(folder))
-    if labels: return labels
-    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES and f.name[0] != '.']
-    if files: return dict.fromkeys(files, '')
+    found, left_out = list_labels(folder)
+    labels = {file: label for label, files in found.items() for file in files}
+    if not labels:
+        images, left_out = list_folder(folder)
+        labels = dict.fromkeys(images, '')
+    if labels: return labels, [(str(f), why) for f, why in images_only(left_out).items()]
     kinds = f"idx files, images ({', '.join(SUFFIXES)}), or a folder of images per label"
     raise FileNotFoundError(f'no images in {folder}: it may hold {kinds}')
 
 def _from_folder(folder:Path, size:int, seed:int, quiet:bool) -> Images:
-    labels = _labelled_files(folder)
+    labels, left_out = _labelled_files(folder)
     _check_enough(len(labels), folder)
     files = list(labels)
     x, read, broken = _decode_all(files, check_sizes(size or _common_size(files)), quiet)
@@ -206,9 +208,9 @@ def _from_folder(folder:Path, size:int, seed:int, quiet:bool) -> Images:
     vocab = sorted({labels[f] for f in read})
     y = torch.tensor([vocab.index(labels[f]) for f in read])
     train, held = _hold_out(len(x), seed)
-    if len(vocab) < 2: return Images(x[train], x[held], None, [], str(folder), broken)
+    if len(vocab) < 2: return Images(x[train], x[held], None, [], str(folder), broken+left_out)
     x, y, held_x, held_y = x[train], y[train], x[held], y[held]
-    return Images(x, held_x, (x, y, held_x, held_y), vocab, str(folder), broken)
+    return Images(x, held_x, (x, y, held_x, held_y), vocab, str(folder), broken+left_out)
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #36daf1cb
 def _known_labels(pairs, vocab): # (file, label) pairs -> the same without generated images and unknown labels
