@@ -16,13 +16,36 @@ from pathlib import Path
 from typing import NamedTuple
 
 # %% ../../nbs/files/01_listing.ipynb #f2d57a09
-_HEIF = ('.heic', '.heics', '.heif', '.heifs', '.hif')
+_HEIF = (
+    '.heic',
+    '.heics',
+    '.heif',
+    '.heifs',
+    '.hif',
+)
 SUFFIXES = (
-    '.jpg', '.jpeg', '.jpe', '.jfif', '.pjpeg', '.pjp', '.mpo', '.png', '.apng', '.webp', '.gif', '.bmp', '.dib',
-    '.tif', '.tiff', '.avif', *_HEIF)
+    '.jpg',
+    '.jpeg',
+    '.jpe',
+    '.jfif',
+    '.pjpeg',
+    '.pjp',
+    '.mpo',
+    '.png',
+    '.apng',
+    '.webp',
+    '.gif',
+    '.bmp',
+    '.dib',
+    '.tif',
+    '.tiff',
+    '.avif',
+    *_HEIF,
+)
 NO_HEIC = "HEIC: pip install 'birdsort[heic]', or convert it to JPEG"
 NOT_AN_IMAGE, EMPTY = 'not an image', 'empty file'
 
+# %% ../../nbs/files/01_listing.ipynb #bacda486
 _OTHERS = {
     'a camera raw file: export it as JPEG':
         '3fr arw cr2 cr3 crw dng erf kdc mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f',
@@ -42,8 +65,12 @@ def _by_suffix(name:str) -> str|None:
 
 # %% ../../nbs/files/01_listing.ipynb #7aa36138
 _KINDS = {
-    stat.S_IFIFO: 'a FIFO, not a file', stat.S_IFSOCK: 'a socket, not a file',
-    stat.S_IFCHR: 'a device, not a file', stat.S_IFBLK: 'a device, not a file', stat.S_IFDIR: 'a folder, not a file'}
+    stat.S_IFIFO: 'a FIFO, not a file',
+    stat.S_IFSOCK: 'a socket, not a file',
+    stat.S_IFCHR: 'a device, not a file',
+    stat.S_IFBLK: 'a device, not a file',
+    stat.S_IFDIR: 'a folder, not a file',
+}
 
 def why_unreadable(
     file:str|Path, # Any path
@@ -56,12 +83,28 @@ def why_unreadable(
 
 # %% ../../nbs/files/01_listing.ipynb #fc7f2c59
 _IMAGES = {
-    b'\xff\xd8\xff': 'JPEG', b'\x89PNG\r\n': 'PNG', b'GIF8': 'GIF', b'II*\0': 'TIFF', b'MM\0*': 'TIFF'}
+    b'\xff\xd8\xff': 'JPEG',
+    b'\x89PNG\r\n': 'PNG',
+    b'GIF8': 'GIF',
+    b'II*\0': 'TIFF',
+    b'MM\0*': 'TIFF',
+}
+_HEIF_BRANDS = (
+    b'heic',
+    b'heix',
+    b'heim',
+    b'heis',
+    b'hevc',
+    b'hevx',
+    b'mif1',
+    b'msf1',
+)
 _PLACEHOLDERS = {
     b'version https://git-lfs': 'a Git LFS pointer: run `git lfs pull`',
     b'bplist00': 'an iCloud placeholder: download it in Finder first', b'%PDF': 'a PDF file', b'PK\3\4': 'a ZIP archive'}
 _MARKUP = {b'<svg': 'an SVG drawing: export it as PNG', b'<!doctype html': 'an HTML page', b'<html': 'an HTML page'}
 
+# %% ../../nbs/files/01_listing.ipynb #be700fd5
 def image_format(
     head:bytes, # How a file begins, 16 bytes or more
 ) -> str|None: # JPEG, PNG, GIF, BMP, TIFF, WEBP, HEIC or AVIF; None for anything else
@@ -71,7 +114,7 @@ def image_format(
     if head[4:8] == b'ftyp':
         brands = head[8:64]
         if b'avif' in brands or b'avis' in brands: return 'AVIF'
-        return 'HEIC' if head[8:12] in (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1') else None
+        return 'HEIC' if head[8:12] in _HEIF_BRANDS else None
     return next((name for magic, name in _IMAGES.items() if head.startswith(magic)), None)
 
 def describe_content(
@@ -84,8 +127,16 @@ def describe_content(
     return found or next((what for tag, what in _MARKUP.items() if tag in text[:1024]), None)
 
 # %% ../../nbs/files/01_listing.ipynb #3c595f52
-_SYSTEM = ('Thumbs.db', 'ehthumbs.db', 'desktop.ini', 'Icon\r', '__MACOSX', '@eaDir')
+_SYSTEM = (
+    'Thumbs.db',
+    'ehthumbs.db',
+    'desktop.ini',
+    'Icon\r',
+    '__MACOSX',
+    '@eaDir',
+)
 
+# %% ../../nbs/files/01_listing.ipynb #24a47a6e
 class Listing(NamedTuple):
     "What is in a folder."
     images:list[Path] # Sorted
@@ -161,12 +212,13 @@ def list_labels(
     left_out:dict[Path, str] = {}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if entry.is_dir() and not _is_hidden(entry.name):
-            listing = list_folder(entry)
-            images[entry.name] = listing.images
-            left_out |= listing.left_out
+            found = list_folder(entry)
+            images[entry.name] = found.images
+            left_out |= found.left_out
         elif why := _outside(entry): left_out[entry] = why
     return LabelledListing(images, left_out)
 
+# %% ../../nbs/files/01_listing.ipynb #a6fa3bf4
 def list_images(
     folder:str|Path, # A folder of label folders
 ) -> dict[str, list[Path]]: # Label -> sorted images
@@ -183,7 +235,7 @@ def place(
 
 # %% ../../nbs/files/01_listing.ipynb #3e8bfbe5
 def summarise(
-    left_out:Mapping[Path, str], # From a listing
+    left_out:Mapping[Path, str], # From `list_folder` or `list_labels`
 ) -> list[str]: # A line for each reason, the most frequent first
     "How many files are left out and why, in words."
     files:dict[str, list[str]] = {}
@@ -196,7 +248,7 @@ def _line(names:list[str], why:str) -> str:
     return f"left out {files} ({', '.join(names[:3])}{more}): {why}"
 
 def images_only(
-    left_out:Mapping[Path, str], # From a listing
+    left_out:Mapping[Path, str], # From `list_folder` or `list_labels`
 ) -> dict[Path, str]: # Without texts, tables and the like
     "Of what is left out, what somebody might take for an image."
     return {file: why for file, why in left_out.items() if why != NOT_AN_IMAGE}

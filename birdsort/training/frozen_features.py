@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..core.project import Project, stable_hash
 from ..core.settings import Settings
 from ..data import squished_size
-from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, fill_keyed, prune_cache
+from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, equaliser, fill_keyed, prune_cache
 from .callbacks import ProgressiveResizing, head_of
 from .learner import open_layers
 from .precision import forwarding, in_precision
@@ -261,7 +261,7 @@ def _extraction(project, learn, settings, precision, *, quiet, partly=False):
     cut = _cut_backbone(learn, head) if partly else _cut_before_head(learn, head)
     if not cut: return None
     size = settings.image_size, squished_size(settings.train.augmentation, settings.image_size)
-    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step']
+    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step', *filter(None, [equaliser(learn.dls.valid)])]
     return _Extraction(project, learn, cut, settings, key, quiet, _MAX_BYTES if partly else None)
 
 def backbone_features(

@@ -161,7 +161,20 @@ def test_a_file_that_only_calls_itself_an_image_is_called_what_it_is(tmp_path, d
         assert str(error.value).startswith(CONTENTS[data])
 
 
-@pytest.mark.parametrize('mode', ['L', 'I;16', 'CMYK', 'P', 'RGBA', '1', 'F', 'LA', 'LAB'])
+MODES = [
+    'L',
+    'I;16',
+    'CMYK',
+    'P',
+    'RGBA',
+    '1',
+    'F',
+    'LA',
+    'LAB',
+]
+
+
+@pytest.mark.parametrize('mode', MODES)
 def test_a_tiff_of_any_mode_becomes_rgb(tmp_path, mode):
     image = noise(1)
     image = image.convert('L').convert('I').point(lambda v: v * 200).convert(mode) if mode == 'I;16' else image
@@ -170,13 +183,25 @@ def test_a_tiff_of_any_mode_becomes_rgb(tmp_path, mode):
     assert (decode(tmp_path / 'a.tif').mode, decode(tmp_path / 'a.tif').size) == ('RGB', (64, 64))
 
 
+NESTED = (
+    'a.jpg',
+    'b.tif',
+    'day1/a.jpg',
+    'day1/c.jpe',
+    'day2/a.jpg',
+    'day2/x/a.jfif',
+    'd.HEIC',
+    'e.png',
+)
+
+
 @pytest.fixture
 def project(tmp_path):
     "A project with images in folders inside a label's folder, of one name with others."
     project = new_project(tmp_path / 'birds', labels=dict(crane=['crane'], stork=['stork']))
     seed = 0
     for label in ('crane', 'stork'):
-        for name in ('a.jpg', 'b.tif', 'day1/a.jpg', 'day1/c.jpe', 'day2/a.jpg', 'day2/x/a.jfif', 'd.HEIC', 'e.png'):
+        for name in NESTED:
             write(project.images / label / name, seed := seed + 1, dict(tif='TIFF', HEIC='HEIF').get(name[-3:], 'JPEG'))
     return project
 
