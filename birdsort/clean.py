@@ -14,13 +14,12 @@ from typing import TypedDict
 from .cleaning.cleaner import Cleaner, classic_cleaner, tile_images
 from .cleaning.decisions import ApplyResult, proposals, read_decisions, write_issues
 from .cleaning.decisions import apply as apply_choices
-from .cleaning.format_leaks import explain_leaks, format_leaks
 from .cleaning.issues import find_issues
 from .cleaning.review import View
 from .core.inventory import images_signature, sync
 from .core.moves import Move, Undone, move_images
 from .core.moves import undo as undo_step
-from .core.project import Project, hold, record_stage, write_whole
+from .core.project import Project, hold, inside, record_stage, write_whole
 from .core.scaffold import asset
 
 # %% ../nbs/20_clean.ipynb #c1ea2e01
@@ -35,7 +34,7 @@ def _change_state(project, label, name, now, to, reason): # -> the new place of 
     image = rows[0]['id']
     move_images(project, [Move(image, to, label, reason)], f'{label}/{name}')
     row = project.catalogue.rows(id=image)[0]
-    return folders[row['state']]/row['label']/row['name']
+    return inside(folders[row['state']], row['label'], row['name'])
 
 def set_aside(
     project:Project, # Whose image
@@ -92,12 +91,9 @@ class _Found(TypedDict):
     removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
     note:str|None # What could not be checked, and why
     worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
-    leak:str|None # How the labels can be told by their files alone, from `explain_leaks`; None where they cannot
 
 def _summary(project, issues) -> _Found:
-    files = sync(project)
-    kept = {label: len(of_label) for label,of_label in files.items()}
-    leaks = format_leaks([(file, label) for label,of_label in files.items() for file in of_label])
+    kept = {label: len(files) for label,files in sync(project).items()}
     removed:dict[str, dict[str, int]] = {}
     found:dict[str, dict[str, int]] = {}
     for (label, state, reason),n in project.catalogue.counts('label', 'state', 'reason').items():
@@ -106,8 +102,7 @@ def _summary(project, issues) -> _Found:
         found.setdefault(label, {})[kind] = int(n)
     certain, worst = len(proposals(project, issues)), issues.head(12).to_dict('records')
     return _Found(
-        kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst,
-        leak=explain_leaks(leaks, list(kept)))
+        kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst)
 
 # %% ../nbs/20_clean.ipynb #c7b2d440
 class CleanResult(_Found, total=False):
@@ -137,6 +132,7 @@ def clean(
     did = _apply(project, apply, decisions, quiet) if (apply or decisions) and not undo else None
     issues = find_issues(project, quiet=quiet)
     result = CleanResult(**_summary(project, issues))
+    sheets = sheets and not project.catalogue.is_read_only
     if undo: result['undone'] = undone
     if did: result['did'] = did
     if sheets:

@@ -24,12 +24,10 @@ from torch import nn
 
 from . import __version__
 from .core.architectures import short_name
-from .core.inventory import count_states
+from .core.inventory import count_states, markdown_text
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .core.scaffold import asset
 from .core.settings import Settings
-from .data import leak_of
-from .datasets.splits import load_splits
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import describe_pair, error_panels, find_errors
 from .training.runs import Run, kept_stage, load_run, open_run
@@ -120,13 +118,9 @@ def to_html(
     return '\n'.join(lines) + '</html>\n'
 
 # %% ../nbs/62_report.ipynb #61cf9ae1
-def _plain(text:object) -> str:
-    return html.escape(str(text), quote=False)
-
 def _cell(value:object) -> str:
     if pd.isna(value): return ''
-    text = _plain(f'{value:g}' if isinstance(value, float) else value)
-    return text.replace('|', '\\|').replace('\n', ' ')
+    return markdown_text(f'{value:g}' if isinstance(value, float) else value)
 
 def _markdown_table(rows:pd.DataFrame) -> str:
     head = ['', *rows.columns]
@@ -136,12 +130,12 @@ def _markdown_table(rows:pd.DataFrame) -> str:
 
 # %% ../nbs/62_report.ipynb #29377cd4
 def _markdown(block:Block, folder:Path) -> str:
-    if isinstance(block, Heading): return f'## {_plain(block.text)}'
-    if isinstance(block, Text): return _plain(block.text)
+    if isinstance(block, Heading): return f'## {markdown_text(block.text)}'
+    if isinstance(block, Text): return markdown_text(block.text)
     if isinstance(block, Table): return _markdown_table(block.rows)
     files = block.files if isinstance(block, Plots) else [block.file]
-    links = [f'![{f.stem}]({quote(f.relative_to(folder).as_posix())})' for f in files]
-    return '\n\n'.join([*links, _plain(block.caption)])
+    links = [f'![{markdown_text(f.stem)}]({quote(f.relative_to(folder).as_posix())})' for f in files]
+    return '\n\n'.join([*links, markdown_text(block.caption)])
 
 def to_markdown(
     title:str, # Of the page
@@ -150,7 +144,7 @@ def to_markdown(
 ) -> str: # Markdown
     "Blocks as Markdown that links to the images beside it."
     parts = [_markdown(block, folder) for block in blocks]
-    return '\n\n'.join([f'# {_plain(title)}', *parts]) + '\n'
+    return '\n\n'.join([f'# {markdown_text(title)}', *parts]) + '\n'
 
 # %% ../nbs/62_report.ipynb #b69486d0
 def _origin_counts(project:Project, labels:set[str]) -> tuple[Counter, dict[str, Counter]]:
@@ -174,8 +168,6 @@ def _label_table(project:Project, counts:dict) -> Table:
 # %% ../nbs/62_report.ipynb #93fc2ebc
 def _origin(project:Project, settings:Settings) -> Iterator[Block]:
     yield Heading('Where the images came from')
-    leak = leak_of(load_splits(project, settings), settings)
-    if leak: yield Text(f'Beware: {leak}.')
     if settings.train.data:
         yield Text(f'From {settings.train.data}, as they were.')
         return

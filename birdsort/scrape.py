@@ -24,10 +24,9 @@ from tqdm.auto import tqdm
 
 from .aviary.site import Aviary
 from .core.images import fingerprint, ingest
-from .core.inventory import LabelCounts, count_states, sync, write_attribution
-from .core.project import Project, hold
+from .core.inventory import LabelCounts, count_states, sync, terminal_text, without_passwords, write_attribution
+from .core.project import Project, hold, list_images, sync_folder, write_synced
 from .core.settings import DEFAULT_SOURCES, Settings, parse_source, unknown
-from .files.listing import list_images
 from .sources.base import Blocked, Hit, SourceContext, has_licence, interleave, photo_key
 from .sources.browser import NoBrowser
 from .sources.http import AGAIN, Web
@@ -39,7 +38,7 @@ from .sources.registry import SOURCES, Search, is_unreached, knows_licence, name
 def _store(body:bytes, settings:Settings, part:Path) -> dict[str, Any]:
     "Check an image and write it to `part` -> its columns in the catalogue; raises `ValueError` with the reason."
     data, width, height = ingest(body, settings.min_side, settings.max_side)
-    part.write_bytes(data)
+    write_synced(part, data) # On the disk before its row
     sha = fingerprint(data)
     return dict(
         state='kept', reason=None, name=f'{sha[:16]}.jpg', sha256=sha, bytes=len(data), width=width, height=height)
@@ -59,7 +58,7 @@ def outcome(
 ) -> dict[str, Any]: # Columns for the catalogue
     "Wait for an image; a failure becomes a state and a reason, except on a disk that cannot be written (`OSError`)."
     try: return future.result()
-    except ValueError as e: reason = str(e)
+    except ValueError as e: reason = without_passwords(str(e))
     except (OSError, CancelledError): raise
     except Exception as e: reason = f'broken image: {type(e).__name__}' # A decoder can fail in any way
     return dict(state='rejected', reason=reason)
@@ -80,6 +79,7 @@ def _keep(project:Project, row:dict[str, Any], news:dict[str, Any], part:Path) -
         else:
             project.catalogue.update(row['id'], **{**news, 'state': 'asked'})
             os.replace(part, project.images/row['label']/news['name'])
+            sync_folder(project.images/row['label'])
     part.unlink(missing_ok=True)
     project.catalogue.update(row['id'], **news)
     return news['state'] == 'kept'
@@ -308,7 +308,7 @@ def _aviary(project:Project, settings:Settings) -> AbstractContextManager[Aviary
     per_query = settings.images_per_label*5//4+8
     return Aviary(galleries[0] or None, per_query=per_query, seed=settings.seed, port=port)
 
-def _tell(text:str) -> None: tqdm.write(text, file=sys.stderr) # Above the progress bars
+def _tell(text:str) -> None: tqdm.write(terminal_text(text), file=sys.stderr) # Above the progress bars
 
 @contextmanager
 def _open_run(project:Project, settings:Settings, web_options:dict, **options) -> Iterator[_Run]:

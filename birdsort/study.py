@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 
 from .aviary.forgeries import Drawing, write_boxes
 from .aviary.sample_project import temp_folder
+from .core.inventory import csv_text
 from .core.project import Project, absolute, free_path, write_whole
 from .core.scaffold import new_project, notebooks, to_toml
 from .core.settings import Settings, change, parse_settings, unknown
@@ -192,8 +193,9 @@ def study_table(
     scores = {name: dict(zip_longest(_COLUMNS, row)) for name, row in rows.items()}
     write_whole(project.reports/'study.json', json.dumps([_as_json(*s) for s in scores.items()], indent=1))
     words = [dict(name=name) | {k: _in_words(v) for k, v in row.items()} for name, row in scores.items()]
-    table = pd.DataFrame(words).set_index('name')
-    write_whole(project.reports/'study.csv', table.to_csv())
+    table = pd.DataFrame(words)
+    write_whole(project.reports/'study.csv', csv_text(table.columns, table.values.tolist()))
+    table = table.set_index('name')
     return table
 
 def _as_json(name, row): # One row of study.json

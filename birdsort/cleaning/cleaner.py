@@ -7,6 +7,7 @@ __all__ = ['tile_images', 'tile_marks', 'Cleaner', 'classic_cleaner']
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #2f792aec
 import base64
+import html
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -110,9 +111,10 @@ _HELP = (
 
 def _summary(view, counts): # -> HTML
     proposed = f"{counts['proposed']} copies proposed to go" if counts['proposed'] else ''
-    parts = [f"{counts['kept']} images of {view.label}", f"<b>{counts['pending']} pending</b>", proposed, view.message]
+    label, message = html.escape(str(view.label)), html.escape(view.message)
+    parts = [f"{counts['kept']} images of {label}", f"<b>{counts['pending']} pending</b>", proposed, message]
     text = ' · '.join(part for part in parts if part)
-    note = view.issues.attrs['note']
+    note = html.escape(view.issues.attrs['note'] or '')
     small = f'{_HELP}<br>{note}' if note else _HELP
     return f'<div style="line-height:1.5">{text}<br><small style="opacity:.65">{small}</small></div>'
 
@@ -172,8 +174,7 @@ class Cleaner(_Drawn):
 # %% ../../nbs/cleaning/08_cleaner.ipynb #129d0b7d
 def _kept_path(project): # -> a class of paths to images of the project that `unlink` moves to `removed/`
     def unlink(path, missing_ok=False):
-        label, name = project.place(path)
-        rows = project.catalogue.rows(label=label, name=name, state='kept')
+        rows = project.catalogue.rows(label=path.parent.name, name=path.name, state='kept')
         moves = [Move(r['id'], 'removed', r['label'], 'by hand') for r in rows]
         move_images(project, moves, 'the classic cleaner')
     return type('KeptPath', (type(Path()),), dict(unlink=unlink))

@@ -147,6 +147,7 @@ def open_cache(
     project:Project, # Its `.image_stats.sqlite` is opened, and made where there is none
 ) -> sqlite3.Connection: # To a database with the tables file, stats and vector
     "The cache of a project; one that cannot be read is replaced by an empty one."
+    if project.catalogue.is_read_only: return _connect(':memory:')
     path = project.path/'.image_stats.sqlite'
     (project.path/'.looks.sqlite').unlink(missing_ok=True) # The cache of birdsort 0.1
     try: return _connect(path)
@@ -163,7 +164,6 @@ class ScannedFile(NamedTuple):
     bytes:int # Its length
     stats:ImageStats|None # None if it is not a complete image
     error:str|None # Why not
-    place:tuple[str, str]|None=None # Its label and name in the project; None for those of its folder and itself
 
 def _look_up(cache, sha256): # -> (ImageStats or None, error or None); None where the cache has no usable row
     row = cache.execute('select error, head, body from stats where sha256 = ?', (sha256,)).fetchone()
@@ -230,4 +230,4 @@ def scan_files(
             _write(cache, project, results)
             scanned |= {s.file: s for s,_ in results}
     cache.close()
-    return [scanned[f]._replace(place=project.place(f)) for f in files]
+    return [scanned[f] for f in files]

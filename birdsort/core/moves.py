@@ -8,12 +8,14 @@ __all__ = ['Move', 'carry_out', 'move_images', 'Undone', 'undo']
 # %% ../../nbs/core/04_moves.ipynb #1a725f5f
 import json
 import os
+import sqlite3
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from .catalogue import COLUMNS, Catalogue, now
-from .project import Project, free_path, hold
+from .catalogue import COLUMNS, Catalogue, back_up, now
+from .project import Project, free_path, hold, inside, is_plain_name, sync_folder
 
 # %% ../../nbs/core/04_moves.ipynb #9ebc85c6
 class Move(NamedTuple):
@@ -23,6 +25,8 @@ class Move(NamedTuple):
     label:str # Under which label
     reason:str|None = None # Why, for the catalogue
 
+_WRITTEN = ('label', 'state', 'reason', 'name', 'split', 'address') # Columns that a move may change
+
 class _Planned(NamedTuple):
     "One move of a plan: files and rows, before and after."
     image:int
@@ -31,20 +35,25 @@ class _Planned(NamedTuple):
     was:dict[str, Any]
     becomes:dict[str, Any]
 
-def _place(project, state, label):
-    return {'kept': project.images, 'removed': project.removed}[state]/label
+_FOLDERS = dict(kept='images', removed='removed')
+
+def _place(project, state, label): return inside(project.path, _FOLDERS[state], label)
 
 # %% ../../nbs/core/04_moves.ipynb #b02d104f
+def _ends(project, move, row): # (file, folder to move it to), or None where one is not in the project
+    if not is_plain_name(row['name']): return None
+    try: return _place(project, row['state'], row['label'])/row['name'], _place(project, move.state, move.label)
+    except ValueError: return None
+
 def _plan_one(project, move, row, taken):
     "Plan a move, or None where there is nothing to move."
-    if row['state'] not in ('kept', 'removed'): return None
-    source = _place(project, row['state'], row['label'])/row['name']
-    folder = _place(project, move.state, move.label)
-    if folder in source.parents or not source.is_file(): return None
+    if row['state'] not in _FOLDERS or not (ends := _ends(project, move, row)): return None
+    source, folder = ends
+    if source.parent == folder or not source.is_file(): return None
     other = _place(project, 'removed' if move.state == 'kept' else 'kept', move.label)
     names_there = {folder/f.name for f in other.glob('*') if f != source}
     target = free_path(source, folder, taken | names_there)
-    was = {k: row[k] for k in ('label', 'state', 'reason', 'name', 'split', 'address')}
+    was = {k: row[k] for k in _WRITTEN}
     becomes = was | dict(label=move.label, state=move.state, reason=move.reason, split=None)
     return _Planned(move.image, source, target, was, becomes)
 
@@ -78,10 +87,30 @@ def _settle_choices(db, plan, *, is_undo):
     back = [p.image for p in plan if p.was['state'] == 'removed' and p.becomes['state'] == 'kept']
     db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", [(i,) for i in back])
 
+# %% ../../nbs/core/04_moves.ipynb #7a11d011
+def _read_path(project, text): # -> (path, its state, label and name)
+    parts = text.split('/') if isinstance(text, str) else []
+    state = {folder: state for state, folder in _FOLDERS.items()}.get(parts[0]) if len(parts) == 3 else None
+    if not state or not is_plain_name(parts[2]): raise ValueError(f'{text!r} is not the path of an image')
+    return _place(project, state, parts[1])/parts[2], dict(state=state, label=parts[1], name=parts[2])
+
+def _read_row(text, place):
+    values = json.loads(text)
+    row = {k: values.get(k) for k in _WRITTEN}
+    if not all(v is None or isinstance(v, str) for v in row.values()): raise ValueError(f'{text!r} is not a row')
+    return row | place
+
+def _read_move(project:Project, move:sqlite3.Row) -> dict[str, Any]: # With paths, and rows as dicts
+    "A line of the journal; `ValueError` where birdsort cannot have written it for this project."
+    source, target = (_read_path(project, move[end]) for end in ('source', 'target'))
+    try: was, becomes = _read_row(move['was'], source[1]), _read_row(move['becomes'], target[1])
+    except (ValueError, TypeError, AttributeError, RecursionError) as e: raise ValueError(f'no rows: {e}') from None
+    return dict(move) | dict(source=source[0], target=target[0], was=was, becomes=becomes)
+
 # %% ../../nbs/core/04_moves.ipynb #d3412c35
-def _rename(project:Project, move:dict[str, Any]) -> str:
-    "Move a file unless that is done already. Returns its path now, relative to the project."
-    source, target = project.path/move['source'], project.path/move['target']
+def _rename(project:Project, move:dict[str, Any]) -> Path: # `move` as returned by `_read_move`
+    "Move a file unless that is done already. Returns its path now."
+    source, target = move['source'], move['target']
     if source.is_file():
         if target.exists():
             target = free_path(source, target.parent)
@@ -89,7 +118,7 @@ def _rename(project:Project, move:dict[str, Any]) -> str:
             project.catalogue.execute('update move set target = ? where id = ?', (relative, move['id']))
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
-    return target.relative_to(project.path).as_posix()
+    return target
 
 # %% ../../nbs/core/04_moves.ipynb #c8f86e3e
 def _free_address(db, image, label, address):
@@ -120,8 +149,7 @@ def _leave_note(db, move, was, becomes):
 
 def _rewrite(cat:Catalogue, move:dict[str, Any], *, is_there:bool):
     "Bring the row of a moved image up to date, and tick the move off."
-    was = json.loads(move['was'])
-    becomes = json.loads(move['becomes']) | dict(name=move['target'].split('/', 2)[2])
+    was, becomes = move['was'], move['becomes'] | dict(name=move['target'].name)
     if is_there:
         _write_row(cat.db, move, becomes)
         relabelled = was['label'] != becomes['label'] and was['state'] == 'kept'
@@ -129,19 +157,37 @@ def _rewrite(cat:Catalogue, move:dict[str, Any], *, is_there:bool):
     cat.db.execute('update move set done = 1 where id = ?', (move['id'],))
 
 # %% ../../nbs/core/04_moves.ipynb #12f025f2
+def _read_left(project) -> Iterator[dict[str, Any]]:
+    "The moves that are left to do; those that cannot be of this project are set aside."
+    sql = ('select move.*, step.undoes from move join step on step.id = move.step '
+           'where done = 0 order by move.id')
+    refused:dict[int, str] = {}
+    for row in project.catalogue.execute(sql):
+        try: yield _read_move(project, row)
+        except ValueError as e: refused[row['id']] = str(e)
+    if not refused: return
+    project.catalogue.execute('update move set done = 2 where id = ?', [(i,) for i in refused], many=True)
+    first = next(iter(refused.values()))
+    print(f'{len(refused)} moves in the catalogue of {project.path} were not carried out: {first!r}', file=sys.stderr)
+
+def _carry_out(project, batch):
+    "Move some files, and then their rows."
+    cat = project.catalogue
+    for move in batch:
+        folders = {move['source'].parent, move['target'].parent}
+        move['target'] = _rename(project, move)
+        move['folders'] = {folder for folder in folders if folder.is_dir()}
+    for folder in {folder for move in batch for folder in move['folders']}: sync_folder(folder)
+    with cat.lock, cat.db:
+        for move in batch: _rewrite(cat, move, is_there=move['target'].is_file())
+
+# %% ../../nbs/core/04_moves.ipynb #7a11d014
 def carry_out(
     project:Project, # Its journal is read
 ) -> int: # How many moves were left to do
     "Finish every step that the journal says has been begun; nothing is ever overwritten."
-    cat = project.catalogue
-    sql = ('select move.*, step.undoes from move join step on step.id = move.step '
-           'where done = 0 order by move.id')
-    left = [dict(r) for r in cat.execute(sql)]
-    for i in range(0, len(left), 100):
-        batch = left[i:i+100]
-        for move in batch: move['target'] = _rename(project, move)
-        with cat.lock, cat.db:
-            for move in batch: _rewrite(cat, move, is_there=(project.path/move['target']).is_file())
+    left = list(_read_left(project))
+    for i in range(0, len(left), 100): _carry_out(project, left[i:i+100])
     return len(left)
 
 # %% ../../nbs/core/04_moves.ipynb #dfce33ed
@@ -155,6 +201,7 @@ def move_images(
         carry_out(project)
         plan = list(_plan(project, moves))
         if not plan: return 0
+        back_up(project.catalogue)
         _begin(project, name, plan)
         return carry_out(project)
 
@@ -173,10 +220,10 @@ def _last_step(cat):
 
 def _plan_back(project, step):
     "The moves of a step the other way round; files that have gone since are left out."
-    for m in project.catalogue.execute('select * from move where step = ? order by id desc', (step,)):
-        source, target = project.path/m['target'], project.path/m['source']
-        if source.is_file():
-            yield _Planned(m['image'], source, target, json.loads(m['becomes']), json.loads(m['was']))
+    for row in project.catalogue.execute('select * from move where step = ? order by id desc', (step,)):
+        try: m = _read_move(project, row)
+        except ValueError: continue # Of another project
+        if m['target'].is_file(): yield _Planned(m['image'], m['target'], m['source'], m['becomes'], m['was'])
 
 # %% ../../nbs/core/04_moves.ipynb #7993ea1a
 def undo(
@@ -187,5 +234,6 @@ def undo(
         carry_out(project)
         last = _last_step(project.catalogue)
         if not last: return None
+        back_up(project.catalogue)
         _begin(project, f"undo {last['name']}", list(_plan_back(project, last['id'])), undoes=last['id'])
         return Undone(step=last['name'], made=last['made'], moved=carry_out(project))

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['RowFile', 'fill_cache', 'has_room', 'has_disk_space', 'KeyedRows', 'fill_keyed', 'Selected', 'CachedDL',
-           'cached_loader', 'subset', 'batch_of', 'prune_cache', 'equaliser', 'cache_dataloaders']
+           'cached_loader', 'subset', 'batch_of', 'prune_cache', 'cache_dataloaders']
 
 # %% ../../nbs/datasets/03_cache.ipynb #42c71280
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from fastcore.basics import chunked
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from ..core.images import Equaliser
 from ..core.project import Project, stable_hash
 
 # %% ../../nbs/datasets/03_cache.ipynb #1bb9b6ca
@@ -49,8 +49,52 @@ class RowFile:
         return torch.frombuffer(out, dtype=self.dtype).view(len(ids), *self.shape)
 
     def append(self, rows): # (n, *shape), of this dtype
-        with open(self.file, 'ab') as f:
-            f.write(rows.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        with open(self.file, 'ab') as f: f.write(_bytes_of(rows))
+
+def _bytes_of(rows): return rows.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+# %% ../../nbs/datasets/03_cache.ipynb #7f77a001
+_sound:set[tuple] = set() # Files that this process has found to fit their checksums
+
+def _identity(file): # Another after every change
+    at = file.stat()
+    return str(file), at.st_ino, at.st_size, at.st_mtime_ns
+
+def _sums_of(rows): return rows.file.with_name(f'{rows.file.name}.sums')
+
+def _checksum(data): return zlib.crc32(data).to_bytes(4, 'little')
+
+def _count_sound(rows, n, step): # How many of the first n rows fit their checksums, up to the first step that does not
+    if not rows.file.is_file() or not _sums_of(rows).is_file(): return 0
+    sums = _sums_of(rows).read_bytes()
+    with open(rows.file, 'rb') as f:
+        for i in range(0, n, step):
+            length = min(step, n-i)*rows.width
+            data = f.read(length)
+            if len(data) < length or sums[i//step*4:][:4] != _checksum(data): return i
+    return n
+
+def _is_sound(rows, n, step):
+    if len(rows) < n: return False
+    if _identity(rows.file) not in _sound and _count_sound(rows, n, step) == n: _sound.add(_identity(rows.file))
+    return _identity(rows.file) in _sound
+
+# %% ../../nbs/datasets/03_cache.ipynb #7f77a003
+def _make(rows, n, make, step, desc, quiet):
+    part = RowFile(f'{rows.file}.part', rows.shape, rows.dtype)
+    if rows.file.is_file(): # It is damaged, or cut off
+        for file, old in ((part.file, rows.file), (_sums_of(part), _sums_of(rows))):
+            if old.is_file(): os.replace(old, file)
+    done = _count_sound(part, min(len(part), n)//step*step, step)
+    for file, size in ((part.file, done*rows.width), (_sums_of(part), done//step*4)):
+        if file.is_file(): os.truncate(file, size)
+    with tqdm(total=n, initial=done, desc=desc, unit='image', disable=quiet, leave=False) as bar:
+        for i in range(done, n, step):
+            part.append(made := make(i, min(i+step, n)))
+            with open(_sums_of(part), 'ab') as f: f.write(_checksum(_bytes_of(made)))
+            bar.update(len(made))
+    os.replace(_sums_of(part), _sums_of(rows))
+    os.replace(part.file, rows.file)
 
 # %% ../../nbs/datasets/03_cache.ipynb #8ae0db1d
 def fill_cache(
@@ -69,18 +113,9 @@ def fill_cache(
 def _fill(rows, n, make, step, desc, quiet):
     rows.file.parent.mkdir(exist_ok=True)
     with FileLock(f'{rows.file}.lock'): # When several trainings need the same file, one makes it
-        if len(rows) < n: _make(rows, n, make, step, desc, quiet)
-    os.utime(rows.file)
-
-def _make(rows, n, make, step, desc, quiet):
-    part = RowFile(f'{rows.file}.part', rows.shape, rows.dtype)
-    done = min(len(part), n)//step*step
-    if part.file.is_file(): os.truncate(part.file, done*rows.width)
-    with tqdm(total=n, initial=done, desc=desc, unit='image', disable=quiet, leave=False) as bar:
-        for i in range(done, n, step):
-            part.append(made := make(i, min(i+step, n)))
-            bar.update(len(made))
-    os.replace(part.file, rows.file)
+        if not _is_sound(rows, n, step): _make(rows, n, make, step, desc, quiet)
+        os.utime(rows.file)
+        _sound.add(_identity(rows.file))
 
 # %% ../../nbs/datasets/03_cache.ipynb #8d64cea6
 def has_room(
@@ -102,8 +137,26 @@ def has_disk_space(
     return len(rows) == n or has_room(rows.file.parent, rest)
 
 # %% ../../nbs/datasets/03_cache.ipynb #46ba1ff3
-_KEY = 16 # Bytes of a key
+_KEY, _SUM = 16, 4 # Bytes of a key, and of the checksum behind it
+_checked:dict[tuple, set[bytes]] = {} # (file, its inode) -> entries whose rows this process has found to fit
 
+def _entries_of(rows): # Each a key and a checksum
+    file, width = Path(f'{rows.file}.keys'), _KEY+_SUM
+    data = file.read_bytes() if file.is_file() else b''
+    n = min(len(rows), len(data)//width) # Of a key without its row nothing is known
+    return [data[width*i:width*(i+1)] for i in range(n)]
+
+def _fitting(rows, entries, wanted): # (key, number) of each row that fits its checksum
+    checked = _checked.setdefault((str(rows.file), rows.file.stat().st_ino), set())
+    with open(rows.file, 'rb') as f:
+        for i,entry in enumerate(entries):
+            if wanted is not None and entry[:_KEY] not in wanted: continue
+            f.seek(i*rows.width)
+            if entry not in checked and _checksum(f.read(rows.width)) != entry[_KEY:]: continue
+            checked.add(entry)
+            yield entry[:_KEY], i
+
+# %% ../../nbs/datasets/03_cache.ipynb #7f77a006
 class KeyedRows(RowFile):
     "Tensors of one shape in one file, found by a key."
     @staticmethod
@@ -114,24 +167,23 @@ class KeyedRows(RowFile):
         return has_room(self.file.parent, len(set(keys)-set(self.numbers()))*self.width)
 
     @property
-    def _keys(self): return RowFile(Path(f'{self.file}.keys'), (_KEY,), torch.uint8)
+    def _keys(self): return RowFile(Path(f'{self.file}.keys'), (_KEY+_SUM,), torch.uint8)
 
-    def numbers(self) -> dict[bytes, int]: # Key -> number of its row
-        file = self._keys.file
-        keys = file.read_bytes() if file.is_file() else b''
-        n = min(len(self), len(keys)//_KEY) # Of a key without its row nothing is known
-        return {keys[_KEY*i:_KEY*(i+1)]: i for i in range(n)}
+    def numbers(self, wanted:Collection[bytes]|None=None) -> dict[bytes, int]: # Key -> number of its row, where that fits
+        entries = _entries_of(self)
+        return dict(_fitting(self, entries, wanted)) if entries else {}
 
     def add(self, keys, rows): # n of each; nobody else may add at the same time
         done = min(len(self), len(self._keys))
         for kept in (self, self._keys):
             if kept.file.is_file(): os.truncate(kept.file, done*kept.width)
         self.append(rows)
-        self._keys.append(torch.frombuffer(bytearray(b''.join(keys)), dtype=torch.uint8))
+        entries = [key+_checksum(_bytes_of(row)) for key,row in zip(keys, rows, strict=True)]
+        self._keys.append(torch.frombuffer(bytearray(b''.join(entries)), dtype=torch.uint8))
 
 # %% ../../nbs/datasets/03_cache.ipynb #1e4bd16f
 def _numbers_of(rows, keys): # None where one is missing
-    known = rows.numbers()
+    known = rows.numbers(set(keys))
     return [known[key] for key in keys] if all(key in known for key in keys) else None
 
 def fill_keyed(
@@ -151,7 +203,7 @@ def fill_keyed(
 
 # %% ../../nbs/datasets/03_cache.ipynb #aef2e49a
 def _add_missing(rows, keys, make, step, bar):
-    known = set(rows.numbers())
+    known = set(rows.numbers(set(keys)))
     with tqdm(total=len(keys), unit='image', leave=False, **bar) as progress:
         for first in range(0, len(keys), step):
             positions = list(range(first, min(first+step, len(keys))))
@@ -230,6 +282,8 @@ def batch_of(
     with ThreadPoolExecutor() as pool: return dl.do_batch(list(pool.map(dl.do_item, ids)))
 
 # %% ../../nbs/datasets/03_cache.ipynb #d3601980
+_BESIDE = ('.lock', '.keys', '.sums') # Files that belong to another
+
 def prune_cache(
     folder:Path, # Of caches
     keep:int=10, # Files; a run uses up to eight
@@ -238,23 +292,16 @@ def prune_cache(
     if rank_distrib(): return
     def used(f):
         return f.stat().st_mtime if f.exists() else 0 # Another process may have removed it
-    files = sorted((f for f in folder.glob('*') if f.is_file() and f.suffix not in ('.lock', '.keys')), key=used)
+    files = sorted((f for f in folder.glob('*') if f.is_file() and f.suffix not in _BESIDE), key=used)
     for file in files[:-keep]:
         if used(file) >= time.time()-3600: continue
-        for name in (f'{file.name}.keys', file.name, f'{file.name}.lock'): file.with_name(name).unlink(missing_ok=True)
+        for end in ('.keys', '.sums', '', '.lock'): file.with_name(file.name+end).unlink(missing_ok=True)
 
 # %% ../../nbs/datasets/03_cache.ipynb #6e20e00d
-def equaliser(
-    dl:TfmdDL, # Of images
-) -> Equaliser|None: # What brings its images to one quality; None where they stay as they are
-    "How a loader changes images before it resizes them."
-    return next((t.equaliser for t in dl.after_item.fs if hasattr(t, 'equaliser')), None)
-
 def _pixels(project, dl, pairs):
     shape = dl.do_item(0)[0].shape
     stats = [(f, f.stat()) for f, _ in pairs]
-    how = filter(None, [equaliser(dl)])
-    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(shape), *how)
+    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(shape))
     return RowFile(project.path/'.cache'/f'images-{key}', shape, torch.uint8)
 
 def _decode(rows, dl, n, quiet):
@@ -268,12 +315,16 @@ class _DecodedRows(RowFile):
     "Decoded images; the file is made when the first of them is wanted."
     def __init__(self, rows, dl, n, quiet):
         super().__init__(rows.file, rows.shape, rows.dtype)
-        self.n, self.make = n, lambda: _decode(rows, dl, n, quiet)
+        self.n, self.is_checked, self.decode = n, False, lambda: _decode(rows, dl, n, quiet)
+
+    def make(self):
+        self.decode()
+        self.is_checked = True
 
     def __len__(self): return self.n
 
     def __getitem__(self, ids):
-        if not self.file.is_file(): self.make()
+        if not self.is_checked or not self.file.is_file(): self.make()
         return super().__getitem__(ids)
 
 # %% ../../nbs/datasets/03_cache.ipynb #b57386d7

@@ -6,12 +6,14 @@
 __all__ = ['check_name', 'PushResult', 'push']
 
 # %% ../../nbs/deploy/05_hub.ipynb #19a3c5f9
+import glob
 import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
 from .. import __version__
+from ..core.project import inside, is_plain_name
 from .inference import ENGINES
 
 # %% ../../nbs/deploy/05_hub.ipynb #2711aa0f
@@ -62,14 +64,22 @@ def _explained_errors(api, name):
         raise RuntimeError(_explain(e, name, api.endpoint)) from e
 
 # %% ../../nbs/deploy/05_hub.ipynb #f88eba0d
-_SKIP = ['.*', '*/.*', '*.part', '*.tmp']
+_SUMS = 'SHA256SUMS'
+
+def _check_file(folder, name): # `ValueError` for what a push does not send
+    file = inside(folder, name)
+    if file.is_symlink(): raise ValueError(f'{file} is a link: a push sends only files of the export folder itself')
+    if not file.is_file(): raise ValueError(f'{file} is not a file: run `birdsort export` again')
 
 def _pushed_files(folder): # Names of the files that a push sends
-    from huggingface_hub.utils import filter_repo_objects
-    missing = [name for name in ('README.md', 'config.json') if not (folder/name).is_file()]
+    needed = ('README.md', 'config.json', _SUMS)
+    missing = [name for name in needed if not (folder/name).is_file()]
     if missing: raise FileNotFoundError(f"{folder} has no {' and no '.join(missing)}: run `birdsort export` first")
-    names = [f.relative_to(folder).as_posix() for f in sorted(folder.rglob('*')) if f.is_file()]
-    return list(filter_repo_objects(names, ignore_patterns=_SKIP))
+    lines = inside(folder, _SUMS).read_text(encoding='utf-8').splitlines()
+    listed = {*needed, *(line.partition('  ')[2] for line in lines if line)}
+    names = sorted(name for name in listed if not is_plain_name(name) or os.path.lexists(folder/name)) # Or deleted
+    for name in names: _check_file(folder, name)
+    return names
 
 # %% ../../nbs/deploy/05_hub.ipynb #4f2f4d02
 def _client_was_closed(error): # By another thread, whose connection had failed
@@ -89,7 +99,7 @@ class PushResult(TypedDict):
     files:list[str] # Names of the files in it
 
 def push(
-    folder:Path, # With README.md and config.json, as `birdsort export` writes it
+    folder:Path, # As `birdsort export` writes it; what its SHA256SUMS names is sent
     name:str, # USER/NAME, of yourself or of an organisation of yours
     private:bool=False, # A new repository is visible only to you; an existing one stays what it is
 ) -> PushResult: # What was pushed, and where
@@ -107,6 +117,7 @@ def push(
                          f'{api.endpoint}/{name}/settings')
     with _explained_errors(api, name):
         commit = _upload(
-            api, repo_id=name, folder_path=folder, ignore_patterns=[*_SKIP], delete_patterns=[*ENGINES.values()],
+            api, repo_id=name, folder_path=folder, allow_patterns=[glob.escape(file) for file in files],
+            delete_patterns=[*ENGINES.values()],
             commit_message=f'Exported by birdsort {__version__}')
     return PushResult(address=f'{api.endpoint}/{name}', commit=commit.commit_url, files=files)

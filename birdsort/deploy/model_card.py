@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from ..core.inventory import markdown_text
 from ..core.project import Project
 from ..core.scaffold import asset
 from ..core.settings import Settings
@@ -17,7 +18,7 @@ from ..core.settings import Settings
 # %% ../../nbs/deploy/04_model_card.ipynb #a935cf85
 def _cell(value):
     if value is None: return ''
-    return f'{value:.3f}' if isinstance(value, float) else str(value).replace('|', '\\|')
+    return f'{value:.3f}' if isinstance(value, float) else markdown_text(value)
 
 def _table(rows): # Dicts with the same keys -> Markdown
     lines = [list(rows[0]), ['---']*len(rows[0])]
@@ -53,7 +54,7 @@ def _describe_threshold(threshold):
 def _quality(config, evaluated):
     if not evaluated:
         labels = config['labels']
-        return f"{len(labels)} labels: {', '.join(labels)}.\n\nIt has not been evaluated on a test split yet."
+        return f"{len(labels)} labels: {', '.join(map(markdown_text, labels))}.\n\nIt has not been evaluated on a test split yet."
     low, high = evaluated['intervals']['accuracy']
     accuracy = (f"**{100*evaluated['accuracy']:.1f} % of {evaluated['n']} test images** are labelled correctly "
                 f"(95 % interval: {100*low:.1f} % to {100*high:.1f} %), macro F1 {evaluated['f1_macro']:.3f}.")
@@ -136,8 +137,8 @@ def model_card(
 ) -> str: # Markdown with YAML front matter
     "The model card, in the form of the Hugging Face hub."
     name = project.path.resolve().name
-    network = f"A {config['architecture']} ({config['library']}), {config['size']} pixels, trained with birdsort."
-    contents = [dict(file=f'`{file}`', contains=what) for file,what in (files or {}).items()]
+    network = f"A {markdown_text(config['architecture'])} ({config['library']}), {config['size']} pixels, trained with birdsort."
+    contents = [dict(file=file, contains=what) for file,what in (files or {}).items()]
     sections = {
         'Use': _use(config),
         'Data and licences': _data(project, settings),
@@ -146,6 +147,6 @@ def model_card(
         'Made with': ', '.join(f'{package} {version}' for package,version in config.get('versions', {}).items())}
     return (
         f"---\n{_front_matter(name, config, evaluated)}\n---\n\n"
-        f"# {name}: an image classifier with {len(config['labels'])} labels\n\n"
+        f"# {markdown_text(name)}: an image classifier with {len(config['labels'])} labels\n\n"
         f"{network} {_quality(config, evaluated)}\n"
         + ''.join(f'\n## {title}\n\n{text}\n' for title,text in sections.items()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..core.inventory import csv_cell
 from ..core.project import Project, write_whole
 from ..report import Plots, Table, Text, to_html
 
@@ -121,7 +122,7 @@ def write_tables(
     "Write the table in three formats, the page with plots."
     folder, table = project.reports/'sweep', pd.DataFrame(rows)
     files = {kind: folder/f'sweep.{kind}' for kind in ('csv', 'xlsx', 'html')}
-    write_whole(files['csv'], table.to_csv(index=False))
+    write_whole(files['csv'], table.map(csv_cell).to_csv(index=False))
     readable = _readable(table)
     _write_xlsx(readable, files['xlsx'])
     images = [folder/'accuracy_time.png', folder/'curves.png']

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -58,6 +59,23 @@ def _profiles_folder() -> str:
     fits = os.name != 'posix' or len(os.fsencode(usual)) <= room
     return usual if fits else '/tmp'
 
+# %% ../../nbs/sources/02_browser.ipynb #7b22a001
+def _is_private(profile:Path) -> bool:
+    "Whether only this user can have made a folder and what is in it."
+    at = profile.lstat()
+    return stat.S_ISDIR(at.st_mode) and at.st_uid == os.getuid() and not at.st_mode & 0o077
+
+def _noted_pid(profile:Path, name:str) -> int|None:
+    "The process that a file of a profile names; None where there is no such file, or somebody else's."
+    try:
+        if os.name == 'posix' and not _is_private(profile): return None
+        flags = os.O_RDONLY | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0)
+        with open(os.open(profile/name, flags), 'rb') as f:
+            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode): return None
+            text = f.read(20)
+    except OSError: return None
+    return int(text) if re.fullmatch(rb'[1-9]\d{0,8}', text) else None
+
 # %% ../../nbs/sources/02_browser.ipynb #9e8374c8
 def _processes() -> list[list[str]]:
     "Every running process as [pid, command line]; none where there is no `ps` (Windows)."
@@ -70,20 +88,20 @@ def end_browser(
     profile:Path, # The folder that the browser was started with
 ) -> None:
     "End a browser and its driver at once, whatever they are doing; does nothing where there is no `ps` (Windows)."
-    file = profile/'driver'
-    driver = file.read_text() if file.is_file() else ''
+    driver = _noted_pid(profile, 'driver')
     is_browser = re.compile(rf'--user-data-dir={re.escape(str(profile))}(?= |$)').search
     for pid, command in _processes():
-        is_driver = pid == driver and 'chromedriver' in command
+        is_driver = pid == str(driver) and 'chromedriver' in command
         if not is_browser(command) and not is_driver: continue
         with suppress(ProcessLookupError): # A child process may have ended with its parent
             os.kill(int(pid), signal.SIGKILL)
 
 def _is_left_behind(profile:Path) -> bool:
     "Whether the process that a profile belongs to is gone."
-    try: os.kill(int((profile/'owner').read_text()), 0)
-    except ProcessLookupError: return True
-    except (OSError, ValueError): return False # Another user's, or still being written
+    owner = _noted_pid(profile, 'owner')
+    if owner is None: return False # Another user's, or still being written
+    try: os.kill(owner, 0)
+    except OSError as e: return isinstance(e, ProcessLookupError)
     return False
 
 def _end_orphans() -> None:

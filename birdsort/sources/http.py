@@ -77,7 +77,7 @@ def proxy_for(
     proxy = getproxies().get(url.scheme)
     if not proxy: return None
     try: return URL(proxy if '://' in proxy else f'http://{proxy}')
-    except ValueError: raise Refused(f'the proxy {proxy!r} is not an address') from None
+    except ValueError: raise Refused(f'the proxy {proxy.rpartition("@")[2]!r} is not an address') from None
 
 def _may_be_public(host:str, has_proxy:bool) -> bool:
     "Judge a host before it is looked up."

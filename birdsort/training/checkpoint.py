@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelEpochException
 from fastai.learner import Learner
-from fastai.torch_core import get_model, rank_distrib, to_device
+from fastai.torch_core import TensorBase, get_model, rank_distrib, to_device
+from fastcore.foundation import L
 
 from .callbacks import History
 from .resources import rng_state, set_rng_state
@@ -49,7 +51,8 @@ def set_learner_state(
     except RuntimeError as e:
         reason = str(e).splitlines()[-1].strip()
         raise ValueError(f'this checkpoint is of another network: {reason}; train again with --force') from e
-    learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
+    opt = to_device(state['opt'], learn.dls.device)
+    learn.opt.load_state_dict(opt | dict(hypers=L(opt['hypers'])))
     set_rng_state(state['rng'])
     for dl, order in zip(learn.dls.loaders, state['orders'], strict=True): _loader(dl).rng.setstate(order)
     learn.recorder.smooth_loss.count, learn.recorder.smooth_loss.val = state['smooth']
@@ -58,15 +61,29 @@ def set_learner_state(
         if _counters(cb): cb.__dict__.update(state['watching'].get(type(cb).__name__, {}))
 
 # %% ../../nbs/training/08_checkpoint.ipynb #3b7b969e
+def _allowed(): # -> types that hold numbers and nothing else
+    multiarray = (getattr(np, '_core', None) or np.core).multiarray # The second is its name until NumPy 2
+    dtypes = [type(np.dtype(name)) for name in ('uint32', 'float32', 'float64', 'int64', 'bool')]
+    return [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *dtypes, TensorBase, L]
+
+def _plain(value):
+    "The same without types of NumPy and fastai."
+    if isinstance(value, dict): return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, L)): return (tuple if isinstance(value, tuple) else list)(map(_plain, value))
+    if isinstance(value, torch.Tensor): return value.detach().as_subclass(torch.Tensor)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
 def _read(file):
-    try: return torch.load(file, weights_only=False, map_location='cpu')
+    try:
+        with torch.serialization.safe_globals(_allowed()):
+            return torch.load(file, weights_only=True, map_location='cpu')
     except Exception as e:
         raise ValueError(f'{file} cannot be read ({type(e).__name__}): train again with --force') from e
 
 def _write(file, saved):
     part = file.with_name(f'{file.name}.part')
     with open(part, 'wb') as f:
-        torch.save(saved, f)
+        torch.save(_plain(saved), f)
         os.fsync(f.fileno()) # On the disk before it takes the place of the older one
     os.replace(part, file)
 

@@ -60,7 +60,7 @@ def protocol(request, tmp_path):
 
 @pytest.fixture
 def export(tmp_path):
-    "A folder as `birdsort export` writes it, with hidden and unfinished files that must not be pushed."
+    "A folder as `birdsort export` writes it, with files of others beside it that must not be pushed."
     folder = tmp_path / 'export'
     for name in ('.hidden', 'more'):
         (folder / name).mkdir(parents=True)
@@ -68,19 +68,21 @@ def export(tmp_path):
         'README.md': b'---\nlicense: mit\ntags: [birds]\n---\n# Birds\n',
         'config.json': b'{"labels": ["owl"]}',
         'labels.txt': 'búho\n'.encode(),
-        'more/empty.txt': b'',
         'model.safetensors': os.urandom(12_000_000),
         'learner.pkl': os.urandom(3_000_000),
     }
     unwanted = dict.fromkeys(
-        ('.learner.pkl.part', 'model.onnx.part', 'more/.DS_Store', '.hidden/notes.txt', 'config.json.tmp'), b'no'
+        ('.learner.pkl.part', 'model.onnx.part', 'more/notes.txt', '.hidden/notes.txt', 'photo.jpg', 'model[.]onnx'), b'no'
     )
+    wanted['SHA256SUMS'] = ''.join(f'{sha256(data).hexdigest()}  {name}\n' for name, data in wanted.items()).encode()
     for name, data in (wanted | unwanted).items():
         (folder / name).write_bytes(data)
+    (tmp_path / 'secret').write_bytes(b'no')
+    (folder / 'model.onnx').symlink_to(tmp_path / 'secret')
     return folder
 
 
-NAMES = ('README.md', 'config.json', 'labels.txt', 'more/empty.txt', 'model.safetensors', 'learner.pkl')
+NAMES = ('README.md', 'SHA256SUMS', 'config.json', 'labels.txt', 'model.safetensors', 'learner.pkl')
 
 
 def contents(folder):
@@ -214,6 +216,34 @@ def test_an_interrupted_push_is_continued(protocol, export):
         assert len(hub.repos[NAME].commits) == 2
         if lfs:
             assert 12_000_000 < hub.came < 12_100_000, 'the file that had arrived was sent again'
+
+
+@pytest.mark.parametrize(
+    'line, words',
+    [
+        ('../secret', 'nothing outside'),
+        ('/etc/hostname', 'nothing outside'),
+        ('more/notes.txt', 'nothing outside'),
+        ('..', 'nothing outside'),
+        ('model.onnx', 'link'),
+        ('within', 'link'),
+        ('dangling', 'leads to'),
+        ('loop', 'loop'),
+        ('more', 'not a file'),
+        ('fifo', 'not a file'),
+    ],
+)
+def test_only_files_of_the_export_folder_are_pushed(export, line, words):
+    from birdsort.deploy.hub import push
+
+    os.mkfifo(export / 'fifo')
+    links = dict(within='labels.txt', dangling='../nowhere', loop='loop')
+    for name, target in links.items():
+        (export / name).symlink_to(target)
+    with open(export / 'SHA256SUMS', 'a') as f:
+        f.write(f'{"0" * 64}  {line}\n')
+    with pytest.raises(ValueError, match=words):
+        push(export, NAME)
 
 
 @pytest.mark.parametrize('protocol', ['xet'], indirect=True)

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ...core.images import decode
 from ...core.project import stable_hash
-from .settings import check_extractor, todays_names
+from .settings import check_extractor
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #e0ad07e1
 def _direction_maps(grey, sigma):
@@ -335,8 +335,6 @@ class Descriptors(TransformerMixin, BaseEstimator):
     ):
         self.extractor, self.step, self.widths, self.max_side = extractor, step, widths, max_side
         self.root, self.cache, self.mirror, self.quiet = root, cache, mirror, quiet
-
-    def __setstate__(self, state): super().__setstate__(todays_names(state)) # Also from pickles of birdsort 0.1
 
     def __sklearn_is_fitted__(self): return True
 

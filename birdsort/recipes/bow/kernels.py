@@ -68,9 +68,6 @@ def _check(kernel, C):
     if kernel not in KERNELS: raise ValueError(unknown('kernel', kernel, KERNELS))
     if not C > 0: raise ValueError(f'C = {C}: must be above 0, such as 3')
 
-def _todays_attributes(state): # A pickle of birdsort 0.1 calls the inverse temperature heat_
-    return {'inverse_temperature_' if name == 'heat_' else name: value for name,value in state.items()}
-
 # %% ../../../nbs/recipes/bow/03_kernels.ipynb #2ece2aed
 def _columns(values): # For two labels, SVC returns one number
     return values if values.ndim == 2 else np.stack([-values, values], 1)
@@ -95,8 +92,6 @@ class KernelSVC(ClassifierMixin, BaseEstimator):
         seed:int=42, # For the folds
     ):
         self.kernel, self.C, self.seed = kernel, C, seed
-
-    def __setstate__(self, state): super().__setstate__(_todays_attributes(state))
 
     def fit(self, X, y):
         _check(self.kernel, self.C)

@@ -7,6 +7,7 @@ __all__ = ['NORMS', 'level_weights', 'pyramid_histogram', 'Vocabulary']
 
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #3311e104
 import threading
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -172,11 +173,24 @@ def _typical_distance(nearest, x): # Squared, to the nearest word
     _, distances = nearest(x[:5000], 1)
     return float(np.median(distances)) or 1.
 
-def _todays_attributes(state): # A pickle of birdsort 0.1 calls the size n
-    return {'size' if name == 'n' else name: value for name,value in state.items()}
-
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #57b95601
-class Vocabulary(TransformerMixin, BaseEstimator):
+class _Learned:
+    "What a vocabulary has learned, to save it and to take it up again."
+    def set_words(self, words): # (size, pca) float32
+        self.words_, self.nearest_ = words, _Nearest(words, self.assign)
+
+    def learned(self) -> dict[str, np.ndarray]: # All that `fit` has found out
+        found = dict(words=self.words_, spread=np.array(self.spread_), mean=self.mean_, axes=self.axes_)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def set_learned(self, found:Mapping[str, np.ndarray]): # As returned by `learned`; `KeyError` where one is missing
+        self.mean_, self.axes_ = (found['mean'], found['axes']) if self.pca else (None, None)
+        self.set_words(found['words'])
+        self.spread_ = float(found['spread'])
+        return self
+
+# %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #7c33a004
+class Vocabulary(_Learned, TransformerMixin, BaseEstimator):
     "`Bags` -> histograms of words (n, cells*size) float32."
     sample = 60_000 # Patches to learn from
     def __init__(self,
@@ -192,16 +206,13 @@ class Vocabulary(TransformerMixin, BaseEstimator):
         self.size, self.pca, self.kmeans, self.assign = size, pca, kmeans, assign
         self.soft, self.pyramid, self.norm, self.seed = soft, pyramid, norm, seed
 
-    def __setstate__(self, state): super().__setstate__(_todays_attributes(state))
-
     def fit(self, X:Bags, y=None):
         _check(self)
         x = _gather(X, self.sample, self.seed)
         _check_enough(self.size, len(x))
         self.mean_, self.axes_ = _principal_axes(x, self.pca)
         x = self.project(x)
-        self.words_ = _cluster(x, self.size, self.kmeans, self.seed)
-        self.nearest_ = _Nearest(self.words_, self.assign)
+        self.set_words(_cluster(x, self.size, self.kmeans, self.seed))
         self.spread_ = _typical_distance(self.nearest_, x)
         return self
 
