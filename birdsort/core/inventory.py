@@ -110,11 +110,17 @@ def _lost_row(lost, label, name):
     same_name = [r for r in lost if r['name'] == name]
     return min(same_name, key=lambda r: r['label'] != label, default=None)
 
+def _add_beside(cat, new): # A row of the label that has this address already, of another image or of none
+    (row,) = cat.rows(label=new['label'], address=new['address'])
+    has_file = row['name'] and row['state'] in ('kept', 'removed')
+    if has_file: cat.add([new | dict(address=None)])
+    else: cat.update(row['id'], **new, reason=None)
+
 def _add_file(cat, row, origin, state, label, name):
     "Give a file that has no row a new one, or the row of the lost file that it was."
     if row is None:
         new = dict(label=label, name=name, state=state) | (origin or dict(source='folder'))
-        if not cat.add([new]): cat.add([new | dict(address=None)]) # Another image of the label has this address
+        if not cat.add([new]): _add_beside(cat, new)
         return
     try: cat.update(row['id'], label=label, state=state, reason=None)
     except sqlite3.IntegrityError: # The other label knows this address too, and keeps its own row

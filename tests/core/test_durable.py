@@ -1,6 +1,7 @@
 """What was found out lasts: a kill at any step of moving, a damaged or emptied catalogue, a cache of zeros, a disk that
 cannot be written, and a copy of the project."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from birdsort.cli import status
+from birdsort.commands.formatting import explain
 from birdsort.core.catalogue import Catalogue, back_up
 from birdsort.core.inventory import images_signature, read_attribution, sync, write_attribution
 from birdsort.core.moves import Move, move_images, undo
 from birdsort.core.project import Project, fingerprint_folder, record_stage, stage_result
 from birdsort.core.scaffold import new_project
-from conftest import as_json, files, forked, verb
+from conftest import files, forked, verb
 
 LABELS = {'stork': ['white stork'], 'heron': ['grey heron']}
 
@@ -137,10 +140,11 @@ def test_a_damaged_catalogue_is_called_that(project, damage):
     file = project.path / 'catalogue.sqlite'
     damage(file)
     damaged = file.read_bytes()
-    done = forked(verb, ['status', '--project', str(project.path)])
-    assert done.returncode == 1 and done.stdout == '', done.stderr
-    assert 'is damaged' in done.stderr and 'catalogue.sqlite.bak' in done.stderr
-    assert 'should not happen' not in done.stderr and len(done.stderr.splitlines()) == 1
+    with pytest.raises(ValueError) as found:
+        status(project.path)
+    said = explain(found.value)
+    assert 'is damaged' in said and 'catalogue.sqlite.bak' in said
+    assert 'should not happen' not in said and '\n' not in said
     assert files(project.path) | {'.lock': b''} == before | {'catalogue.sqlite': damaged, '.lock': b''}
     shutil.copy(f'{file}.bak', file)
     assert len(Project(project.path).catalogue.rows()) == 8
@@ -182,7 +186,7 @@ def test_a_look_never_writes_less_than_there_was(project, empty):
     assert len(before) == 8
     project.catalogue.db.close()
     empty(project)
-    as_json('status', '--project', project.path)
+    status(project.path)
     assert read_attribution(project) == before
     assert sorted((project.path / 'attribution.csv').read_text().splitlines()) == sorted(table)
     authors = {(r['label'], r['name']): r['author'] for r in Project(project.path).catalogue.rows(state='kept')}
@@ -274,21 +278,22 @@ def test_the_first_look_is_what_an_older_birdsort_had_seen(project):
 
 
 def test_a_copy_of_a_project_is_as_far_as_the_project(project, tmp_path):
-    record_stage(project, 'clean', images_signature(project), {})
+    record_stage(project, 'clean', images_signature(project), dict(kept=8))
     project.catalogue.db.close()
     copied = Project(shutil.copytree(project.path, tmp_path / 'copy', copy_function=shutil.copy))
-    assert stage_result(copied, 'clean', images_signature(copied)) == {}
-    assert 'clean' in as_json('status', '--project', copied.path)['done']
+    assert stage_result(copied, 'clean', images_signature(copied)) == dict(kept=8)
+    assert 'clean' in status(copied.path)['done']
 
 
 def as_another_user(folder, argv):
     "Run a verb as a user who may not write into the project."
-    if not os.geteuid():
-        os.setuid(65534)
+    if not os.geteuid(): # Root may write everywhere, but without its capabilities
+        header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert ctypes.CDLL(None).capset(header, none) == 0
     return verb([*argv, '--project', str(folder)])
 
 
-@pytest.mark.parametrize('argv', [['status'], ['status', '--json'], ['clean'], ['clean', '--no-sheets']], ids=' '.join)
+@pytest.mark.parametrize('argv', [['status'], ['clean']], ids=' '.join)
 def test_a_project_that_cannot_be_written_can_be_looked_at(short, argv):
     short.chmod(0o755)
     project = make(short / 'birds')

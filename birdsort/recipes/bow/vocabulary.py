@@ -176,6 +176,11 @@ def _typical_distance(nearest, x): # Squared, to the nearest word
 # %% ../../../nbs/recipes/bow/02_vocabulary.ipynb #57b95601
 class _Learned:
     "What a vocabulary has learned, to save it and to take it up again."
+    pca:int
+    assign:str
+    mean_:np.ndarray|None
+    axes_:np.ndarray|None
+
     def set_words(self, words): # (size, pca) float32
         self.words_, self.nearest_ = words, _Nearest(words, self.assign)
 
