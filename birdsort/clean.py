@@ -14,6 +14,7 @@ from typing import TypedDict
 from .cleaning.cleaner import Cleaner, classic_cleaner, tile_images
 from .cleaning.decisions import ApplyResult, proposals, read_decisions, write_issues
 from .cleaning.decisions import apply as apply_choices
+from .cleaning.format_leaks import explain_leaks, format_leaks
 from .cleaning.issues import find_issues
 from .cleaning.review import View
 from .core.inventory import images_signature, sync
@@ -34,7 +35,7 @@ def _change_state(project, label, name, now, to, reason): # -> the new place of 
     image = rows[0]['id']
     move_images(project, [Move(image, to, label, reason)], f'{label}/{name}')
     row = project.catalogue.rows(id=image)[0]
-    return inside(folders[row['state']], row['label'], row['name'])
+    return inside(folders[row['state']], row['label'], *row['name'].split('/'))
 
 def set_aside(
     project:Project, # Whose image
@@ -91,9 +92,12 @@ class _Found(TypedDict):
     removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
     note:str|None # What could not be checked, and why
     worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
+    leak:str|None # How the labels can be told by their files alone, from `explain_leaks`; None where they cannot
 
 def _summary(project, issues) -> _Found:
-    kept = {label: len(files) for label,files in sync(project).items()}
+    files = sync(project)
+    kept = {label: len(of_label) for label,of_label in files.items()}
+    leaks = format_leaks([(file, label) for label,of_label in files.items() for file in of_label])
     removed:dict[str, dict[str, int]] = {}
     found:dict[str, dict[str, int]] = {}
     for (label, state, reason),n in project.catalogue.counts('label', 'state', 'reason').items():
@@ -102,7 +106,8 @@ def _summary(project, issues) -> _Found:
         found.setdefault(label, {})[kind] = int(n)
     certain, worst = len(proposals(project, issues)), issues.head(12).to_dict('records')
     return _Found(
-        kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst)
+        kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst,
+        leak=explain_leaks(leaks, list(kept)))
 
 # %% ../nbs/20_clean.ipynb #c7b2d440
 class CleanResult(_Found, total=False):

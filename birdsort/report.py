@@ -28,6 +28,8 @@ from .core.inventory import count_states, markdown_text
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .core.scaffold import asset
 from .core.settings import Settings
+from .data import leak_of
+from .datasets.splits import load_splits
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import describe_pair, error_panels, find_errors
 from .training.runs import Run, kept_stage, load_run, open_run
@@ -168,6 +170,8 @@ def _label_table(project:Project, counts:dict) -> Table:
 # %% ../nbs/62_report.ipynb #93fc2ebc
 def _origin(project:Project, settings:Settings) -> Iterator[Block]:
     yield Heading('Where the images came from')
+    leak = leak_of(load_splits(project, settings), settings)
+    if leak: yield Text(f'Beware: {leak}.')
     if settings.train.data:
         yield Text(f'From {settings.train.data}, as they were.')
         return

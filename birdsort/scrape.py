@@ -25,8 +25,9 @@ from tqdm.auto import tqdm
 from .aviary.site import Aviary
 from .core.images import fingerprint, ingest
 from .core.inventory import LabelCounts, count_states, sync, terminal_text, without_passwords, write_attribution
-from .core.project import Project, hold, list_images, sync_folder, write_synced
+from .core.project import Project, hold, sync_folder, write_synced
 from .core.settings import DEFAULT_SOURCES, Settings, parse_source, unknown
+from .files.listing import list_images
 from .sources.base import Blocked, Hit, SourceContext, has_licence, interleave, photo_key
 from .sources.browser import NoBrowser
 from .sources.http import AGAIN, Web

@@ -164,6 +164,7 @@ class ScannedFile(NamedTuple):
     bytes:int # Its length
     stats:ImageStats|None # None if it is not a complete image
     error:str|None # Why not
+    place:tuple[str, str]|None=None # Its label and name in the project; None for those of its folder and itself
 
 def _look_up(cache, sha256): # -> (ImageStats or None, error or None); None where the cache has no usable row
     row = cache.execute('select error, head, body from stats where sha256 = ?', (sha256,)).fetchone()
@@ -230,4 +231,4 @@ def scan_files(
             _write(cache, project, results)
             scanned |= {s.file: s for s,_ in results}
     cache.close()
-    return [scanned[f] for f in files]
+    return [scanned[f]._replace(place=project.place(f)) for f in files]

@@ -19,9 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ..files.listing import list_images, place
 from .catalogue import COLUMNS
 from .moves import carry_out
-from .project import Busy, Project, fingerprint_folder, hold, list_images, stable_hash, write_whole
+from .project import Busy, Project, fingerprint_folder, hold, stable_hash, write_whole
 
 # %% ../../nbs/core/05_inventory.ipynb #7d44a001
 _CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]+') # With tabs and line ends
@@ -102,8 +103,8 @@ def _files_on_disk(project):
     "(state, label, name) of each image file."
     removed, kept = list_images(project.removed), list_images(project.images)
     return [
-        *(('removed', label, f.name) for label, files in removed.items() for f in files),
-        *(('kept', label, f.name) for label, files in kept.items() for f in files)]
+        *(('removed', *place(project.removed, f)) for files in removed.values() for f in files),
+        *(('kept', *place(project.images, f)) for files in kept.values() for f in files)]
 
 def _lost_row(lost, label, name):
     "The row of a lost file of this name, best of the same label; None where there is none."
@@ -215,7 +216,7 @@ def write_attribution(
     file, columns = project.path/'attribution.csv', ['name' if c == 'file' else c for c in ATTRIBUTION]
     if project.catalogue.is_read_only: return file
     known = {(r['label'], r['name']): r for r in sorted(project.catalogue.rows(state='kept'), key=lambda r: r['id'])}
-    on_disk = {(label, f.name) for label, files in list_images(project.images).items() for f in files}
+    on_disk = {place(project.images, f) for files in list_images(project.images).values() for f in files}
     for (label, name), origin in read_attribution(project).items():
         row = known.get((label, name))
         if row is None and (label, name) not in on_disk: continue

@@ -39,17 +39,21 @@ _FOLDERS = dict(kept='images', removed='removed')
 
 def _place(project, state, label): return inside(project.path, _FOLDERS[state], label)
 
+def _file(project, state, label, name): # The file itself may be a link: it is moved, and not followed
+    *folders, last = name.split('/') if isinstance(name, str) else ['']
+    if not is_plain_name(last): raise ValueError(f'{name!r} is not the name of an image')
+    return inside(project.path, _FOLDERS[state], label, *folders)/last
+
 # %% ../../nbs/core/04_moves.ipynb #b02d104f
 def _ends(project, move, row): # (file, folder to move it to), or None where one is not in the project
-    if not is_plain_name(row['name']): return None
-    try: return _place(project, row['state'], row['label'])/row['name'], _place(project, move.state, move.label)
+    try: return _file(project, row['state'], row['label'], row['name']), _place(project, move.state, move.label)
     except ValueError: return None
 
 def _plan_one(project, move, row, taken):
     "Plan a move, or None where there is nothing to move."
     if row['state'] not in _FOLDERS or not (ends := _ends(project, move, row)): return None
     source, folder = ends
-    if source.parent == folder or not source.is_file(): return None
+    if folder in source.parents or not source.is_file(): return None
     other = _place(project, 'removed' if move.state == 'kept' else 'kept', move.label)
     names_there = {folder/f.name for f in other.glob('*') if f != source}
     target = free_path(source, folder, taken | names_there)
@@ -89,10 +93,10 @@ def _settle_choices(db, plan, *, is_undo):
 
 # %% ../../nbs/core/04_moves.ipynb #7a11d011
 def _read_path(project, text): # -> (path, its state, label and name)
-    parts = text.split('/') if isinstance(text, str) else []
+    parts = text.split('/', 2) if isinstance(text, str) else []
     state = {folder: state for state, folder in _FOLDERS.items()}.get(parts[0]) if len(parts) == 3 else None
-    if not state or not is_plain_name(parts[2]): raise ValueError(f'{text!r} is not the path of an image')
-    return _place(project, state, parts[1])/parts[2], dict(state=state, label=parts[1], name=parts[2])
+    if not state: raise ValueError(f'{text!r} is not the path of an image')
+    return _file(project, state, *parts[1:]), dict(state=state, label=parts[1], name=parts[2])
 
 def _read_row(text, place):
     values = json.loads(text)
@@ -149,7 +153,7 @@ def _leave_note(db, move, was, becomes):
 
 def _rewrite(cat:Catalogue, move:dict[str, Any], *, is_there:bool):
     "Bring the row of a moved image up to date, and tick the move off."
-    was, becomes = move['was'], move['becomes'] | dict(name=move['target'].name)
+    was, becomes = move['was'], move['becomes'] | dict(name=move['name'])
     if is_there:
         _write_row(cat.db, move, becomes)
         relabelled = was['label'] != becomes['label'] and was['state'] == 'kept'
@@ -176,6 +180,8 @@ def _carry_out(project, batch):
     for move in batch:
         folders = {move['source'].parent, move['target'].parent}
         move['target'] = _rename(project, move)
+        place = _place(project, move['becomes']['state'], move['becomes']['label'])
+        move['name'] = move['target'].relative_to(place).as_posix()
         move['folders'] = {folder for folder in folders if folder.is_dir()}
     for folder in {folder for move in batch for folder in move['folders']}: sync_folder(folder)
     with cat.lock, cat.db:

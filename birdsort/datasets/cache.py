@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RowFile', 'fill_cache', 'has_room', 'has_disk_space', 'KeyedRows', 'fill_keyed', 'Selected', 'CachedDL',
-           'cached_loader', 'subset', 'batch_of', 'prune_cache', 'cache_dataloaders']
+           'cached_loader', 'subset', 'batch_of', 'prune_cache', 'equaliser', 'cache_dataloaders']
 
 # %% ../../nbs/datasets/03_cache.ipynb #42c71280
 import hashlib
@@ -23,6 +23,7 @@ from fastcore.basics import chunked
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from ..core.images import Equaliser
 from ..core.project import Project, stable_hash
 
 # %% ../../nbs/datasets/03_cache.ipynb #1bb9b6ca
@@ -298,10 +299,17 @@ def prune_cache(
         for end in ('.keys', '.sums', '', '.lock'): file.with_name(file.name+end).unlink(missing_ok=True)
 
 # %% ../../nbs/datasets/03_cache.ipynb #6e20e00d
+def equaliser(
+    dl:TfmdDL, # Of images
+) -> Equaliser|None: # What brings its images to one quality; None where they stay as they are
+    "How a loader changes images before it resizes them."
+    return next((t.equaliser for t in dl.after_item.fs if hasattr(t, 'equaliser')), None)
+
 def _pixels(project, dl, pairs):
     shape = dl.do_item(0)[0].shape
     stats = [(f, f.stat()) for f, _ in pairs]
-    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(shape))
+    how = filter(None, [equaliser(dl)])
+    key = stable_hash([[str(f), s.st_size, s.st_mtime_ns] for f, s in stats], list(shape), *how)
     return RowFile(project.path/'.cache'/f'images-{key}', shape, torch.uint8)
 
 def _decode(rows, dl, n, quiet):
