@@ -49,14 +49,19 @@ def parse_address(
     return url
 
 # %% ../../nbs/sources/01_http.ipynb #c52b8ee8
-_WRAPPERS = (ipaddress.ip_network('64:ff9b::/96'), ipaddress.ip_network('::/96')) # IPv4 addresses in IPv6
+_NAT64 = ipaddress.ip_network('64:ff9b::/96') # IPv4 addresses in IPv6
+_INTERNET = ipaddress.ip_network('2000::/3') # All that is given out of IPv6
+_SET_ASIDE = [ipaddress.ip_network(n) for n in ( # https://www.iana.org/assignments/iana-ipv4-special-registry, and IPv6
+    '0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24',
+    '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24',
+    '224.0.0.0/3', '168.63.129.16/32', # The last is inside every machine of Azure
+    '2001::/23', '2001:db8::/32', '3fff::/20')]
 
 def _unwrap(ip:ipaddress.IPv6Address) -> ipaddress.IPv4Address|ipaddress.IPv6Address:
     "The IPv4 address that an IPv6 address stands for, where it does."
     if ip.ipv4_mapped: return ip.ipv4_mapped
     if ip.sixtofour: return ip.sixtofour
-    if any(ip in network for network in _WRAPPERS): return ipaddress.IPv4Address(int(ip) & 0xffffffff)
-    return ip
+    return ipaddress.IPv4Address(int(ip) & 0xffffffff) if ip in _NAT64 else ip
 
 def is_public(
     number:str, # An IP address, version 4 or 6
@@ -64,10 +69,11 @@ def is_public(
     "Whether an IP address belongs to the public internet."
     ip = ipaddress.ip_address(number.split('%')[0]) # fe80::1%eth0 names a network card
     if isinstance(ip, ipaddress.IPv6Address): ip = _unwrap(ip)
-    return ip.is_global and not ip.is_multicast
+    if ip.version == 6 and ip not in _INTERNET: return False
+    return not any(ip in network for network in _SET_ASIDE)
 
 # %% ../../nbs/sources/01_http.ipynb #b56f5ff1
-_INSIDE = ('localhost', 'local', 'internal', 'intranet', 'lan', 'home', 'corp', 'arpa') # Last parts of private names
+_INSIDE = ('localhost', 'localdomain', 'local', 'internal', 'intranet', 'lan', 'home', 'corp', 'arpa') # Last parts of names
 
 def proxy_for(
     url:URL, # Of the request
@@ -81,6 +87,7 @@ def proxy_for(
 
 def _may_be_public(host:str, has_proxy:bool) -> bool:
     "Judge a host before it is looked up."
+    host = host.rstrip('.')
     try: return is_public(host)
     except ValueError: pass # A name
     if not has_proxy: return True # The connection looks it up
@@ -96,19 +103,23 @@ class _Resolver(ThreadedResolver):
     def __init__(self, allow):
         super().__init__()
         self.allow = {host.lower() for host in allow}
+        self.proxies:set[str] = set() # As HOST:PORT: connections to them are allowed, requests for them are not
 
     async def check(self, url, proxy):
         "Check what the connection will not: IP addresses, and names behind a proxy."
-        if proxy: self.allow.add(f'{proxy.host}:{proxy.port}'.lower())
+        if proxy: self.proxies.add(f'{proxy.host}:{proxy.port}'.lower())
         if _is_allowed(self.allow, url.host, url.port): return
         if not _may_be_public(url.host, bool(proxy)): raise Refused('private address')
-        if not proxy: return
-        with suppress(OSError): await self.resolve(url.host, url.port) # Perhaps only the proxy knows this name
+        if not proxy and f'{url.host}:{url.port}'.lower() not in self.proxies: return
+        with suppress(OSError): await self._public(url.host, url.port) # Perhaps only the proxy knows this name
 
     async def resolve(self, host, port=0, family=socket.AF_UNSPEC):
-        found = await super().resolve(host, port, family)
-        if _is_allowed(self.allow, host, port): return found
-        public = [f for f in found if is_public(f['host'])]
+        to_proxy = f'{host}:{port}'.lower() in self.proxies
+        if to_proxy or _is_allowed(self.allow, host, port): return await super().resolve(host, port, family)
+        return await self._public(host, port, family)
+
+    async def _public(self, host, port, family=socket.AF_UNSPEC):
+        public = [f for f in await super().resolve(host, port, family) if is_public(f['host'])]
         if not public: raise Refused('private address')
         return public
 
@@ -137,15 +148,41 @@ class Answer(NamedTuple):
     body:bytes # Complete
     kind:str # Its content type, as announced
     address:str # Where it came from, after redirects
+    reserved:int=0 # Bytes that it holds of what all large bodies may take together
 
-async def _read(response, most):
-    "The body of a response, or `Refused` once it is larger than `most` bytes."
-    if (response.content_length or 0) > most: raise Refused('too large')
-    body = bytearray()
-    async for piece in response.content.iter_chunked(1 << 16):
-        body += piece
-        if len(body) > most: raise Refused('too large')
-    return bytes(body)
+class _Bytes:
+    "So many bytes that large bodies share; whoever needs more than is free waits."
+    def __init__(self, most): self.most, self.free, self.changed = most, most, asyncio.Condition()
+
+    async def take(self, n):
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.free >= n)
+            self.free -= n
+        return n
+
+    async def give(self, n):
+        async with self.changed:
+            self.free += n
+            self.changed.notify_all()
+
+# %% ../../nbs/sources/01_http.ipynb #5e4e0009
+_SMALL = 1_000_000 # Bytes of a body that are not counted
+
+async def _read(response, most, shared):
+    "The body of a response and what it holds of `shared`, or `Refused` once it is larger than `most` bytes."
+    announced = response.content_length or 0
+    if announced > most: raise Refused('too large')
+    counted = most if not announced or 'Content-Encoding' in response.headers else announced
+    body, reserved = bytearray(), 0
+    try:
+        async for piece in response.content.iter_chunked(1 << 16):
+            if not reserved and len(body)+len(piece) > _SMALL: reserved = await shared.take(counted)
+            body += piece
+            if len(body) > most: raise Refused('too large')
+        return bytes(body), reserved
+    except BaseException:
+        await shared.give(reserved)
+        raise
 
 # %% ../../nbs/sources/01_http.ipynb #933cb7ad
 LATER = (408, 425, 429, 500, 502, 503, 504) # Status codes that are worth another try
@@ -189,7 +226,8 @@ async def _request(web, url, accept):
                 continue
             if r.status in LATER: raise _Later(f'http {r.status}', retry_after(r.headers.get('Retry-After')))
             if r.status != 200: raise Refused(f'http {r.status}')
-            return Answer(await _read(r, web.most), r.content_type, str(url))
+            body, reserved = await _read(r, web.most, web.large)
+            return Answer(body, r.content_type, str(url), reserved)
     raise Refused('too many redirects')
 
 # %% ../../nbs/sources/01_http.ipynb #ce3a82c6
@@ -269,7 +307,9 @@ async def _fetch(web, address, then, accept='image/*', every=0):
     host.failures = 0
     if every: host.next_turn = max(host.next_turn, time.monotonic()+every) # Several attempts may have used up the turn
     try: return await asyncio.get_running_loop().run_in_executor(web.threads, then, answer)
-    finally: web.room.release()
+    finally:
+        web.room.release()
+        await web.large.give(answer.reserved)
 
 # %% ../../nbs/sources/01_http.ipynb #c6547635
 class _BackgroundLoop:
@@ -329,6 +369,7 @@ class _Session(_BackgroundLoop):
     async def start(self):
         self.resolver = _Resolver(self.allow)
         self.room = asyncio.Semaphore(self.at_once)
+        self.large = _Bytes(2*self.most)
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, resolver=self.resolver),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout),
@@ -359,7 +400,7 @@ class Web(_Session):
         "What an API answers; at most one such request to its host in `every` seconds."
         answer = self.get(address, params, every=every, accept='application/json')
         try: return json.loads(answer.body)
-        except ValueError: raise Refused('no JSON') from None
+        except (ValueError, RecursionError): raise Refused('no JSON') from None
 
     def do(self, function:Callable, *args) -> Future:
         "Call a function in another thread -> the future of its result."

@@ -8,8 +8,8 @@ __all__ = ['resolve_taxon', 'inaturalist', 'gbif', 'wikimedia', 'openverse']
 # %% ../../nbs/sources/07_open_apis.ipynb #039d057b
 import re
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from html import unescape
 from typing import Any
 from unicodedata import normalize
@@ -195,23 +195,41 @@ def _observation_params(context:SourceContext) -> dict:
     if licences: params['photo_license'] = ','.join(licences)
     return params
 
+# %% ../../nbs/sources/07_open_apis.ipynb #5e4e0006
+_STALE = 3 # Pages without news
+
+def _paged(search:Callable[..., Iterator[list[Hit]]]) -> Callable[..., Iterator[Hit]]:
+    "A search that yields pages of hits, as one that yields hits."
+    @wraps(search)
+    def hits(*args, **kw):
+        known, stale = set(), 0
+        for page in search(*args, **kw):
+            addresses = {hit.address for hit in page}
+            stale = stale+1 if addresses <= known else 0
+            known |= addresses
+            yield from page
+            if stale == _STALE: return
+    return hits
+
 # %% ../../nbs/sources/07_open_apis.ipynb #87a0f27a
+@_paged
 def inaturalist(
     query:str, # A species, or a group of species, by its common or scientific name
     n:int, # Hits that are likely to be needed
     context:SourceContext, # Has the web client, the wanted licences and the settings for catalogues
     address:str=_INATURALIST, # Of the API
-) -> Iterator[Hit]: # The newest observation first
+) -> Iterator[list[Hit]]: # In pages, the newest observation first
     "Photos of confirmed observations, from iNaturalist."
     per_page = min(n, 200)
     params = dict(taxon_id=_taxon_key(query, context, 'inaturalist', address), per_page=per_page)
     params |= _observation_params(context)
     for page in range(1, 10_000//per_page+1): # It returns at most 10,000
         found = _ask(context, 'inaturalist', address, dict(params, page=page))
-        observations = _records('inaturalist', found, 'results')
+        observations, hits = _records('inaturalist', found, 'results'), []
         for observation in observations:
             photos = _records('inaturalist', observation, 'photos', optional=True)
-            yield from (_from_observation(observation, photo) for photo in photos if photo.get('url'))
+            hits += [_from_observation(observation, photo) for photo in photos if photo.get('url')]
+        yield hits
         total = _field('inaturalist', found, 'total_results', int, optional=True)
         if not observations or page*per_page >= total: return
 
@@ -231,19 +249,20 @@ def _stills(found:dict) -> Iterator[Hit]:
             if is_still and media.get('identifier'): yield _from_occurrence(record, media)
 
 # %% ../../nbs/sources/07_open_apis.ipynb #db578203
+@_paged
 def gbif(
     query:str, # A species, or a group of species, by its scientific or common name
     n:int, # Hits that are likely to be needed
     context:SourceContext, # Has the web client and the settings for catalogues
     address:str=_GBIF, # Of the API
-) -> Iterator[Hit]: # In GBIF's order
+) -> Iterator[list[Hit]]: # In pages, in GBIF's order
     "Photos of occurrence records, from GBIF."
     limit = min(n, 300)
     taxon, basis = _taxon_key(query, context, 'gbif', address), context.catalogues.basis_of_record
     params = dict(taxonKey=taxon, basisOfRecord=basis, mediaType='StillImage', limit=limit)
     for offset in range(0, 100_000, limit): # It returns at most 100,000
         found = _ask(context, 'gbif', f"{address.rstrip('/')}/occurrence/search", dict(params, offset=offset))
-        yield from _stills(found)
+        yield list(_stills(found))
         if not found.get('results') or found.get('endOfRecords', True): return
 
 # %% ../../nbs/sources/07_open_apis.ipynb #5ff15279
@@ -269,22 +288,24 @@ def _files(found:dict) -> list[dict]:
     return sorted((file for file in files if isinstance(file, dict)), key=lambda file: file.get('index', 0))
 
 # %% ../../nbs/sources/07_open_apis.ipynb #18f1d365
+@_paged
 def wikimedia(
     query:str, # Search words
     n:int, # Hits that are likely to be needed
     context:SourceContext, # Has the web client
     address:str='https://commons.wikimedia.org/w/api.php', # Of the API
-) -> Iterator[Hit]: # The best match first
+) -> Iterator[list[Hit]]: # In pages, the best match first
     "Photos from Wikimedia Commons."
     search = dict(generator='search', gsrnamespace=6, gsrsearch=f'{query} filetype:bitmap', gsrlimit=min(n, 50))
     details = dict(prop='imageinfo', iiprop='url|extmetadata|size|mime', iiurlwidth=_WIDTH)
     params = dict(action='query', format='json') | search | details
     next_page:dict = {}
     for _ in range(10_000//50): # It finds at most 10,000
-        found = _ask(context, 'wikimedia', address, params | next_page)
+        found, hits = _ask(context, 'wikimedia', address, params | next_page), []
         for file in _files(found):
             infos = _records('wikimedia', file, 'imageinfo', optional=True)[:1]
-            yield from (_from_file(file, info) for info in infos if info.get('mime') in _PHOTO_TYPES)
+            hits += [_from_file(file, info) for info in infos if info.get('mime') in _PHOTO_TYPES]
+        yield hits
         next_page = _field('wikimedia', found, 'continue', dict, optional=True)
         if not next_page: return
 
@@ -296,12 +317,13 @@ def _from_result(result:dict) -> Hit:
     page, title, author = (result.get(k) or '' for k in ('foreign_landing_url', 'title', 'creator'))
     return Hit(result['url'], page, title, author, licence)
 
+@_paged
 def openverse(
     query:str, # Search words
     n:int, # Hits that are likely to be needed
     context:SourceContext, # Has the web client and the wanted licences
     address:str='https://api.openverse.org/v1/images/', # Of the API
-) -> Iterator[Hit]: # The best match first
+) -> Iterator[list[Hit]]: # In pages, the best match first
     "Openly licensed photos, from Openverse."
     page_size = min(n, _PAGE)
     params = dict(q=query, page_size=page_size)
@@ -313,5 +335,5 @@ def openverse(
         page += 1
         end = ('http 400', 'http 401', 'http 404') if page > 1 else ()
         found = _ask(context, 'openverse', address, dict(params, page=page), end, pace=3) # 20 a minute
-        yield from (_from_result(r) for r in _records('openverse', found, 'results') if r.get('url'))
+        yield [_from_result(r) for r in _records('openverse', found, 'results') if r.get('url')]
         pages = min(_field('openverse', found, 'page_count', int, optional=True), _DEPTH//page_size)
