@@ -28,14 +28,15 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .core.images import decode
-from .core.project import Project, hold, inside, record_stage, stable_hash, stage_result
+from .core.project import Project, hold, record_stage, stable_hash, stage_result
 from .datasets.splits import splits_signature
-from .deploy.inference import ENGINES, equalised, open_model, prepare, read_checked, read_config
+from .deploy.inference import ENGINES, open_model, prepare, read_checked, read_config
 from .deploy.model_card import model_card
 from .deploy.onnx import to_int8, to_onnx
 from .deploy.weights import Sampled, describe_network, to_safetensors
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from .evaluation.predictions import predictions
+from .local.network import as_graph
 from .training.resources import retain_memory
 from .training.runs import load_run, open_run
 
@@ -46,8 +47,7 @@ def _bare_transforms(dls): # Random transforms matter only in training; image re
     for dl in dls.loaders:
         for pipeline in (tl.tfms.fs for tl in dl.dataset.tls):
             if str(pipeline[0]).startswith('_getters'): pipeline[0] = type(pipeline[0])(noop)
-        for pipeline in (dl.after_item, dl.after_batch):
-            pipeline.fs = pipeline.fs.filter(lambda t: not _is_ours(type(t)))
+        dl.after_batch.fs = dl.after_batch.fs.filter(lambda t: not _is_ours(type(t)))
         for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')):
             t.aff_fs = [f for f in t.aff_fs if not _is_ours(f)]
 
@@ -82,7 +82,11 @@ def to_pickle(
     file:Path, # Is written
 ):
     "Write a learner in fastai's own format, for any operating system."
-    with _portable_paths(): learn.export(file.resolve())
+    kept, graph = {name: vars(learn)[name] for name in ('model', 'head') if name in vars(learn)}, as_graph(learn.model)
+    if graph is not learn.model: learn.model, learn.head = graph, None
+    try:
+        with _portable_paths(): learn.export(file.resolve())
+    finally: vars(learn).update(kept)
 
 # %% ../nbs/70_export.ipynb #db17eb99
 FORMATS = {
@@ -150,8 +154,7 @@ def check_parity(
     images = [decode(f) for f in files]
     apart, seconds = {}, {}
     with learn.no_bar(), learn.no_logging():
-        alike = [equalised(im, config) for im in images] # Which a bare learner leaves to others
-        expected = learn.get_preds(dl=learn.dls.test_dl(alike, num_workers=0))[0].float().numpy()
+        expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].float().numpy()
     engines = ['pickle', 'onnx'] if config['library'] == 'own' else ['pickle', 'torch', 'onnx']
     for engine in (e for e in engines if (folder/ENGINES[e]).is_file()):
         model = open_model(folder, engine, trust_pickle=True, config=config)
@@ -250,8 +253,8 @@ class ExportResult(TypedDict):
     images:int # How many images were compared
 
 def _is_whole(folder, names): # Are all files there, unchanged?
+    if not all((folder/n).is_file() for n in names): return False
     try:
-        if not all(inside(folder, n).is_file() for n in names): return False
         config = read_config(folder)
         return all(read_checked(folder, n, config) for n in config['hashes'])
     except (OSError, ValueError): return False

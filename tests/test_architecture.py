@@ -21,6 +21,7 @@ LEVELS = [
     'scrape clean split',
     'datasets',
     'data',
+    'local',
     'training',
     'choose',
     'train',
@@ -35,6 +36,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.spl
 PACKAGES = {
     'files',
     'core',
+    'local',
     'aviary',
     'sources',
     'cleaning',

@@ -4,19 +4,18 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_SOURCES', 'SOURCE_NAMES', 'LICENCES', 'Check', 'SHORTCUTS_OFF', 'QUALITY_GRADES', 'BASES_OF_RECORD', 'TIERS',
-           'TABLES', 'RENAMED', 'STUDY', 'unknown', 'parse_source', 'Training', 'Catalogues', 'is_competition',
-           'Settings', 'from_dict', 'parse_settings', 'change']
+           'STUDY', 'RENAMED', 'TABLES', 'unknown', 'check_label', 'parse_source', 'Training', 'Catalogues',
+           'is_competition', 'Settings', 'from_dict', 'parse_settings', 'change']
 
 # %% ../../nbs/core/00_settings.ipynb #6237c7d8
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 from warnings import warn
-
-from ..files.names import check_label, check_labels
 
 try:
     import tomllib
@@ -36,6 +35,22 @@ def unknown(
     near = longer[:3] or get_close_matches(str(word), allowed, n=3, cutoff=.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else '.'
     return f"unknown {kind} {word!r}{hint} Allowed: {rule or ', '.join(allowed)}"
+
+# %% ../../nbs/core/00_settings.ipynb #f01dc8db
+_LABEL_RULE = (
+    'a label is 1 to 80 letters, digits, spaces, _ and -, begins and ends with a letter or digit, '
+    'and is not a name that Windows reserves')
+_RESERVED = re.compile(r'(?i)con|prn|aux|nul|(com|lpt)\d')
+
+def check_label(
+    label:str, # Name of a class, and of its folder
+) -> str: # The same label, its accents composed (NFC)
+    "Refuse a label that could not be the name of a folder everywhere (`ValueError`)."
+    def allowed(c): return unicodedata.category(c)[0] in 'LMN' or c in ' _-'
+    fine = isinstance(label, str) and 0 < len(label) <= 80 and all(map(allowed, label))
+    if not fine or label[0] in ' -' or label[-1] == ' ' or _RESERVED.fullmatch(label):
+        raise ValueError(f"label {label!r} cannot be used: {_LABEL_RULE}")
+    return unicodedata.normalize('NFC', label)
 
 # %% ../../nbs/core/00_settings.ipynb #db03002d
 # The chain of a new project: each source gives what the ones before it lack
@@ -97,9 +112,9 @@ def _check_threads(v):
     if v != 'auto' and _whole(1, 1024)(v): return 'must be "auto", or a whole number from 1 to 1024'
 
 def _check_head(v):
-    if v == 'linear': return None
+    if isinstance(v, str) and re.fullmatch(r'auto|linear|local(-[1-9]\d{0,3})?', v): return None
     if not isinstance(v, (tuple, list)) or not all(type(w) is int and 1 <= w <= 65536 for w in v):
-        return 'must be "linear", or a list of widths, such as [512] or []'
+        return 'must be "auto", "linear", "local", "local-" and a number, or a list of widths, such as [512] or []'
 
 # %% ../../nbs/core/00_settings.ipynb #1b98ebdc
 _TRAINING_CHECKS:dict[str, Check] = dict(
@@ -120,7 +135,7 @@ _TRAINING_CHECKS:dict[str, Check] = dict(
     backbone_lr_div=lambda v: None if v == 0 else _number(1, 10_000)(v),
     mixup=_number(0, 10), cutmix=_number(0, 10),
     feature_views=_whole(0, 1000),
-    class_weights=_yes_or_no, equalise=_yes_or_no, tensorboard=_yes_or_no, compile=_yes_or_no,
+    class_weights=_yes_or_no, tensorboard=_yes_or_no, compile=_yes_or_no,
     freeze_bn=_yes_or_no, retain_memory=_yes_or_no, cache=_yes_or_no, progressive_resizing=_yes_or_no)
 
 def _check_all(settings, checks:dict[str, Check]):
@@ -156,16 +171,14 @@ class Training:
     # What is trained in stage two besides the head: all, the last so many layers (3), or the last so many of
     # fastai's groups ("1 group")
     unfreeze:str|int = 'all'
-    # linear is one linear layer over the average of the backbone's features; a list has the widths of hidden layers,
-    # over average and maximum, [] for none; networks that have a head of their own, such as most transformers of
-    # torchvision, keep it
-    head:str|tuple[int, ...] = 'linear'
+    # linear is one linear layer over the average of the backbone's features; local scores every place, at a higher
+    # image_size, and takes the mean of the strongest 20 (local-5: of 5); auto takes local where cross-validation
+    # says that it is better; a list has the widths of hidden layers, over average and maximum, [] for none; networks
+    # that have a head of their own, such as most transformers of torchvision, keep it
+    head:str|tuple[int, ...] = 'auto'
     dropout:float = .5 # In a head that is not linear, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
-    # Bring all images to the lowest JPEG quality and size of any label, in training and in prediction, so that the
-    # labels cannot be told by their files
-    equalise:bool = False
     mixup:float = 0. # Strength of mixup (0.4 is common); 0 is off
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder
@@ -258,45 +271,17 @@ def _source_problem(text):
     try: parse_source(text)
     except ValueError as e: return str(e)
 
-# %% ../../nbs/core/00_settings.ipynb #828baeb1
-# Tables of `birdsort.toml`, beside `[labels]`
-TABLES:dict[str, type[Training|Catalogues]] = dict(catalogues=Catalogues, train=Training)
-
-# Settings of birdsort 0.1: the old name -> today's
-RENAMED = dict(
-    n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div',
-    rest_batch_norm='freeze_bn', keep_memory='retain_memory', small_first='progressive_resizing')
-
-def _is_misplaced(name, queries):
-    "Is this line below `[labels]` a setting?"
-    name = RENAMED.get(name, name)
-    check = (_CHECKS | _TRAINING_CHECKS | _CATALOGUE_CHECKS).get(name)
-    if check is None and name not in TABLES: return False
-    if not isinstance(queries, (list, tuple)) or any(map(_text, queries)): return True
-    if check is None or name in ('architecture', 'allow', 'data'): return False # Any text would be right
-    return not all(map(check, (queries, *queries)))
-
-def _warn_of_misplaced(name, queries):
-    is_word = any(name.casefold() in query.casefold() for query in queries)
-    if name in ('architecture', 'allow', 'data') and not is_word:
-        warn(f'{name} = {list(queries)} stands below [labels], so it is a label: a setting stands above', stacklevel=2)
-
 # %% ../../nbs/core/00_settings.ipynb #3d18f8e2
-def _check_queries(label, queries):
-    "One line below `[labels]`; `ValueError` where it makes no sense."
-    example = f'for example {label} = ["{label}"]'
-    if _is_misplaced(label, queries):
-        tables = [f'below [{name}]' for name, table in TABLES.items() if label in table.__dataclass_fields__]
-        home = next(iter(tables), 'above the first [table]')
-        raise ValueError(f'{label} = {queries!r} is a setting: it stands {home}; a label has queries, {example}')
-    if not isinstance(queries, (list, tuple)) or not queries or any(map(_text, queries)):
-        raise ValueError(f'label {label!r} needs one query or more, {example}')
-    _warn_of_misplaced(label, queries)
-
 def _check_labels(v):
     if not isinstance(v, dict) or len(v) < 2: return 'needs at least two labels to tell apart'
-    for label, queries in v.items(): _check_queries(label, queries)
-    check_labels(v)
+    for label, queries in v.items():
+        check_label(label)
+        if label in Settings.__dataclass_fields__:
+            return f'{label!r} is the name of a setting, and settings stand above [labels]'
+        if not isinstance(queries, (list, tuple)) or not queries or any(map(_text, queries)):
+            return f'label {label!r} needs one query or more, for example {label} = ["{label}"]'
+    if len({label.casefold() for label in v}) < len(v):
+        return 'two labels differ only in capitals; on many disks they would share a folder'
 
 _CHECKS:dict[str, Check] = dict(
     images_per_label=_whole(1, 100_000), ratio=_check_ratio, seed=_whole(0, 2**32-1),
@@ -336,11 +321,14 @@ class Settings:
     # Label -> what to search for, one query or several
     labels:dict[str, list[str]] = field(default_factory=lambda: dict(STUDY))
 
-    def __post_init__(self):
-        _check_all(self, _CHECKS)
-        object.__setattr__(self, 'labels', {check_label(label): queries for label, queries in self.labels.items()})
+    def __post_init__(self): _check_all(self, _CHECKS)
 
 # %% ../../nbs/core/00_settings.ipynb #0f99728c
+# Settings of birdsort 0.1: the old name -> today's
+RENAMED = dict(
+    n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div',
+    rest_batch_norm='freeze_bn', keep_memory='retain_memory', small_first='progressive_resizing')
+
 def _renamed(raw):
     "Settings of birdsort 0.1 under today's names."
     raw = {RENAMED.get(k, k): v for k, v in raw.items()}
@@ -359,6 +347,9 @@ def _warn_of_old_names(raw, where):
         if table.get('schedule') == 'halve': _warn_once(where, 'schedule = "halve"', 'schedule = "step-half"')
 
 # %% ../../nbs/core/00_settings.ipynb #8653b5c9
+# Tables of `birdsort.toml`, beside `[labels]`
+TABLES:dict[str, type[Training|Catalogues]] = dict(catalogues=Catalogues, train=Training)
+
 def _build(cls, raw, kind):
     "A `Settings`, or one of its tables, from a dict; lists become tuples."
     known, raw = [f.name for f in fields(cls)], _renamed(raw)

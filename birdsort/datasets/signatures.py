@@ -20,7 +20,7 @@ def as_published(
     "The published schedule means a hidden layer, augmented views, and both stages."
     how = settings.train
     if how.schedule != 'published': return settings
-    head, views = (512,) if how.head == 'linear' else how.head, how.feature_views and max(4, how.feature_views)
+    head, views = (512,) if how.head in ('auto', 'linear') else how.head, how.feature_views and max(4, how.feature_views)
     return replace(settings, train=replace(how, head=head, feature_views=views, fine_tune='always'))
 
 def wants_probe(
@@ -28,7 +28,7 @@ def wants_probe(
 ) -> bool: # Whether it begins with a probe
     "A probe needs pretrained weights and a head without hidden layers."
     how = settings.train
-    return settings.pretrained and how.schedule == 'one-cycle' and (how.head == 'linear' or not how.head)
+    return settings.pretrained and how.schedule == 'one-cycle' and (how.head in ('auto', 'linear') or not how.head)
 
 # %% ../../nbs/datasets/04_signatures.ipynb #27cf894c
 def _weights_signature(architecture:str) -> list[list]:
@@ -45,8 +45,7 @@ def choice_signature(
     name = settings.architecture
     if not is_competition(name): return stable_hash('choice', name)
     images = splits_signature(project, settings), _weights_signature(name)
-    how:tuple = settings.pretrained, settings.image_size, settings.seed, settings.train.class_weights
-    if settings.train.equalise: how = *how, 'equalise'
+    how = settings.pretrained, settings.image_size, settings.seed, settings.train.class_weights
     return stable_hash('choice', name, images, how)
 
 def keep_choice(
@@ -83,7 +82,6 @@ def _old_names(settings:Settings) -> dict:
     values = {old.get(name, name): value for name,value in asdict(train).items()}
     if train.schedule == 'step-half': values['schedule'] = 'halve'
     del values['threads'] # Another number of them is no other training
-    if not train.equalise: del values['equalise']
     if train.fine_tune == 'auto': del values['fine_tune'] # Which 0.1 did not have
     if wants_probe(settings) and not train.head: values['probe'] = True # 0.1 knew this head, without a probe
     return values

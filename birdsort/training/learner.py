@@ -29,6 +29,7 @@ from ..core.project import Project
 from ..core.settings import Settings, Training
 from ..data import dataloaders
 from ..datasets.splits import Splits
+from ..local.network import local_network, strongest
 from .callbacks import FreezeBN, head_of
 from .resources import check_size, first_line
 
@@ -77,12 +78,15 @@ def _sized(build:Callable[..., _T], arch) -> _T:
     except TypeError: return build()
 
 def _head_args(how): # The settings, as fastai's `create_head` wants them
-    linear = how.head == 'linear'
+    linear = how.head in ('auto', 'linear')
     widths = [] if linear else list(how.head)
     return dict(lin_ftrs=widths, ps=0. if linear else how.dropout, first_bn=bool(widths), concat_pool=not linear)
 
 def _build(dls, arch, how, args, *, pretrained):
     "fastai's `vision_learner`, or one of a network with its own last layer where fastai cannot replace its head."
+    if strongest(how.head):
+        model = local_network(arch, dls.c, how.head, pretrained)
+        return _with_last(dls, model, model[1], args, pretrained=pretrained)
     def build(**kw):
         return vision_learner(
             dls, arch, pretrained=pretrained, normalize=False, **_head_args(how), **args, **kw)
@@ -90,6 +94,10 @@ def _build(dls, arch, how, args, *, pretrained):
     except Exception as e:
         try: model, last = _own_head(arch, dls.c, pretrained=pretrained)
         except Exception: raise e from None
+    return _with_last(dls, model, last, args, pretrained=pretrained)
+
+def _with_last(dls, model, last, args, *, pretrained):
+    "A learner of a network whose last layers are its head."
     def split_model(model): return _split_off(model, last)
     learn = Learner(dls, model, splitter=split_model, **args)
     if pretrained: learn.freeze()
@@ -111,6 +119,7 @@ def _learner_callbacks(how, *, pretrained, freeze_bn):
 
 def _default_lr(how, *, pretrained):
     if isinstance(how.lr, (int, float)): return how.lr
+    if strongest(how.head): return 3e-3
     return 1e-3 if pretrained else 4e-3
 
 def _build_or_explain(project, settings, dls, arch, args, *, pretrained):
@@ -161,6 +170,8 @@ def build_network(
     **args, # More for timm
 ) -> nn.Module: # (b, 3, size, size) float32, normalised -> (b, n_out)
     "The network that `make_learner` gives for these settings, without images and with random weights."
+    if strongest(how.head):
+        return local_network(name if library == 'timm' else getattr(torchvision.models, name), n_out, how.head, **args)
     head = _head_args(how)
     def build(**kw):
         return create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0]

@@ -13,6 +13,7 @@ from fastai.callback.schedule import ParamScheduler, SchedNo, combine_scheds, co
 from fastai.learner import Learner
 
 from ..core.settings import Settings
+from ..local.network import strongest
 
 # %% ../../nbs/training/05_schedule.ipynb #a891a3fb
 class Fit(NamedTuple):
@@ -48,10 +49,11 @@ def plan_fits(
     "A training as a list of fits."
     first, again, last = _published_fits(settings, lr, chosen=chosen)
     epochs, how = settings.epochs[1], settings.train.fine_tune
-    if not probe: return [first, again, last] if epochs and how != 'never' else [first]
-    small = lr/10
+    local = settings.pretrained and strongest(settings.train.head) > 0
+    if not (probe or local): return [first, again, last] if epochs and how != 'never' else [first]
+    small = lr/(30 if local else 10)
     whole = last._replace(lr=slice(small/(settings.train.backbone_lr_div or 3), small))
-    fits = [Fit('probe', 1, 0., True, {}, .10, 3.5), first]
+    fits = [first._replace(min_delta=0.)] if local else [Fit('probe', 1, 0., True, {}, .10, 3.5), first]
     if not epochs or how == 'never': return fits
     trial = [whole._replace(stage='trial', epochs=1)] if how == 'auto' and epochs >= _SHORTEST else []
     return [*fits, *trial, whole]
@@ -102,6 +104,7 @@ def plan_acceleration(
     wanted = dict(layers=partly, head=frozen or probe)
     features = () if mixed and not probe else tuple(kind for kind, possible in wanted.items() if possible)
     views = how.feature_views if settings.pretrained else min(how.feature_views, 1) # Random weights: a single epoch
+    if strongest(how.head): views = min(views, 1) # Maps are large; the head mirrors them itself
     if probe: views = max(2, views)
     whole = not fit.frozen
     resize = whole and how.progressive_resizing and fit.stage != 'trial' # Small images would make a trial look bad
