@@ -61,7 +61,7 @@ def bare(
     _bare_transforms(learn.dls)
     learn.path, learn.dls.path, learn.opt = Path('.'), Path('.'), None
     arguments = getattr(learn, '__stored_args__', None) # Where fastcore keeps what the learner was made with
-    if arguments: arguments['path'] = None
+    if arguments: arguments.update(path=None, splitter=learn.splitter)
     return learn
 
 # %% ../nbs/70_export.ipynb #b10b81fd

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from ..local.evidence import heat_maps
+
 # %% ../../nbs/evaluation/04_gradcam.ipynb #017777a9
 def _prefix_tokens(model):
     counts = [int(m.num_prefix_tokens) for m in model.modules() if hasattr(m, 'num_prefix_tokens')]
@@ -100,6 +102,8 @@ def grad_cam(
     labels:torch.Tensor|None=None, # (b,) int64, whose score is explained; None takes the predicted labels
 ) -> torch.Tensor: # (b, h, w) float32 in [0, 1]; all 0 where nothing raised the score
     "Where an image raises the score of a label; `ValueError` where no layer has spatial feature maps."
+    with _evaluation_mode(model): heat = heat_maps(model, x, labels)
+    if heat is not None: return heat # A local head says it itself
     output, grad = _output_and_gradient(model, x, labels)
     prefix, has_tokens = _prefix_tokens(model), grad.ndim == 3
     maps, weights = _spatial(output, prefix), _spatial(grad, prefix)

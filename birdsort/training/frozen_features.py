@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..core.project import Project, stable_hash
 from ..core.settings import Settings
 from ..data import squished_size
-from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, equaliser, fill_keyed, prune_cache
+from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, fill_keyed, prune_cache
 from .callbacks import ProgressiveResizing, head_of
 from .learner import open_layers
 from .precision import forwarding, in_precision
@@ -188,7 +188,7 @@ def _keys(ex, files, view):
     varied = how if view > 1 else ()
     stats = [(file, file.stat()) for file in files]
     def name(file): # Images from elsewhere may share a name; those of a split are named by their content
-        return str(file) if ex.settings.train.data else '/'.join(ex.project.place(file))
+        return str(file) if ex.settings.train.data else f'{file.parent.name}/{file.name}'
     return [KeyedRows.key(name(f), s.st_size, s.st_mtime_ns, view, *varied) for f, s in stats]
 
 # %% ../../nbs/training/06_frozen_features.ipynb #b4306215
@@ -261,7 +261,7 @@ def _extraction(project, learn, settings, precision, *, quiet, partly=False):
     cut = _cut_backbone(learn, head) if partly else _cut_before_head(learn, head)
     if not cut: return None
     size = settings.image_size, squished_size(settings.train.augmentation, settings.image_size)
-    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step', *filter(None, [equaliser(learn.dls.valid)])]
+    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step']
     return _Extraction(project, learn, cut, settings, key, quiet, _MAX_BYTES if partly else None)
 
 def backbone_features(
@@ -271,13 +271,14 @@ def backbone_features(
     files:list[Path], # Images
     precision:str='fp32', # In which the learner computes
     quiet:bool=False, # No progress bar
-) -> tuple[Selected, Selected]|None: # Of the images and of their mirror images: len(files) rows each; None: no head
+    views:int=2, # 2: of the images and of their mirror images; 1: of the images
+) -> list[Selected]|None: # len(files) rows for each view; None: no head, or no room
     "What the head is given for images, computed where it is not known yet."
     ex = _extraction(project, learn, settings, precision, quiet=quiet)
-    rows = _fill(ex, learn.dls.test_dl(files), files, range(2)) if ex else None
+    rows = _fill(ex, learn.dls.test_dl(files), files, range(views)) if ex else None
     if rows is None: return None
     n = len(files)
-    return Selected(rows.rows, rows.chosen[:n]), Selected(rows.rows, rows.chosen[n:])
+    return [Selected(rows.rows, rows.chosen[n*view:n*(view+1)]) for view in range(views)]
 
 # %% ../../nbs/training/06_frozen_features.ipynb #6908a1f0
 @contextmanager

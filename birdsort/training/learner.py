@@ -29,7 +29,7 @@ from ..core.project import Project
 from ..core.settings import Settings, Training
 from ..data import dataloaders
 from ..datasets.splits import Splits
-from ..local.network import local_network, strongest
+from ..local.network import NoMaps, local_network, strongest
 from .callbacks import FreezeBN, head_of
 from .resources import check_size, first_line
 
@@ -125,6 +125,7 @@ def _default_lr(how, *, pretrained):
 def _build_or_explain(project, settings, dls, arch, args, *, pretrained):
     "Build a learner; the error says whether the network or its weights are missing, and what can be done."
     try: return _build(dls, arch, settings.train, args, pretrained=pretrained)
+    except NoMaps: raise
     except Exception as e:
         name, reason = settings.architecture, first_line(e)
         if not pretrained:

@@ -54,7 +54,7 @@ def plan_fits(
     small = lr/(30 if local else 10)
     whole = last._replace(lr=slice(small/(settings.train.backbone_lr_div or 3), small))
     fits = [first._replace(min_delta=0.)] if local else [Fit('probe', 1, 0., True, {}, .10, 3.5), first]
-    if not epochs or how == 'never': return fits
+    if not epochs or how == 'never' or (local and how == 'auto'): return fits
     trial = [whole._replace(stage='trial', epochs=1)] if how == 'auto' and epochs >= _SHORTEST else []
     return [*fits, *trial, whole]
 
