@@ -137,7 +137,7 @@ def cheapest_of_the_best(
     enough = best['accuracy']-best['error']
     return min((row for row in able if row['accuracy'] >= enough), key=lambda row: row['milliseconds'])
 
-# %% ../nbs/45_choose.ipynb #caf1ec56
+# %% ../nbs/45_choose.ipynb #a40895b9
 _COMPARED, _FEWEST, _ENOUGH, _LARGEST = 450, 100, .95, 448 # Images; images; share; pixels
 
 class HeadChoice(TypedDict):
@@ -159,11 +159,11 @@ def why_not_local(
     settings:Settings, # image_size
 ) -> str: # Empty where it should be tried
     "A reason not even to try a local head, which costs nothing to find."
-    if n < _FEWEST: return f'{n} images are too few to compare it with a local one'
-    if size**2 < 1.1*settings.image_size**2: return 'the images have no more pixels than it sees'
+    if n < _FEWEST: return f'{n} images are too few to compare them with a local head'
+    if size**2 < 1.1*settings.image_size**2: return 'the images have no more pixels than they see'
     return ''
 
-# %% ../nbs/45_choose.ipynb #2737967b
+# %% ../nbs/45_choose.ipynb #8657b139
 def _areas(pairs):
     "Width times height of up to a hundred of the images."
     areas = []
@@ -172,6 +172,11 @@ def _areas(pairs):
     return areas
 
 def _with(settings, **train): return replace(settings, train=replace(settings.train, **train))
+
+def _check_ceiling(right):
+    "`ValueError` where the pooled probe leaves little to gain."
+    share = right.mean()
+    if share >= _ENOUGH: raise ValueError(f'they label {100*share:.0f} of 100 images correctly that they have not seen')
 
 def _pooled_right(data, train, held_out, settings):
     "Whether a pooled probe of some images labels the others correctly: (len(held_out),) bool."
@@ -189,57 +194,68 @@ def _maps(project, settings, n, files, *, quiet):
     needs = f'the maps of all {n} images take {n_bytes/1e6:.0f} MB'
     if not has_room(folder, n_bytes): raise ValueError(f'{needs}, and {folder} has no room for them')
     if not quiet: print(f'Comparing pooled and local features; {needs}', file=sys.stderr)
-    precision = choose_precision(project, settings, learn)
-    with in_precision(learn, precision): views = backbone_features(project, learn, settings, files, precision, quiet, 1)
+    with processor_threads(learn.model, settings.train.threads):
+        precision = choose_precision(project, settings, learn)
+        with in_precision(learn, precision): views = backbone_features(project, learn, settings, files, precision, quiet, 1)
     if not views: raise ValueError(f'{folder} has no room for maps')
     return views[0], precision, learn.dls.device
 
-# %% ../nbs/45_choose.ipynb #abaaf550
+# %% ../nbs/45_choose.ipynb #ff44472e
 def _compare_heads(project, settings, pairs, size, *, quiet):
     "A `Comparison`; `ValueError` with the reason where there cannot be one."
     vocab, y = np.unique([label for _, label in pairs], return_inverse=True)
     some = [pairs[i] for i in choose_evenly(y, _COMPARED, settings.seed)]
-    files, pooled = [file for file, _ in some], _with(settings, head='linear')
-    learn, maps = _build(project, pooled), None
-    data = _candidate_data(project, learn, pooled, some, choose_precision(project, pooled, learn), quiet=quiet)
-    y, groups, parts = data.y[:len(some)], data.groups[:len(some)], []
+    files = [file for file, _ in some]
+    pooled, maps, parts = _with(settings, head='linear'), None, []
+    learn = _build(project, pooled)
+    with processor_threads(learn.model, settings.train.threads):
+        precision = choose_precision(project, pooled, learn)
+        data = _candidate_data(project, learn, pooled, some, precision, quiet=quiet)
+    y, groups = data.y[:len(some)], data.groups[:len(some)]
     for train, held_out in hold_out(y, groups, settings.seed):
         right = _pooled_right(data, train, held_out, settings)
-        if maps is None and right.mean() >= _ENOUGH:
-            raise ValueError(f'it labels {100*right.mean():.0f} of 100 images correctly that it has not seen')
         if maps is None:
+            _check_ceiling(right)
             local = replace(_with(settings, head='local'), image_size=size)
             maps, precision, device = _maps(project, local, len(pairs), files, quiet=quiet)
         known = MapData(maps, y, len(vocab))
-        group = fit_heads(known, train, precision, device, settings.seed)
-        parts.append((*judge_heads(group, known, held_out, precision), right))
+        group = fit_heads(known, train, precision, device, settings.seed, settings.train.threads)
+        losses, local_right = judge_heads(group, known, held_out, precision)
+        parts.append((losses, local_right, right))
         found = compare(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
         if found.is_decided: break
     if not parts: raise ValueError('some labels have too few images to hold any out')
     return found
 
-# %% ../nbs/45_choose.ipynb #ca685059
+# %% ../nbs/45_choose.ipynb #e29a45c4
 def explain_comparison(
     found:Comparison, # Of a local head and the pooled probe
 ) -> str: # One line
     "Which head was chosen, and why."
-    numbers = f'{found.local:.3f} of {found.n} held-out images against {found.pooled:.3f} (± {found.error:.3f})'
-    if found.is_local: return f'a local head is taken: its {found.k} strongest places label {numbers} by pooled features'
-    return f'pooled features are taken: a local head labels {numbers}, no more than chance'
+    local, pooled = f'{found.local:.3f}', f'{found.pooled:.3f}'
+    numbers = f'{local} of {found.n} held-out images are labelled correctly, by pooled features {pooled} (± {found.error:.3f})'
+    if found.is_local: return f'a local head is taken: by the {found.k} strongest places {numbers}'
+    return f'pooled features are taken: by a local head {numbers}, which is no more than chance'
 
+# %% ../nbs/45_choose.ipynb #12675cd9
 def _choose_head(project, settings, *, quiet) -> HeadChoice:
-    splits = load_splits(project, settings)
-    pairs, found = [*splits.train, *splits.val], None
-    linear = HeadChoice(head='linear', image_size=settings.image_size, words='', comparison=None)
+    splits, found = load_splits(project, settings), None
+    pairs = [*splits.train, *splits.val]
+    choice = HeadChoice(head='linear', image_size=settings.image_size, words='', comparison=None)
     with naming_broken(splits, project):
         size = local_size(_areas(pairs))
         why = why_not_local(len(pairs), size, settings)
-        try: found = None if why else _compare_heads(project, settings, pairs, size, quiet=quiet)
+        try:
+            if not why: found = _compare_heads(project, settings, pairs, size, quiet=quiet)
         except ValueError as e: why = first_line(e)
-    if not found: return linear | dict(words=f'pooled features are taken: {why}')
-    linear |= dict(words=explain_comparison(found), comparison=found._asdict())
-    return linear | dict(head=f'local-{found.k}', image_size=size) if found.is_local else linear
+    if not found:
+        choice['words'] = f'pooled features are taken: {why}'
+        return choice
+    choice['words'], choice['comparison'] = explain_comparison(found), found._asdict()
+    if found.is_local: choice['head'], choice['image_size'] = f'local-{found.k}', size
+    return choice
 
+# %% ../nbs/45_choose.ipynb #30886901
 def choose_head(
     project:Project, # Its catalogue keeps the choice
     settings:Settings, # As they are trained, but for the head
@@ -251,7 +267,8 @@ def choose_head(
     sign = head_signature(project, settings)
     if not sign: return None
     known = kept_choice(project, sign)
-    if known and not again or num_distrib() > 1: return cast(HeadChoice, known) or None
+    if known and not again: return cast(HeadChoice, known)
+    if num_distrib() > 1: return None # One process chooses; of several, each takes the pooled one
     found = _choose_head(project, settings, quiet=quiet)
     keep_choice(project, sign, dict(found))
     if not quiet: print(found['words'], file=sys.stderr)

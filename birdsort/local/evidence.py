@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['evidence_maps', 'Place', 'strongest_places', 'evidence_share', 'heat_maps', 'draw_places']
 
-# %% ../../nbs/local/03_evidence.ipynb #38298e56
+# %% ../../nbs/local/03_evidence.ipynb #bcbc115f
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .network import place_scores
 
-# %% ../../nbs/local/03_evidence.ipynb #5bb2f9e7
+# %% ../../nbs/local/03_evidence.ipynb #bcf53953
 def _margins(scores, labels):
     "By how much each place's score for an image's label is above the mean of the others: (b, h, w)."
     own = scores[torch.arange(len(scores)), labels.to(scores.device)]
@@ -35,7 +35,7 @@ def evidence_maps(
     margins = _margins(scores.float(), labels).relu()
     return margins/margins.amax((1, 2), keepdim=True).clamp_min(1e-12)
 
-# %% ../../nbs/local/03_evidence.ipynb #9de666a5
+# %% ../../nbs/local/03_evidence.ipynb #7a907423
 class Place(NamedTuple):
     "A place that speaks for a label."
     x:float # Of its middle, as a share of the width
@@ -64,6 +64,7 @@ def strongest_places(
         left[max(0, row-apart):row+apart+1, max(0, column-apart):column+apart+1] = 0
     return places
 
+# %% ../../nbs/local/03_evidence.ipynb #e87e2331
 def evidence_share(
     evidence:np.ndarray, # (h, w), one of `evidence_maps`
 ) -> float: # In (0, 1]
@@ -72,7 +73,7 @@ def evidence_share(
     if not ordered[-1]: return 1.
     return float((np.searchsorted(ordered, ordered[-1]/2)+1)/len(ordered))
 
-# %% ../../nbs/local/03_evidence.ipynb #6d152f67
+# %% ../../nbs/local/03_evidence.ipynb #8ae51b5a
 def heat_maps(
     model:nn.Module, # Any; in evaluation mode
     x:Tensor, # (b, 3, h, w) float32, normalised

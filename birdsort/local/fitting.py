@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KS', 'MapData', 'HeadGroup', 'fit_heads', 'judge_heads', 'Comparison', 'best_k', 'compare', 'hold_out']
 
-# %% ../../nbs/local/02_fitting.ipynb #0ec7642d
+# %% ../../nbs/local/02_fitting.ipynb #f0825b6c
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.threads import processor_threads
 from ..datasets.cache import RowFile, Selected
 from .network import K, local_head
 
-# %% ../../nbs/local/02_fitting.ipynb #1828c07e
+# %% ../../nbs/local/02_fitting.ipynb #c1cd5cd1
 KS = 5, K, 80 # Numbers of places that are tried
 _EPOCHS, _BATCH = 5, 16
 
@@ -42,7 +43,7 @@ class HeadGroup(nn.Module):
         parts = ordered.split(self.n_labels, 1)
         return torch.stack([part[..., :k].mean(2) for part, k in zip(parts, KS, strict=True)])
 
-# %% ../../nbs/local/02_fitting.ipynb #8b77f403
+# %% ../../nbs/local/02_fitting.ipynb #d33f82c5
 def _losses(group, data, ids, precision):
     "The cross-entropy of each head and image, and whether it is right: (len(KS), len(ids)) each."
     device = next(group.parameters()).device
@@ -51,12 +52,21 @@ def _losses(group, data, ids, precision):
     losses = [F.cross_entropy(part, y, reduction='none') for part in logits]
     return torch.stack(losses), logits.argmax(2) == y
 
+# %% ../../nbs/local/02_fitting.ipynb #bd932aaa
+def _batches(order, ids):
+    "All epochs, as lists of numbers; batch norm needs two images."
+    for _ in range(_EPOCHS):
+        drawn = order.permutation(ids)
+        parts = [np.sort(drawn[i:i+_BATCH]) for i in range(0, len(ids), _BATCH)]
+        yield from (part.tolist() for part in parts if len(part) > 1)
+
 def fit_heads(
     data:MapData, # All images
     ids:Sequence[int], # Numbers of those that are learned from
     precision:str='fp32', # In which to compute; of the reduced ones bf16 is used
     device:torch.device|str='cpu', # Where to compute
     seed:int=0, # Of the weights and of the order
+    threads:str|int='auto', # Of the processor
 ) -> HeadGroup: # In evaluation mode
     "Train local heads by AdamW (Loshchilov and Hutter 2019) and one-cycle."
     order = np.random.default_rng(seed)
@@ -66,16 +76,15 @@ def fit_heads(
         steps = _EPOCHS*-(-len(ids)//_BATCH)
         opt = torch.optim.AdamW(group.parameters(), 3e-3, weight_decay=.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(opt, 3e-3, total_steps=steps, pct_start=.25)
-        for _ in range(_EPOCHS):
-            drawn = order.permutation(ids)
-            for i in range(0, len(ids), _BATCH):
-                if len(batch := np.sort(drawn[i:i+_BATCH]).tolist()) < 2 < len(ids): continue # For batch norm
+        with processor_threads(group, threads):
+            for batch in _batches(order, ids):
                 _losses(group, data, batch, precision)[0].mean(1).sum().backward()
                 opt.step()
                 opt.zero_grad()
                 schedule.step()
     return group.eval()
 
+# %% ../../nbs/local/02_fitting.ipynb #23430416
 def judge_heads(
     group:HeadGroup, # From `fit_heads`
     data:MapData, # All images
@@ -88,7 +97,7 @@ def judge_heads(
     losses, right = (torch.cat(values, 1).cpu().numpy() for values in zip(*parts, strict=True))
     return losses, right
 
-# %% ../../nbs/local/02_fitting.ipynb #55f5ab3f
+# %% ../../nbs/local/02_fitting.ipynb #8af4ccdf
 class Comparison(NamedTuple):
     "How local heads and the pooled probe label the same images, which neither has seen."
     local:float # Share that the best local head labels correctly, in [0, 1]
@@ -115,6 +124,7 @@ def best_k(
     sure = [i for i in range(len(KS)) if gains[i].mean() > errors[i]]
     return KS[max(sure, key=lambda i: gains[i].mean(), default=usual)]
 
+# %% ../../nbs/local/02_fitting.ipynb #ead285e5
 def compare(
     losses:np.ndarray, # (len(KS), n), of the local heads
     right:np.ndarray, # (len(KS), n) bool, whether each labels an image correctly
@@ -127,7 +137,7 @@ def compare(
     error = max(difference.std(), n**-.5)/n**.5
     return Comparison(float(local.mean()), float(pooled.mean()), float(error), k, n)
 
-# %% ../../nbs/local/02_fitting.ipynb #a34b8c14
+# %% ../../nbs/local/02_fitting.ipynb #d95bca73
 def hold_out(
     y:np.ndarray, # (n,) int64, numbers of the labels
     groups:np.ndarray, # (n,) int64, equal for copies of an image, which stay together

@@ -82,6 +82,7 @@ def _head_args(how): # The settings, as fastai's `create_head` wants them
     widths = [] if linear else list(how.head)
     return dict(lin_ftrs=widths, ps=0. if linear else how.dropout, first_bn=bool(widths), concat_pool=not linear)
 
+# %% ../../nbs/training/04_learner.ipynb #904e2346
 def _build(dls, arch, how, args, *, pretrained):
     "fastai's `vision_learner`, or one of a network with its own last layer where fastai cannot replace its head."
     if strongest(how.head):
