@@ -28,7 +28,11 @@ def make_project(args):
     from birdsort.split import split
 
     folders = sorted(d for d in Path(args.data).iterdir() if d.is_dir())
-    settings = dict(labels={d.name: [d.name] for d in folders}, architecture=args.arch, seed=args.seed)
+    settings = dict(
+        labels={d.name: [d.name] for d in folders},
+        architecture=args.arch,
+        seed=args.seed,
+    )
     project = new_project(Path(tempfile.mkdtemp(dir=args.tmp)) / 'images', **settings)
     for folder in folders:
         files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in ('.jpg', '.png')]
@@ -71,21 +75,35 @@ def one(args):
     with learn.no_bar(), learn.no_logging():
         test = learn.dls.test_dl(sorted(project.split.glob('test/*/*')), with_labels=True)
         accuracy = learn.validate(dl=test)[1]
-    row = dict(head=run.settings.train.head, size=run.settings.image_size, test=accuracy, n=len(test.items))
-    row |= dict(validation=learn.validate()[1], seconds=seconds)
+    row = dict(
+        head=run.settings.train.head,
+        size=run.settings.image_size,
+        test=accuracy,
+        n=len(test.items),
+        validation=learn.validate()[1],
+        seconds=seconds,
+    )
     if args.boxes and head == 'auto' and row['head'] != 'linear':
         row['inside'] = inside(project, learn, json.loads(Path(args.boxes).read_text()))
     return row
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument('--data', help='a folder of images for each label')
     p.add_argument('--drawn', type=int, help='draw so many road scenes')
     p.add_argument('--arch', default='pip:efficientnet_lite0')
     p.add_argument('--boxes', help='where the pasted objects are')
     p.add_argument('--seed', type=int, default=42)
-    p.add_argument('--who', nargs='*', default=['pooled', 'chosen'], choices=['pooled', 'chosen'])
+    p.add_argument(
+        '--who',
+        nargs='*',
+        default=['pooled', 'chosen'],
+        choices=['pooled', 'chosen'],
+    )
     p.add_argument('--tmp', help='folder for temporary files')
     p.add_argument('--one', help=argparse.SUPPRESS)
     args = p.parse_args()
@@ -94,7 +112,9 @@ def main():
         with redirect_stdout(sys.stderr):
             row = one(args)
         row['megabytes'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        return print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}))
+        rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        print(json.dumps(rounded))
+        return
     args.tmp = tempfile.mkdtemp(dir=args.tmp)
     more = ['--tmp', args.tmp]
     if args.drawn:
@@ -102,7 +122,13 @@ def main():
     try:
         for who in args.who:
             command = [sys.executable, __file__, *sys.argv[1:], '--one', who, *more]
-            print(who, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip(), flush=True)
+            done = subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            print(who, done.stdout.strip(), flush=True)
     finally:
         shutil.rmtree(args.tmp)
 

@@ -137,7 +137,7 @@ def cheapest_of_the_best(
     enough = best['accuracy']-best['error']
     return min((row for row in able if row['accuracy'] >= enough), key=lambda row: row['milliseconds'])
 
-# %% ../nbs/45_choose.ipynb #a40895b9
+# %% ../nbs/45_choose.ipynb #5d3e245d
 _COMPARED, _FEWEST, _ENOUGH, _LARGEST = 450, 100, .95, 448 # Images; images; share; pixels
 
 class HeadChoice(TypedDict):
@@ -163,7 +163,7 @@ def why_not_local(
     if size**2 < 1.1*settings.image_size**2: return 'the images have no more pixels than they see'
     return ''
 
-# %% ../nbs/45_choose.ipynb #8657b139
+# %% ../nbs/45_choose.ipynb #3e069a91
 def _areas(pairs):
     "Width times height of up to a hundred of the images."
     areas = []
@@ -187,6 +187,7 @@ def _pooled_right(data, train, held_out, settings):
     probe = fit_probe(part, names, balanced=settings.train.class_weights, seed=settings.seed)
     return (data.x[held_out]@probe.weight.T+probe.bias).argmax(1) == data.y[held_out]
 
+# %% ../nbs/45_choose.ipynb #162e0030
 def _maps(project, settings, n, files, *, quiet):
     "Maps of some images, and how they were computed; `ValueError` where there can be none. `n` is the number of all."
     learn, folder = _build(project, settings), project.path/'.cache'
@@ -200,7 +201,7 @@ def _maps(project, settings, n, files, *, quiet):
     if not views: raise ValueError(f'{folder} has no room for maps')
     return views[0], precision, learn.dls.device
 
-# %% ../nbs/45_choose.ipynb #ff44472e
+# %% ../nbs/45_choose.ipynb #3323f55e
 def _compare_heads(project, settings, pairs, size, *, quiet):
     "A `Comparison`; `ValueError` with the reason where there cannot be one."
     vocab, y = np.unique([label for _, label in pairs], return_inverse=True)
@@ -227,7 +228,7 @@ def _compare_heads(project, settings, pairs, size, *, quiet):
     if not parts: raise ValueError('some labels have too few images to hold any out')
     return found
 
-# %% ../nbs/45_choose.ipynb #e29a45c4
+# %% ../nbs/45_choose.ipynb #b2b376ca
 def explain_comparison(
     found:Comparison, # Of a local head and the pooled probe
 ) -> str: # One line
@@ -237,7 +238,7 @@ def explain_comparison(
     if found.is_local: return f'a local head is taken: by the {found.k} strongest places {numbers}'
     return f'pooled features are taken: by a local head {numbers}, which is no more than chance'
 
-# %% ../nbs/45_choose.ipynb #12675cd9
+# %% ../nbs/45_choose.ipynb #719e42d6
 def _choose_head(project, settings, *, quiet) -> HeadChoice:
     splits, found = load_splits(project, settings), None
     pairs = [*splits.train, *splits.val]
@@ -255,7 +256,7 @@ def _choose_head(project, settings, *, quiet) -> HeadChoice:
     if found.is_local: choice['head'], choice['image_size'] = f'local-{found.k}', size
     return choice
 
-# %% ../nbs/45_choose.ipynb #30886901
+# %% ../nbs/45_choose.ipynb #b625f2b8
 def choose_head(
     project:Project, # Its catalogue keeps the choice
     settings:Settings, # As they are trained, but for the head

@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_SOURCES', 'SOURCE_NAMES', 'LICENCES', 'Check', 'SHORTCUTS_OFF', 'QUALITY_GRADES', 'BASES_OF_RECORD', 'TIERS',
-           'STUDY', 'RENAMED', 'TABLES', 'unknown', 'check_label', 'parse_source', 'Training', 'Catalogues',
-           'is_competition', 'Settings', 'from_dict', 'parse_settings', 'change']
+           'TABLES', 'RENAMED', 'STUDY', 'unknown', 'parse_source', 'Training', 'Catalogues', 'is_competition',
+           'Settings', 'from_dict', 'parse_settings', 'change']
 
 # %% ../../nbs/core/00_settings.ipynb #6237c7d8
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 from warnings import warn
+
+from ..files.names import check_label, check_labels
 
 try:
     import tomllib
@@ -35,22 +36,6 @@ def unknown(
     near = longer[:3] or get_close_matches(str(word), allowed, n=3, cutoff=.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else '.'
     return f"unknown {kind} {word!r}{hint} Allowed: {rule or ', '.join(allowed)}"
-
-# %% ../../nbs/core/00_settings.ipynb #f01dc8db
-_LABEL_RULE = (
-    'a label is 1 to 80 letters, digits, spaces, _ and -, begins and ends with a letter or digit, '
-    'and is not a name that Windows reserves')
-_RESERVED = re.compile(r'(?i)con|prn|aux|nul|(com|lpt)\d')
-
-def check_label(
-    label:str, # Name of a class, and of its folder
-) -> str: # The same label, its accents composed (NFC)
-    "Refuse a label that could not be the name of a folder everywhere (`ValueError`)."
-    def allowed(c): return unicodedata.category(c)[0] in 'LMN' or c in ' _-'
-    fine = isinstance(label, str) and 0 < len(label) <= 80 and all(map(allowed, label))
-    if not fine or label[0] in ' -' or label[-1] == ' ' or _RESERVED.fullmatch(label):
-        raise ValueError(f"label {label!r} cannot be used: {_LABEL_RULE}")
-    return unicodedata.normalize('NFC', label)
 
 # %% ../../nbs/core/00_settings.ipynb #db03002d
 # The chain of a new project: each source gives what the ones before it lack
@@ -271,17 +256,45 @@ def _source_problem(text):
     try: parse_source(text)
     except ValueError as e: return str(e)
 
+# %% ../../nbs/core/00_settings.ipynb #828baeb1
+# Tables of `birdsort.toml`, beside `[labels]`
+TABLES:dict[str, type[Training|Catalogues]] = dict(catalogues=Catalogues, train=Training)
+
+# Settings of birdsort 0.1: the old name -> today's
+RENAMED = dict(
+    n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div',
+    rest_batch_norm='freeze_bn', keep_memory='retain_memory', small_first='progressive_resizing')
+
+def _is_misplaced(name, queries):
+    "Is this line below `[labels]` a setting?"
+    name = RENAMED.get(name, name)
+    check = (_CHECKS | _TRAINING_CHECKS | _CATALOGUE_CHECKS).get(name)
+    if check is None and name not in TABLES: return False
+    if not isinstance(queries, (list, tuple)) or any(map(_text, queries)): return True
+    if check is None or name in ('architecture', 'allow', 'data'): return False # Any text would be right
+    return not all(map(check, (queries, *queries)))
+
+def _warn_of_misplaced(name, queries):
+    is_word = any(name.casefold() in query.casefold() for query in queries)
+    if name in ('architecture', 'allow', 'data') and not is_word:
+        warn(f'{name} = {list(queries)} stands below [labels], so it is a label: a setting stands above', stacklevel=2)
+
 # %% ../../nbs/core/00_settings.ipynb #3d18f8e2
+def _check_queries(label, queries):
+    "One line below `[labels]`; `ValueError` where it makes no sense."
+    example = f'for example {label} = ["{label}"]'
+    if _is_misplaced(label, queries):
+        tables = [f'below [{name}]' for name, table in TABLES.items() if label in table.__dataclass_fields__]
+        home = next(iter(tables), 'above the first [table]')
+        raise ValueError(f'{label} = {queries!r} is a setting: it stands {home}; a label has queries, {example}')
+    if not isinstance(queries, (list, tuple)) or not queries or any(map(_text, queries)):
+        raise ValueError(f'label {label!r} needs one query or more, {example}')
+    _warn_of_misplaced(label, queries)
+
 def _check_labels(v):
     if not isinstance(v, dict) or len(v) < 2: return 'needs at least two labels to tell apart'
-    for label, queries in v.items():
-        check_label(label)
-        if label in Settings.__dataclass_fields__:
-            return f'{label!r} is the name of a setting, and settings stand above [labels]'
-        if not isinstance(queries, (list, tuple)) or not queries or any(map(_text, queries)):
-            return f'label {label!r} needs one query or more, for example {label} = ["{label}"]'
-    if len({label.casefold() for label in v}) < len(v):
-        return 'two labels differ only in capitals; on many disks they would share a folder'
+    for label, queries in v.items(): _check_queries(label, queries)
+    check_labels(v)
 
 _CHECKS:dict[str, Check] = dict(
     images_per_label=_whole(1, 100_000), ratio=_check_ratio, seed=_whole(0, 2**32-1),
@@ -321,14 +334,11 @@ class Settings:
     # Label -> what to search for, one query or several
     labels:dict[str, list[str]] = field(default_factory=lambda: dict(STUDY))
 
-    def __post_init__(self): _check_all(self, _CHECKS)
+    def __post_init__(self):
+        _check_all(self, _CHECKS)
+        object.__setattr__(self, 'labels', {check_label(label): queries for label, queries in self.labels.items()})
 
 # %% ../../nbs/core/00_settings.ipynb #0f99728c
-# Settings of birdsort 0.1: the old name -> today's
-RENAMED = dict(
-    n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div',
-    rest_batch_norm='freeze_bn', keep_memory='retain_memory', small_first='progressive_resizing')
-
 def _renamed(raw):
     "Settings of birdsort 0.1 under today's names."
     raw = {RENAMED.get(k, k): v for k, v in raw.items()}
@@ -347,9 +357,6 @@ def _warn_of_old_names(raw, where):
         if table.get('schedule') == 'halve': _warn_once(where, 'schedule = "halve"', 'schedule = "step-half"')
 
 # %% ../../nbs/core/00_settings.ipynb #8653b5c9
-# Tables of `birdsort.toml`, beside `[labels]`
-TABLES:dict[str, type[Training|Catalogues]] = dict(catalogues=Catalogues, train=Training)
-
 def _build(cls, raw, kind):
     "A `Settings`, or one of its tables, from a dict; lists become tuples."
     known, raw = [f.name for f in fields(cls)], _renamed(raw)
