@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from .core.images import decode
 from .core.project import Project, hold, record_stage, stable_hash, stage_result
 from .datasets.splits import splits_signature
-from .deploy.inference import ENGINES, open_model, prepare, read_checked, read_config
+from .deploy.inference import ENGINES, equalised, open_model, prepare, read_checked, read_config
 from .deploy.model_card import model_card
 from .deploy.onnx import to_int8, to_onnx
 from .deploy.weights import Sampled, describe_network, to_safetensors
@@ -47,7 +47,8 @@ def _bare_transforms(dls): # Random transforms matter only in training; image re
     for dl in dls.loaders:
         for pipeline in (tl.tfms.fs for tl in dl.dataset.tls):
             if str(pipeline[0]).startswith('_getters'): pipeline[0] = type(pipeline[0])(noop)
-        dl.after_batch.fs = dl.after_batch.fs.filter(lambda t: not _is_ours(type(t)))
+        for pipeline in (dl.after_item, dl.after_batch):
+            pipeline.fs = pipeline.fs.filter(lambda t: not _is_ours(type(t)))
         for t in dl.after_batch.fs.filter(lambda t: hasattr(t, 'aff_fs')):
             t.aff_fs = [f for f in t.aff_fs if not _is_ours(f)]
 
@@ -154,7 +155,8 @@ def check_parity(
     images = [decode(f) for f in files]
     apart, seconds = {}, {}
     with learn.no_bar(), learn.no_logging():
-        expected = learn.get_preds(dl=learn.dls.test_dl(images, num_workers=0))[0].float().numpy()
+        alike = [equalised(im, config) for im in images] # Which a bare learner leaves to others
+        expected = learn.get_preds(dl=learn.dls.test_dl(alike, num_workers=0))[0].float().numpy()
     engines = ['pickle', 'onnx'] if config['library'] == 'own' else ['pickle', 'torch', 'onnx']
     for engine in (e for e in engines if (folder/ENGINES[e]).is_file()):
         model = open_model(folder, engine, trust_pickle=True, config=config)

@@ -11,6 +11,7 @@ import filecmp
 import math
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -200,6 +201,8 @@ class PredictorOptions(TypedDict, total=False): # Arguments of `Predictor`
     threshold:str|float
     trust_pickle:bool
 
+def _tell(line): print(line, file=sys.stderr)
+
 def predict(
     project:Project|None, # Its exported model is used, unless `model` names another
     paths:Sequence[str|Path], # Files, folders, patterns, addresses, or "-"
@@ -210,7 +213,7 @@ def predict(
 ) -> list[PredictResult]: # One for each image, in order
     "Label images with an exported model; without `engine`, by the fastest."
     from tqdm.auto import tqdm
-    found = expand(list(paths), leave)
+    found = expand(list(paths), leave, tell=noop if quiet else _tell)
     names, sources = [name for name,_ in found], [source for _,source in found]
     given, engine = options.get('model'), options.get('engine', 'auto')
     if engine == 'auto' and project and given is None: engine = fastest(project, len(found))

@@ -46,7 +46,8 @@ def choice_signature(
     name = settings.architecture
     if not is_competition(name): return stable_hash('choice', name)
     images = splits_signature(project, settings), _weights_signature(name)
-    how = settings.pretrained, settings.image_size, settings.seed, settings.train.class_weights
+    how:tuple = settings.pretrained, settings.image_size, settings.seed, settings.train.class_weights
+    if settings.train.equalise: how = *how, 'equalise'
     return stable_hash('choice', name, images, how)
 
 def keep_choice(
@@ -101,6 +102,7 @@ def _old_names(settings:Settings) -> dict:
     values = {old.get(name, name): value for name,value in asdict(train).items()}
     if train.schedule == 'step-half': values['schedule'] = 'halve'
     del values['threads'] # Another number of them is no other training
+    if not train.equalise: del values['equalise']
     if train.fine_tune == 'auto': del values['fine_tune'] # Which 0.1 did not have
     if wants_probe(settings) and not train.head: values['probe'] = True # 0.1 knew this head, without a probe
     return values

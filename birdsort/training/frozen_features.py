@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..core.project import Project, stable_hash
 from ..core.settings import Settings
 from ..data import squished_size
-from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, fill_keyed, prune_cache
+from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, equaliser, fill_keyed, prune_cache
 from .callbacks import ProgressiveResizing, head_of
 from .learner import open_layers
 from .precision import forwarding, in_precision
@@ -188,7 +188,7 @@ def _keys(ex, files, view):
     varied = how if view > 1 else ()
     stats = [(file, file.stat()) for file in files]
     def name(file): # Images from elsewhere may share a name; those of a split are named by their content
-        return str(file) if ex.settings.train.data else f'{file.parent.name}/{file.name}'
+        return str(file) if ex.settings.train.data else '/'.join(ex.project.place(file))
     return [KeyedRows.key(name(f), s.st_size, s.st_mtime_ns, view, *varied) for f, s in stats]
 
 # %% ../../nbs/training/06_frozen_features.ipynb #b4306215
@@ -261,7 +261,7 @@ def _extraction(project, learn, settings, precision, *, quiet, partly=False):
     cut = _cut_backbone(learn, head) if partly else _cut_before_head(learn, head)
     if not cut: return None
     size = settings.image_size, squished_size(settings.train.augmentation, settings.image_size)
-    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step']
+    key = [_fingerprint(model, head, partly=partly), size, precision, 'in one step', *filter(None, [equaliser(learn.dls.valid)])]
     return _Extraction(project, learn, cut, settings, key, quiet, _MAX_BYTES if partly else None)
 
 def backbone_features(

@@ -3,10 +3,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from birdsort.aviary.sample_project import lesson_project
-from birdsort.core.settings import Training
+from birdsort.choose import choose_architecture, choose_head
+from birdsort.core.scaffold import new_project
+from birdsort.core.settings import Training, change
 from birdsort.datasets.splits import load_splits
 from birdsort.export import export
 from birdsort.predict import Predictor
@@ -47,3 +51,37 @@ def test_fastai_opens_the_learner_without_birdsort(exported):
     command = [sys.executable, '-c', code, project.export / 'learner.pkl', file]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.split()[-1:] == [Predictor(project, engine='torch')(file)['label']], done.stderr
+
+
+def scratched(path, side):
+    "Grey noise, half of it with a small chequered patch, which is grey where pixels are averaged."
+    rng = np.random.default_rng(0)
+    labels = dict(whole=['whole'], scratched=['scratched'])
+    how = dict(architecture='pip:efficientnet_lite0', pretrained=True, image_size=64, epochs=(4, 0))
+    project = new_project(path, labels=labels, **how)
+    for n in range(140):
+        label = ['whole', 'scratched'][n % 2]
+        pixels = rng.normal(128, 30, (side, side, 3)).clip(0, 255).astype(np.uint8)
+        if n % 2:
+            x, y = rng.integers(0, side - 16, 2)
+            pixels[y : y + 16, x : x + 16] = 255 * (np.indices((16, 16)).sum(0) // 2 % 2)[..., None]
+        (project.images / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(project.images / label / f'{n}.png')
+    split(project, quiet=True)
+    return project
+
+
+def test_small_evidence_is_seen_by_a_local_head_only(tmp_path):
+    project = scratched(tmp_path / 'large', 256)
+    trained = choose_architecture(project, change(project.settings, head='auto'), quiet=True)
+    assert trained.train.head.startswith('local-') and trained.image_size == 256
+    found = choose_head(project, change(project.settings, head='auto'))
+    assert found['comparison']['local'] > 0.9 and found['comparison']['pooled'] < 0.8, 'kept, and told'
+
+
+def test_images_without_more_pixels_are_pooled_at_no_cost(tmp_path):
+    project = scratched(tmp_path / 'small', 64)
+    trained = choose_architecture(project, change(project.settings, head='auto'), quiet=True)
+    assert (trained.train.head, trained.image_size) == ('linear', 64)
+    assert 'no more pixels' in choose_head(project, change(project.settings, head='auto'))['words']
+    assert not list((project.path / '.cache').glob('features-*'))
