@@ -137,7 +137,7 @@ def cheapest_of_the_best(
     enough = best['accuracy']-best['error']
     return min((row for row in able if row['accuracy'] >= enough), key=lambda row: row['milliseconds'])
 
-# %% ../nbs/45_choose.ipynb #5d3e245d
+# %% ../nbs/45_choose.ipynb #35b8d9ff
 _COMPARED, _FEWEST, _ENOUGH, _LARGEST = 450, 100, .95, 448 # Images; images; share; pixels
 
 class HeadChoice(TypedDict):
@@ -163,7 +163,7 @@ def why_not_local(
     if size**2 < 1.1*settings.image_size**2: return 'the images have no more pixels than they see'
     return ''
 
-# %% ../nbs/45_choose.ipynb #3e069a91
+# %% ../nbs/45_choose.ipynb #dc6faa00
 def _areas(pairs):
     "Width times height of up to a hundred of the images."
     areas = []
@@ -187,7 +187,7 @@ def _pooled_right(data, train, held_out, settings):
     probe = fit_probe(part, names, balanced=settings.train.class_weights, seed=settings.seed)
     return (data.x[held_out]@probe.weight.T+probe.bias).argmax(1) == data.y[held_out]
 
-# %% ../nbs/45_choose.ipynb #162e0030
+# %% ../nbs/45_choose.ipynb #8313735a
 def _maps(project, settings, n, files, *, quiet):
     "Maps of some images, and how they were computed; `ValueError` where there can be none. `n` is the number of all."
     learn, folder = _build(project, settings), project.path/'.cache'
@@ -201,7 +201,7 @@ def _maps(project, settings, n, files, *, quiet):
     if not views: raise ValueError(f'{folder} has no room for maps')
     return views[0], precision, learn.dls.device
 
-# %% ../nbs/45_choose.ipynb #3323f55e
+# %% ../nbs/45_choose.ipynb #bd52344c
 def _compare_heads(project, settings, pairs, size, *, quiet):
     "A `Comparison`; `ValueError` with the reason where there cannot be one."
     vocab, y = np.unique([label for _, label in pairs], return_inverse=True)
@@ -228,7 +228,7 @@ def _compare_heads(project, settings, pairs, size, *, quiet):
     if not parts: raise ValueError('some labels have too few images to hold any out')
     return found
 
-# %% ../nbs/45_choose.ipynb #b2b376ca
+# %% ../nbs/45_choose.ipynb #b32335c7
 def explain_comparison(
     found:Comparison, # Of a local head and the pooled probe
 ) -> str: # One line
@@ -238,7 +238,7 @@ def explain_comparison(
     if found.is_local: return f'a local head is taken: by the {found.k} strongest places {numbers}'
     return f'pooled features are taken: by a local head {numbers}, which is no more than chance'
 
-# %% ../nbs/45_choose.ipynb #719e42d6
+# %% ../nbs/45_choose.ipynb #28749063
 def _choose_head(project, settings, *, quiet) -> HeadChoice:
     splits, found = load_splits(project, settings), None
     pairs = [*splits.train, *splits.val]
@@ -256,7 +256,7 @@ def _choose_head(project, settings, *, quiet) -> HeadChoice:
     if found.is_local: choice['head'], choice['image_size'] = f'local-{found.k}', size
     return choice
 
-# %% ../nbs/45_choose.ipynb #b625f2b8
+# %% ../nbs/45_choose.ipynb #50fe21ba
 def choose_head(
     project:Project, # Its catalogue keeps the choice
     settings:Settings, # As they are trained, but for the head
@@ -351,6 +351,6 @@ def choose_architecture(
     trained = trained_settings(project, settings)
     if is_competition(trained.architecture):
         raise ValueError('the images were changed while architectures competed: type the same again')
-    one = dict(architecture=trained.architecture, pretrained=trained.pretrained)
-    choose_head(project, replace(settings, **one), again=again, quiet=quiet)
+    one = replace(settings, architecture=trained.architecture, pretrained=trained.pretrained)
+    choose_head(project, one, again=again, quiet=quiet)
     return trained_settings(project, settings)

@@ -28,7 +28,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .core.images import decode
-from .core.project import Project, hold, record_stage, stable_hash, stage_result
+from .core.project import Project, hold, inside, record_stage, stable_hash, stage_result
 from .datasets.splits import splits_signature
 from .deploy.inference import ENGINES, equalised, open_model, prepare, read_checked, read_config
 from .deploy.model_card import model_card
@@ -255,8 +255,8 @@ class ExportResult(TypedDict):
     images:int # How many images were compared
 
 def _is_whole(folder, names): # Are all files there, unchanged?
-    if not all((folder/n).is_file() for n in names): return False
     try:
+        if not all(inside(folder, n).is_file() for n in names): return False
         config = read_config(folder)
         return all(read_checked(folder, n, config) for n in config['hashes'])
     except (OSError, ValueError): return False

@@ -160,7 +160,7 @@ class Training:
     # image_size, and takes the mean of the strongest 20 (local-5: of 5); auto takes local where cross-validation
     # says that it is better; a list has the widths of hidden layers, over average and maximum, [] for none; networks
     # that have a head of their own, such as most transformers of torchvision, keep it
-    head:str|tuple[int, ...] = 'auto'
+    head:str|tuple[int, ...] = 'linear'
     dropout:float = .5 # In a head that is not linear, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one

@@ -85,7 +85,7 @@ def predict_probs(
     learn:Learner, # From `load_run`
     pairs:list[tuple[Path, str]], # (file, label) of each image
     quiet:bool=False, # No progress bar
-    features:tuple[Selected, Selected]|None=None, # From `backbone_features` of these images; None runs the whole network
+    features:list[Selected]|None=None, # From `backbone_features` of these images; None runs the whole network
 ) -> Predictions: # In the order of the pairs
     "The probabilities for images and for their mirror images; a recipe's run computes them in its own way."
     if not hasattr(learn, 'model'): return learn.predict_probs(pairs, quiet)

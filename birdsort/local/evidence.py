@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['evidence_maps', 'Place', 'strongest_places', 'evidence_share', 'heat_maps', 'draw_places']
 
-# %% ../../nbs/local/03_evidence.ipynb #bcbc115f
+# %% ../../nbs/local/03_evidence.ipynb #6bbf8b11
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .network import place_scores
 
-# %% ../../nbs/local/03_evidence.ipynb #bcf53953
+# %% ../../nbs/local/03_evidence.ipynb #8869835d
 def _margins(scores, labels):
     "By how much each place's score for an image's label is above the mean of the others: (b, h, w)."
     own = scores[torch.arange(len(scores)), labels.to(scores.device)]
@@ -35,7 +35,7 @@ def evidence_maps(
     margins = _margins(scores.float(), labels).relu()
     return margins/margins.amax((1, 2), keepdim=True).clamp_min(1e-12)
 
-# %% ../../nbs/local/03_evidence.ipynb #7a907423
+# %% ../../nbs/local/03_evidence.ipynb #00107cc5
 class Place(NamedTuple):
     "A place that speaks for a label."
     x:float # Of its middle, as a share of the width
@@ -46,7 +46,7 @@ class Place(NamedTuple):
 def _box(evidence, row, column):
     h, w = evidence.shape
     around, _ = ndimage.label(evidence >= evidence[row, column]/2)
-    rows, columns = ndimage.find_objects(around == around[row, column])[0]
+    rows, columns = ndimage.find_objects(np.int32(around == around[row, column]))[0]
     return columns.start/w, rows.start/h, columns.stop/w, rows.stop/h
 
 def strongest_places(
@@ -55,7 +55,8 @@ def strongest_places(
     apart:int=2, # Steps of the map between two of them
 ) -> list[Place]: # The strongest first
     "The places that have decided."
-    left, places = np.array(evidence, dtype=np.float32), []
+    left = np.array(evidence, dtype=np.float32)
+    places:list[Place] = []
     h, w = left.shape
     while len(places) < n and left.max() > 0:
         row, column = np.unravel_index(left.argmax(), left.shape)
@@ -64,7 +65,7 @@ def strongest_places(
         left[max(0, row-apart):row+apart+1, max(0, column-apart):column+apart+1] = 0
     return places
 
-# %% ../../nbs/local/03_evidence.ipynb #e87e2331
+# %% ../../nbs/local/03_evidence.ipynb #03adb60c
 def evidence_share(
     evidence:np.ndarray, # (h, w), one of `evidence_maps`
 ) -> float: # In (0, 1]
@@ -73,7 +74,7 @@ def evidence_share(
     if not ordered[-1]: return 1.
     return float((np.searchsorted(ordered, ordered[-1]/2)+1)/len(ordered))
 
-# %% ../../nbs/local/03_evidence.ipynb #8ae51b5a
+# %% ../../nbs/local/03_evidence.ipynb #96b8007d
 def heat_maps(
     model:nn.Module, # Any; in evaluation mode
     x:Tensor, # (b, 3, h, w) float32, normalised

@@ -82,7 +82,7 @@ def _head_args(how): # The settings, as fastai's `create_head` wants them
     widths = [] if linear else list(how.head)
     return dict(lin_ftrs=widths, ps=0. if linear else how.dropout, first_bn=bool(widths), concat_pool=not linear)
 
-# %% ../../nbs/training/04_learner.ipynb #904e2346
+# %% ../../nbs/training/04_learner.ipynb #0fae9726
 def _build(dls, arch, how, args, *, pretrained):
     "fastai's `vision_learner`, or one of a network with its own last layer where fastai cannot replace its head."
     if strongest(how.head):
@@ -173,7 +173,7 @@ def build_network(
 ) -> nn.Module: # (b, 3, size, size) float32, normalised -> (b, n_out)
     "The network that `make_learner` gives for these settings, without images and with random weights."
     if strongest(how.head):
-        return local_network(name if library == 'timm' else getattr(torchvision.models, name), n_out, how.head, **args)
+        return local_network(name if library == 'timm' else getattr(torchvision.models, name), n_out, str(how.head), **args)
     head = _head_args(how)
     def build(**kw):
         return create_timm_model(name, n_out, pretrained=False, **head, **args, **kw)[0]
