@@ -6,7 +6,7 @@
 __all__ = ['STRIDES', 'K', 'NoMaps', 'Stages', 'Mirrored', 'StrongestPlaces', 'strongest', 'local_head', 'local_network',
            'place_scores', 'as_graph']
 
-# %% ../../nbs/local/01_network.ipynb #a7e0f39c
+# %% ../../nbs/local/01_network.ipynb #ec587bda
 import re
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from fastai.vision.learner import create_body
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-# %% ../../nbs/local/01_network.ipynb #970f715c
+# %% ../../nbs/local/01_network.ipynb #f0634e9e
 class NoMaps(ValueError): "A backbone does not have the maps that a local head needs."
 
 STRIDES = 4, 8, 16 # Image pixels to a step, of the maps that are put together at the middle one
@@ -49,7 +49,7 @@ def _check_strides(known):
     if missing := [stride for stride in STRIDES if stride not in known]:
         raise NoMaps(f'the backbone has no maps at strides {", ".join(map(str, missing))}, which a local head needs')
 
-# %% ../../nbs/local/01_network.ipynb #84902bdc
+# %% ../../nbs/local/01_network.ipynb #2fb3fdb0
 def _timm_stages(name, pretrained, args):
     known = timm.create_model(name, features_only=True, **args).feature_info.reduction()
     _check_strides(known)
@@ -76,7 +76,7 @@ class Stages(nn.Module):
         coarse = F.interpolate(coarse, size, mode='bilinear', align_corners=False)
         return torch.cat([fine, middle, coarse], 1)
 
-# %% ../../nbs/local/01_network.ipynb #96562fcd
+# %% ../../nbs/local/01_network.ipynb #fa96e1d9
 class Mirrored(nn.Module):
     "In training, mirrors half of the maps."
     def forward(self, x:Tensor) -> Tensor: # (b, c, h, w) -> the same
@@ -95,7 +95,7 @@ class StrongestPlaces(nn.Module):
 
     def extra_repr(self) -> str: return f'k={self.k}'
 
-# %% ../../nbs/local/01_network.ipynb #48680c4d
+# %% ../../nbs/local/01_network.ipynb #ac901774
 K = 20 # Places whose mean counts, where nothing else is said
 _HEAD = re.compile(r'local(?:-(\d+))?')
 
@@ -118,7 +118,7 @@ def local_head(
         nn.Conv2d(channels, 64, 3, padding=1), nn.GELU(), nn.Dropout(dropout), nn.Conv2d(64, n_out, 1),
         StrongestPlaces(k))
 
-# %% ../../nbs/local/01_network.ipynb #49022a64
+# %% ../../nbs/local/01_network.ipynb #e59a4213
 def local_network(
     backbone:Callable|str, # As `architecture` gives it
     n_out:int, # Labels
@@ -137,9 +137,10 @@ def place_scores(
 ) -> Tensor|None: # (b, labels, h/8, w/8); None where it is no local network
     "What each place says of each label."
     if not isinstance(network, nn.Sequential) or not isinstance(network[0], Stages): return None
-    with torch.no_grad(): return network[1][:-1](network[0](x))
+    stages, head = network
+    with torch.no_grad(): return nn.Sequential(*list(head.children())[:-1])(stages(x))
 
-# %% ../../nbs/local/01_network.ipynb #6604c7a6
+# %% ../../nbs/local/01_network.ipynb #8d04a74c
 def as_graph(
     network:nn.Module, # Any
 ) -> nn.Module: # The same for prediction; with the same names of weights
