@@ -127,6 +127,7 @@ def _new_session(req, splits, *, resumes):
 def _begin(req):
     "The session of a training, before its first epoch or after the last one that was finished."
     splits = load_splits(req.project, req.settings)
+    for note in () if req.quiet else splits.notes: print(note, file=sys.stderr)
     session = _new_session(req, splits, resumes=True) if _is_stopped(req.part) and not req.force else None
     distrib_barrier() # Every process has seen which folders there are
     if session: return session

@@ -104,6 +104,7 @@ def _old_names(settings:Settings) -> dict:
     del values['threads'] # Another number of them is no other training
     if not train.equalise: del values['equalise']
     if train.fine_tune == 'auto': del values['fine_tune'] # Which 0.1 did not have
+    if not train.root: del values['root'] # Neither did it have this
     if wants_probe(settings) and not train.head: values['probe'] = True # 0.1 knew this head, without a probe
     return values
 

@@ -183,7 +183,7 @@ def list_folder(
     left_out:dict[Path, str] = {}
     def closed(e): left_out[Path(e.filename)] = f'cannot be opened: {e.strerror}'
     leave = leave.resolve() if leave else None
-    if leave == Path(folder).resolve(): return Listing([], {})
+    if leave == Path(folder).resolve() or not Path(folder).exists(): return Listing([], {})
     for here, folders, names in os.walk(folder, onerror=closed):
         folders[:] = _folders(Path(here), folders, leave, left_out)
         for file in (Path(here)/name for name in names):

@@ -6,53 +6,43 @@
 __all__ = ['urls', 'folder', 'read_own']
 
 # %% ../../nbs/sources/08_local.ipynb #11a1a28d
-import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files.listing import images_only, list_folder, summarise, why_left_out
+from ..files.tables import Rows, find_column, need_columns, read_table, read_text
 from .base import Hit, SourceContext, name_licence
 
 # %% ../../nbs/sources/08_local.ipynb #377ff66f
-_COLUMNS = dict(
-    url='address', link='address', image_url='address', license='licence', creator='author') | {'class': 'label'}
+_COLUMNS = ('label', 'address', 'page', 'title', 'author', 'licence')
+_TABLES = ('.csv', '.tsv')
 
-def _column(name:str|None) -> str:
-    "Our name for a column of a CSV file."
-    name = (name or '').strip().lower()
-    return _COLUMNS.get(name, name)
-
-def _read_csv(text:str) -> list[dict[str, str]]:
-    lines = text.splitlines()
-    delimiter = max(',;\t', key=(lines or [''])[0].count)
-    rows = csv.DictReader(lines, delimiter=delimiter)
-    return [{_column(k): v if isinstance(v, str) else '' for k, v in row.items()} for row in rows]
-
-def _read_list(file:Path) -> list[dict[str, str]]:
-    "The rows of a CSV or text file; `ValueError` where it cannot be read."
-    try: text = file.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError: raise ValueError(f'{file} is not UTF-8: save it as UTF-8') from None
-    if file.suffix.lower() != '.csv':
+def _read_list(file:Path, tell:Callable[[str], object]=print) -> Rows:
+    "The rows of a table or a text file; `ValueError` where it cannot be read."
+    if file.suffix.lower() not in _TABLES:
+        text, note = read_text(file)
+        if note: tell(note)
         lines = [line.strip() for line in text.splitlines()]
         return [dict(address=line) for line in lines if line and line[0] != '#']
-    rows = _read_csv(text)
-    if rows and 'address' not in rows[0]:
-        raise ValueError(f"{file} has no column 'address': its columns are {', '.join(rows[0])}")
-    return rows
+    table = read_table(file)
+    if table.note: tell(table.note)
+    if table.rows: need_columns(table, 'address')
+    names = {name: find_column(table, name) for name in _COLUMNS}
+    return [{name: row[column] for name, column in names.items() if column} for row in table.rows]
 
 # %% ../../nbs/sources/08_local.ipynb #42e5a2f8
 def _is_same_label(a:str, b:str) -> bool:
     a, b = (' '.join(label.replace('_', ' ').split()).casefold() for label in (a, b))
     return a == b
 
-def _labelled_rows(path:Path, only:str|None) -> list[tuple[str, dict[str, str]]]:
+def _labelled_rows(path:Path, only:str|None, tell:Callable[[str], object]=print) -> list[tuple[str, dict[str, str]]]:
     "All rows of a list, or of a folder of lists, each with its label."
     if not path.exists():
         raise FileNotFoundError(
             f'no file {str(path)!r}: source urls=FILE wants a CSV with columns label and address, or LABEL.txt '
             'with an address per line')
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in ('.csv', '.txt')) if path.is_dir() else [path]
-    rows = [(f, row) for f in files for row in _read_list(f) if row.get('address', '').strip()]
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in (*_TABLES, '.txt')) if path.is_dir() else [path]
+    rows = [(f, row) for f in files for row in _read_list(f, tell) if row.get('address')]
     if path.is_dir(): only = None
     return [(row.get('label') or only or f.stem, row) for f, row in rows]
 
@@ -65,7 +55,7 @@ def urls(
 ) -> Iterator[Hit]: # In the order of the list
     "Addresses from a file; raises `FileNotFoundError` or `ValueError` where it cannot be read or has none."
     path = Path(address or 'urls.csv').expanduser()
-    rows = _labelled_rows(path, context.label if context else None)
+    rows = _labelled_rows(path, context.label if context else None, context.tell if context else print)
     found = [row for its_label, row in rows if _is_same_label(its_label, label)]
     if not found:
         labels = ', '.join(sorted({its_label for its_label, _ in rows}))
@@ -73,7 +63,7 @@ def urls(
         raise ValueError(f'{path} has no address for {label!r}: {hint}')
     for row in found:
         page, title, author = (row.get(k) or '' for k in ('page', 'title', 'author'))
-        yield Hit(row['address'].strip(), page, title, author, name_licence(row.get('licence')))
+        yield Hit(row['address'], page, title, author, name_licence(row.get('licence')))
 
 # %% ../../nbs/sources/08_local.ipynb #6ee9439c
 def _label_folders(path:Path, label:str, only:str|None) -> list[Path]:

@@ -325,7 +325,7 @@ def test_the_command_line_finds_decides_and_undoes(dirty):
         ),
         (
             'a,b\n1,2\n',
-            ["no column 'label'"],
+            ['with the columns label and name and decision'],
         ),
     ],
 )

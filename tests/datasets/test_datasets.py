@@ -61,12 +61,12 @@ def project():
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('file,species\na.jpg,garza\n', 'it has file, species'),
+        ('file,colour\na.jpg,garza\n', 'it has file, colour'),
         ('', 'it has no rows'),
         ('file,label\na.jpg,garza\n', "line 2: no file 'a.jpg'"),
         ('file,label\n,garza\n', "line 2: no file ''"),
-        ('file,label\nbirds.csv\n', 'line 2: no label'),
-        ('file,label,split\nbirds.csv,garza,exam\n', "split 'exam' is none of train, val, test"),
+        ('file,label\nbirds.csv\n', "line 2: 'birds.csv' has no label"),
+        ('file,label,split\nbirds.csv,garza,exam\n', "line 2: the column split looks like a split, and 'exam' is none of"),
     ],
 )
 def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path, project, text, message):
