@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from . import __version__
 from .commands.formatting import explain, format_result
-from .commands.options import Parser, add_verb, label_queries, pair, verb_arguments
+from .commands.options import CopyOptions, Parser, add_verb, label_queries, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
 from .commands.studies import study
 from .core.project import Project, find_project, stage_result
@@ -135,7 +135,6 @@ def _print_result(verb, result, *, as_json):
 def _exit_code(verb, result) -> int:
     if verb == 'scrape' and 'short' in result: return 2
     if 'sorted' in result and any(p['label'] and p.get('error') for p in result['predictions']): return 2
-    if verb == 'predict' and all(row.get('error') for row in result['predictions']): return 1
     return 1 if verb == 'split' and result.get('leaks') else 0
 
 def _replace_unprintable():
@@ -146,7 +145,7 @@ def _replace_unprintable():
 # %% ../nbs/95_cli.ipynb #de3cc05a
 def main(
     argv:list[str]|None=None, # Arguments; None takes those of the process
-) -> int: # Exit code: 0, 1 for an error, a leak or no image read, 2 where images are missing, 130 after Ctrl-C
+) -> int: # Exit code: 0, 1 for an error or a leak, 2 where images are missing, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
     if problem := _unknown_verb(argv):
@@ -226,17 +225,18 @@ def clean(
     # Carry out what is certain: broken files, and copies inside a label, of which the best stays; the same
     # file under two labels goes from both
     apply:bool=False,
-    # A CSV file with the columns label, name, decision (keep, remove or a label) to carry out, such as
+    # A CSV file with the columns label, name, decision (keep, distinct, remove or a label) to carry out, such as
     # reports/issues.csv
     decisions:str|None=None,
     undo:bool=False, # Undo the last step
+    copies:CopyOptions|None=None, # What counts as a copy
 ) -> Mapping[str, Any]: # A `birdsort.clean.CleanResult`
     "Show what is wrong with the images, also as contact sheets; carry out what is certain or decided; delete nothing."
     from birdsort.clean import clean
     if undo and (apply or decisions):
         raise ValueError('--undo undoes the last step, and goes with no other option: type it alone')
     decided = Path(decisions) if decisions else None
-    return clean(find_project(project), apply=apply, decisions=decided, undo=undo)
+    return clean(find_project(project, copies and copies.given()), apply=apply, decisions=decided, undo=undo)
 
 # %% ../nbs/95_cli.ipynb #34802b0b
 @_verb
@@ -249,10 +249,11 @@ def split(
     # Assign to so many equal parts instead (stratified k-fold): one is test, the next val, the others train
     folds:int=0,
     fold:int=1, # Which part is test, from 1
+    copies:CopyOptions|None=None, # What counts as a copy
 ) -> Mapping[str, Any]: # {train: {label: n}, val: …, test: …}; with --check {leaks: [{a, b, score}]}
     "Assign the images to train, val and test, copies of one image to the same split."
     from birdsort.split import find_leaks, split
-    p = find_project(project)
+    p = find_project(project, copies and copies.given())
     if not check: return split(p, force=force, folds=folds, fold=fold)
     leaks = [
         dict(a=str(leak.a.relative_to(p.split)), b=str(leak.b.relative_to(p.split)), score=leak.score)
@@ -426,10 +427,9 @@ def _done(p:Project, labels) -> dict[str, bool]:
 @_verb
 def status(
     project:str|None=None, # The project's folder
-) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next}
-    "Show how far a project has come, and which files in `images/` and `unknown/` are left out."
+) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, done: [stage], next: verb}
+    "Show how far a project has come."
     from birdsort.core.inventory import count_states, sync, write_attribution
-    from birdsort.files.listing import list_folder, list_labels, summarise
     p = find_project(project)
     sync(p)
     write_attribution(p)
@@ -437,10 +437,7 @@ def status(
     stages = _done(p, labels)
     done = [stage for stage in stages if stages[stage]]
     missing = [stage for stage in stages if not stages[stage]]
-    found = dict(images=list_labels(p.images).left_out, unknown=list_folder(p.path/'unknown').left_out)
-    left_out = [f'{name}/: {line}' for name,files in found.items() for line in summarise(files)]
-    next_verb = missing[0] if missing else 'predict'
-    return dict(project=str(p.path), labels=labels, left_out=left_out, done=done, next=next_verb)
+    return dict(project=str(p.path), labels=labels, done=done, next=missing[0] if missing else 'predict')
 
 # %% ../nbs/95_cli.ipynb #e2deda77
 def _tell(stage, result):

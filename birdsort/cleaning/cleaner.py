@@ -7,7 +7,6 @@ __all__ = ['tile_images', 'tile_marks', 'Cleaner', 'classic_cleaner']
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #2f792aec
 import base64
-import html
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -73,8 +72,10 @@ def _button(description, icon, tooltip, width):
 
 def _brushes():
     from ipywidgets import ToggleButtons
-    tooltips = ['a click removes (x)', 'a click keeps (k)', 'a click moves to the label beside (m)']
-    return ToggleButtons(options=['remove', 'keep', 'move'], tooltips=tooltips, style=dict(button_width='74px'))
+    tooltips = [
+        'a click removes (x)', 'a click keeps (k)', 'a click says that it is no copy (d; D all copies on the page)',
+        'a click moves to the label beside (m)']
+    return ToggleButtons(options=['remove', 'keep', 'distinct', 'move'], tooltips=tooltips, style=dict(button_width='74px'))
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #28c3f0f4
 _ACCEPT = 'remove the copies that are proposed on this page (a)'
@@ -106,15 +107,15 @@ class _Controls:
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #8086914a
 _HELP = (
-    'shift-click for a range; keys: arrows, x remove, k keep, m move, 1 to 9 move to that label, a accept, '
+    'shift-click for a range; keys: arrows, x remove, k keep, d no copy, D no copies on this page, m move, '
+    '1 to 9 move to that label, a accept, '
     'u undo, n and p pages')
 
 def _summary(view, counts): # -> HTML
     proposed = f"{counts['proposed']} copies proposed to go" if counts['proposed'] else ''
-    label, message = html.escape(str(view.label)), html.escape(view.message)
-    parts = [f"{counts['kept']} images of {label}", f"<b>{counts['pending']} pending</b>", proposed, message]
+    parts = [f"{counts['kept']} images of {view.label}", f"<b>{counts['pending']} pending</b>", proposed, view.message]
     text = ' · '.join(part for part in parts if part)
-    note = html.escape(view.issues.attrs['note'] or '')
+    note = view.issues.attrs['note']
     small = f'{_HELP}<br>{note}' if note else _HELP
     return f'<div style="line-height:1.5">{text}<br><small style="opacity:.65">{small}</small></div>'
 
@@ -174,8 +175,7 @@ class Cleaner(_Drawn):
 # %% ../../nbs/cleaning/08_cleaner.ipynb #129d0b7d
 def _kept_path(project): # -> a class of paths to images of the project that `unlink` moves to `removed/`
     def unlink(path, missing_ok=False):
-        label, name = project.place(path)
-        rows = project.catalogue.rows(label=label, name=name, state='kept')
+        rows = project.catalogue.rows(label=path.parent.name, name=path.name, state='kept')
         moves = [Move(r['id'], 'removed', r['label'], 'by hand') for r in rows]
         move_images(project, moves, 'the classic cleaner')
     return type('KeptPath', (type(Path()),), dict(unlink=unlink))

@@ -6,22 +6,23 @@
 __all__ = ['ACTIONS', 'Choice', 'Decisions', 'pending', 'proposals', 'ApplyResult', 'apply', 'write_issues', 'read_decisions']
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #d753d441
-import sys
+import csv
+import io
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from ..core.inventory import csv_cell, csv_text, sync, write_attribution
+from ..core.inventory import sync, write_attribution
 from ..core.moves import Move, move_images
 from ..core.project import Project, write_whole
 from ..core.settings import unknown
-from ..files.tables import need_columns, read_table
 from .issues import Issue, certain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #84c593d6
-ACTIONS = ('keep', 'remove', 'move', 'restore')
+ACTIONS = ('keep', 'distinct', 'remove', 'move', 'restore') # "distinct": keep, and no copy of any other image
 
 class Choice(NamedTuple):
     "What is to be done with an image."
@@ -88,16 +89,25 @@ def pending(
     return _moving(project, Decisions(project).choices())
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #78ddab01
+_MOST = 1/5 # Of a label; where more are near-duplicates, they may be images of one view
+
+def _without_most(proposed, kept): # {image: kind}, rows -> without near-duplicates that are most of a label
+    label = {r['id']: r['label'] for r in kept}
+    near = Counter(label[image] for image,kind in proposed.items() if kind == 'near-duplicate')
+    total = Counter(label.values())
+    many = {name for name,n in near.items() if n > _MOST*total[name]}
+    return {image: kind for image,kind in proposed.items() if kind != 'near-duplicate' or label[image] not in many}
+
 def proposals(
     project:Project, # Whose images
     issues:'pd.DataFrame', # As returned by `find_issues`
     chosen:dict[int, Choice]|None=None, # More choices to respect, besides those in the catalogue
 ) -> dict[int, str]: # Id of an image -> kind of its issue
-    "Images that can be removed without looking at them."
+    "Images that can be removed without looking at them; near-duplicates only if they are at most a fifth of a label."
     kept = project.catalogue.rows(state='kept')
     ids:dict[tuple, int] = {(r['label'], r['name']): r['id'] for r in kept}
     decided = Decisions(project).choices() | (chosen or {})
-    leaving = {image for image,choice in decided.items() if choice.action in ('remove', 'move')}
+    apart = {image for image,choice in decided.items() if choice.action in ('remove', 'move', 'distinct')}
     every = [Issue(*row) for row in issues.itertuples(index=False)]
     worst = {(i.label, i.name): i for i in reversed(every) if certain(i)}
     proposed = {}
@@ -105,8 +115,8 @@ def proposals(
         image = ids.get(key)
         if image is None or image in decided: continue
         best_copy = ids.get(tuple(issue.evidence.split('/', 1))) if 'duplicate' in issue.kind else None
-        if best_copy not in leaving: proposed[image] = issue.kind
-    return proposed
+        if best_copy not in apart: proposed[image] = issue.kind
+    return _without_most(proposed, kept)
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #15098117
 class ApplyResult(TypedDict):
@@ -119,12 +129,12 @@ def _as_move(image, choice, label):
     if choice.action == 'remove': return Move(image, 'removed', label, 'by hand')
     return Move(image, 'kept', choice.label if choice.action == 'move' else label)
 
-def _forget_applied(project, chosen, every): # "keep" stays, as step 0, which `take_back` does not reach
-    keep = [(image,) for image,choice in chosen.items() if choice.action == 'keep']
+def _forget_applied(project, chosen, every): # What keeps stays, as step 0, which `take_back` does not reach
+    keep = [(image, c.action) for image,c in chosen.items() if c.action in ('keep', 'distinct')]
     with project.catalogue.lock, project.catalogue.db as db:
         if every: db.execute('delete from choice where step > 0')
-        db.executemany('delete from choice where image = ?', keep)
-        db.executemany("insert into choice (step, image, action) values (0, ?, 'keep')", keep)
+        db.executemany('delete from choice where image = ?', [(image,) for image,_ in keep])
+        db.executemany('insert into choice (step, image, action) values (0, ?, ?)', keep)
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #c6ccdc00
 def apply(
@@ -155,33 +165,39 @@ def write_issues(
     issues:'pd.DataFrame', # As returned by `find_issues`
 ) -> Path: # The file
     "Write the table of issues, with a column for decisions."
-    rows = ((*row, '') for row in issues.itertuples(index=False))
-    return write_whole(project.reports/'issues.csv', csv_text((*Issue._fields, 'decision'), rows))
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator='\n')
+    table.writerow((*Issue._fields, 'decision'))
+    table.writerows((*row, '') for row in issues.itertuples(index=False))
+    return write_whole(project.reports/'issues.csv', out.getvalue())
 
-def _read_rows(file): # -> (line, row with label, name and decision) each; `ValueError` where the file has none
-    table, meanings = read_table(file), ('label', 'name', 'decision')
-    if table.note: print(table.note, file=sys.stderr)
-    columns = dict(zip(meanings, need_columns(table, *meanings), strict=True)) if table.rows else {}
-    rows = [{meaning: row[column] for meaning,column in columns.items()} for row in table.rows]
-    return list(zip(table.lines, rows, strict=True))
+def _read_rows(file): # -> rows as dicts; `ValueError` where the file cannot be read or has no column for decisions
+    try: text = Path(file).read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as e:
+        raise ValueError(f'{file} cannot be read: {getattr(e, "strerror", None) or e}') from None
+    head = text.partition('\n')[0]
+    delimiter = ';' if ';' in head and ',' not in head else ',' # Some spreadsheets write semicolons
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    missing = [c for c in ('label', 'name', 'decision') if rows and c not in rows[0]]
+    needed = 'it needs label, name and decision, like reports/issues.csv'
+    if missing: raise ValueError(f'{file} has no column {missing[0]!r}: {needed}')
+    return rows
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #b184eb47
+_BY_NAME = ('keep', 'distinct', 'remove') # Decisions that name no label
+
 class _Reader:
     "Checks the lines of one file of decisions."
     def __init__(self, project, file):
         self.project, self.file = project, file
-        self.ids = {}
-        for r in project.catalogue.rows(state='kept'): # As they are, and as `write_issues` writes them
-            for write in (csv_cell, str): self.ids[write(r['label']), write(r['name'])] = r['id']
-        self.allowed = ['keep', 'remove', *project.settings.labels]
-        self.as_written = {csv_cell(decision): decision for decision in self.allowed}
+        self.ids = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}
+        self.allowed = [*_BY_NAME, *project.settings.labels]
         self.lines = {} # (label, name) -> (line, decision)
         moves = project.catalogue.execute('select source from move where done = 1')
         self.moved = {r['source'] for r in moves}
 
     def read(self, line, row): # -> (image, `Choice`), or None where there is nothing to do
-        key, decision = (row['label'], row['name']), row['decision']
-        decision = self.as_written.get(decision, decision)
+        key, decision = (row['label'], row['name']), (row['decision'] or '').strip()
         place, at = f'{key[0]}/{key[1]}', f'{self.file}, line {line}'
         if not decision: return None
         if decision not in self.allowed: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")
@@ -191,14 +207,14 @@ class _Reader:
         if other != decision:
             contradiction = f'{place} is to {decision}, but line {before} says {other}'
             raise ValueError(f'{at}: {contradiction}: leave one of them empty')
-        return self.ids[key], Choice(decision) if decision in ('keep', 'remove') else Choice('move', decision)
+        return self.ids[key], Choice(decision) if decision in _BY_NAME else Choice('move', decision)
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #ceda17a7
 def read_decisions(
     project:Project, # Whose images
-    file:Path, # A CSV file with the columns label, name, decision
+    file:Path, # A CSV file with the columns label, name, decision: keep, distinct, remove, or a label
 ) -> list[tuple[int, Choice]]: # Id of an image and its choice
     "Decisions from a CSV file, without those already applied; `ValueError` names the first line that is wrong."
     reader = _Reader(project, file)
-    choices = [reader.read(line, row) for line,row in _read_rows(file)]
+    choices = [reader.read(line, row) for line,row in enumerate(_read_rows(file), 2)]
     return [choice for choice in choices if choice]

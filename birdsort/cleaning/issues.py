@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..core.inventory import images_signature, sync
+from ..core.inventory import images_signature, overruled, sync
 from ..core.project import Project, record_stage, stable_hash, stage_result
-from .duplicates import Pair, group_pairs, near_duplicates
+from .duplicates import LIKELY, Pair, group_pairs, near_duplicates
 from .image_stats import LIMITS, ScannedFile, scan_files
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Issue(NamedTuple):
 def certain(
     issue:Issue, # Any issue
 ) -> bool: # Whether the image can be removed without looking at it
-    "Broken files, exact duplicates, and near-duplicates of a better copy that has the same label."
-    if issue.kind == 'near-duplicate': return issue.evidence.startswith(f'{issue.label}/')
+    "Broken files, exact duplicates, and near-duplicates that differ from a better copy of the same label by no content."
+    if issue.kind == 'near-duplicate': return issue.evidence.startswith(f'{issue.label}/') and issue.score > LIKELY
     return issue.kind in ('corrupt', 'exact duplicate')
 
-def _place(scanned): return scanned.place or (scanned.file.parent.name, scanned.file.name)
+def _place(scanned): return scanned.file.parent.name, scanned.file.name
 
 def _issue(scanned, kind, score, evidence):
     label, name = _place(scanned)
@@ -104,7 +104,7 @@ def from_groups(
         for i in p[:2]: score[i] = max(score.get(i, 0), p[2])
     groups:dict[int, list[int]] = {}
     for i,group in enumerate(group_pairs(len(scanned), pairs)): groups.setdefault(group, []).append(i)
-    labels = [_place(s)[0] for s in scanned]
+    labels = [s.file.parent.name for s in scanned]
     def quality(i):
         stats = scanned[i].stats
         return stats.width*stats.height, scanned[i].bytes
@@ -134,7 +134,7 @@ def from_labels(
 ) -> list[Issue]: # Those with a score of at least 0.5, and those found by confident learning
     "Images that may not belong to their label: odd one out, probably mislabelled."
     from birdsort.cleaning.label_issues import mislabelled, out_of_fold, outliers
-    labels = np.array([_place(s)[0] for s in scanned])
+    labels = np.array([s.file.parent.name for s in scanned])
     if len(set(labels)) < 2: return []
     probabilities, names = out_of_fold(vectors, labels, groups)
     doubt, better, doubted = mislabelled(probabilities, names, labels)
@@ -149,7 +149,7 @@ def _scan_kept(project, quiet): # -> ScannedFiles, in the order in which they ca
     files = [f for fs in sync(project).values() for f in fs]
     rows = {(r['label'], r['name']): r for r in project.catalogue.rows(state='kept')}
     # While another birdsort is at work, there may be newer files
-    known = [f for f in files if project.place(f) in rows]
+    known = [f for f in files if (f.parent.name, f.name) in rows]
     scanned = sorted(scan_files(project, known, quiet), key=lambda s: rows[_place(s)]['id'])
     for s in scanned:
         row = rows[_place(s)]
@@ -164,9 +164,11 @@ def _all_issues(project, quiet): # -> (Issues, note)
     exact = exact_duplicates(scanned)
     extra = {(i.label, i.name) for i in exact}
     once = [s for s in scanned if not s.error and _place(s) not in extra]
-    pairs = near_duplicates([s.stats for s in once])
+    no_copies = overruled(project)
+    found = near_duplicates([s.stats for s in once], project.settings.duplicates, project.settings.duplicate_threshold)
+    pairs = [p for p in found if not no_copies & {_place(once[p.a]), _place(once[p.b])}]
     issues = from_stats(scanned, project.settings.image_size) + exact + from_groups(once, pairs)
-    mine = [i for i,s in enumerate(once) if _place(s)[0] in project.settings.labels]
+    mine = [i for i,s in enumerate(once) if s.file.parent.name in project.settings.labels]
     if len(mine) < 2: return issues, None
     labelled = [once[i] for i in mine]
     vectors, note = _vectors(project, labelled, quiet)
@@ -180,7 +182,8 @@ def find_issues(
     "Everything that may be wrong with a project's images, one row per issue."
     import pandas as pd
     s = project.settings
-    signature = stable_hash(images_signature(project), s.architecture, s.pretrained, s.image_size)
+    rule = s.duplicates, s.duplicate_threshold, sorted(overruled(project))
+    signature = stable_hash(images_signature(project), s.architecture, s.pretrained, s.image_size, rule)
     found = stage_result(project, 'issues', signature)
     if not found:
         issues, note = _all_issues(project, quiet)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.moves import undo
-from ..core.project import Project, inside
+from ..core.project import Project
 from ..core.settings import unknown
 from .decisions import ApplyResult, Choice, Decisions, apply, pending, proposals
 from .duplicates import group_pairs
@@ -27,7 +27,7 @@ class Tile(NamedTuple):
     name:str # File name
     file:Path # Where the file is
     reasons:str # Its issues in words, worst first
-    mark:str # "keep", "remove", "move", "restore", "proposed" or ""
+    mark:str # "keep", "distinct", "remove", "move", "restore", "proposed" or ""
     to:str # For "move" the new label, for a mislabelled image the better one; otherwise ""
     group:int # Copies of one image share a number; 0 for an image without copies
     best:bool # Whether it is the copy that is proposed to stay
@@ -102,8 +102,7 @@ def _tile(known, row, group=0, best=False):
     to = next((i.evidence for i in issues if i.kind == 'probably mislabelled'), '')
     if choice: mark, to = choice.action, choice.label or to
     folder = known.project.images if kept else known.project.removed
-    try: file = inside(known.project.path, folder.name, row['label'], *row['name'].split('/'))
-    except ValueError: file = Path() # Not an image of this project: shown as one that cannot be read
+    file = folder/row['label']/row['name']
     return Tile(row['id'], row['label'], row['name'], file, ' · '.join(reasons), mark, to, group, best)
 
 # %% ../../nbs/cleaning/07_review.ipynb #fe42312f
@@ -208,6 +207,13 @@ class _Applying(_Marking):
         self.load()
         return len(ids)
 
+    def overrule(self) -> int: # Number of images
+        "Decide that all copies on the page that nobody has decided about are distinct images."
+        copies = [t.id for t in self.tiles if t.group and not self.choices.get(t.id)]
+        if copies: self.decisions.choose(copies, 'distinct')
+        self.load()
+        return len(copies)
+
     def take_back(self):
         "Forget the last choice; if there is none, undo the last step that was applied."
         if self.decisions.take_back(): return self.load()
@@ -225,7 +231,7 @@ class _Applying(_Marking):
         return done
 
 # %% ../../nbs/cleaning/07_review.ipynb #206828a2
-KEYS = {'x': 'remove', ' ': 'remove', 'Delete': 'remove', 'k': 'keep', 'm': 'move'}
+KEYS = {'x': 'remove', ' ': 'remove', 'Delete': 'remove', 'k': 'keep', 'd': 'distinct', 'm': 'move'}
 _TURN = dict(n=1, PageDown=1, p=-1, PageUp=-1)
 
 class View(_Applying):
@@ -245,6 +251,7 @@ class View(_Applying):
         elif name in labels and here: self.mark(here, 'move', labels[name])
         elif name in _TURN: self.show(page=min(max(self.page+_TURN[name], 0), len(self.pages)-1))
         elif name == 'a': self.accept()
+        elif name == 'D': self.overrule()
         elif name == 'u': self.take_back()
 
     def counts(self) -> dict[str, int]: # {pending: choices to apply, proposed: removals, kept: images of the label}

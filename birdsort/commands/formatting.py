@@ -6,12 +6,12 @@
 __all__ = ['FORMATTERS', 'table', 'formats', 'format_result', 'explain']
 
 # %% ../../nbs/commands/02_formatting.ipynb #0235afff
+import csv
 import errno
+import io
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
-
-from ..core.inventory import csv_text, terminal_text, without_passwords
 
 # %% ../../nbs/commands/02_formatting.ipynb #9e5b02c4
 def _cell(value) -> str:
@@ -51,7 +51,7 @@ def format_result(
     result:Mapping[str, Any], # What it returned
 ) -> str: # A few lines
     "What a person reads of a result."
-    return terminal_text(FORMATTERS[verb](result))
+    return FORMATTERS[verb](result)
 
 # %% ../../nbs/commands/02_formatting.ipynb #e7da8872
 def _lines(*parts) -> str:
@@ -83,7 +83,7 @@ def _by_source(labels) -> str:
 @formats('status')
 def _status(r):
     return _lines(
-        r['project'], _by_source(r['labels']), *r.get('left_out', ()), f"done: {', '.join(r['done']) or 'nothing yet'}",
+        r['project'], _by_source(r['labels']), f"done: {', '.join(r['done']) or 'nothing yet'}",
         f"next: birdsort {r['next']} --project {r['project']}")
 
 # %% ../../nbs/commands/02_formatting.ipynb #3f3216b0
@@ -160,6 +160,16 @@ def _undone(step) -> str:
     return f"undone: {step['step']}, {step['moved']} images" if step else 'nothing to undo'
 
 # %% ../../nbs/commands/02_formatting.ipynb #fe163fe9
+def _counted(copies) -> str:
+    "Which labels consist of copies, as far as anybody can tell without looking."
+    many = {label: c for label,c in copies.items() if c['different'] < .8*c['images']}
+    lines = [
+        f"the {c['images']} images of {label} count as {c['different']}, {c['most']} of them as copies of {c['of']}"
+        for label,c in many.items()]
+    hint = ('if these are not copies, mark them as distinct in the Cleaner, or set duplicates = "off" in birdsort.toml; '
+            'copies that are more than a fifth of a label are never certain')
+    return _lines(*lines, hint if lines else '')
+
 @formats('clean')
 def _clean(r):
     issues, removed, reports = r.get('issues', {}), r['removed'], r.get('reports')
@@ -172,7 +182,7 @@ def _clean(r):
     look = (f'look at {reports}/LABEL.html, and decide there, in the Cleaner in Jupyter, '
             'or in reports/issues.csv') if reports else ''
     return _lines(
-        worst, table(rows), r.get('note'), r.get('leak'), _undone(r['undone']) if 'undone' in r else '',
+        worst, table(rows), r.get('note'), _counted(r.get('copies', {})), _undone(r['undone']) if 'undone' in r else '',
         _carried_out(r['did']) if 'did' in r else '', certain, look)
 
 # %% ../../nbs/commands/02_formatting.ipynb #db833b7f
@@ -257,7 +267,11 @@ def _export(r):
 
 # %% ../../nbs/commands/02_formatting.ipynb #a5be9d82
 def _as_csv(rows) -> str:
-    return csv_text(list(rows[0]), (row.values() for row in rows)).rstrip('\n')
+    out = io.StringIO()
+    writer = csv.DictWriter(out, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip('\n')
 
 def _sorted_into(r) -> str:
     skipped = [f"{p['file']}: {p['error']}, not sorted" for p in r['predictions'] if p.get('error')]
@@ -363,7 +377,7 @@ def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
     "Describe an error in one line, with what to do next."
-    text = terminal_text(without_passwords(' '.join(str(e).split()))) or type(e).__name__
+    text = ' '.join(str(e).split()) or type(e).__name__
     code = e.errno if isinstance(e, OSError) else None
     file = getattr(e, 'filename2', None) or getattr(e, 'filename', None)
     where = f' ({file})' if file else ''
@@ -373,7 +387,5 @@ def explain(
     if code in _FORBIDDEN: return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
     if isinstance(e, sqlite3.OperationalError):
         return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
-    if isinstance(e, sqlite3.DatabaseError) and not isinstance(e, sqlite3.IntegrityError):
-        return f'a database of the project is damaged ({text}): `birdsort status` says which backup there is'
     if isinstance(e, _EXPECTED): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'

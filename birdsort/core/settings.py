@@ -97,9 +97,9 @@ def _check_threads(v):
     if v != 'auto' and _whole(1, 1024)(v): return 'must be "auto", or a whole number from 1 to 1024'
 
 def _check_head(v):
-    if isinstance(v, str) and re.fullmatch(r'auto|linear|local(-[1-9]\d{0,3})?', v): return None
+    if v == 'linear': return None
     if not isinstance(v, (tuple, list)) or not all(type(w) is int and 1 <= w <= 65536 for w in v):
-        return 'must be "auto", "linear", "local", "local-" and a number, or a list of widths, such as [512] or []'
+        return 'must be "linear", or a list of widths, such as [512] or []'
 
 # %% ../../nbs/core/00_settings.ipynb #1b98ebdc
 _TRAINING_CHECKS:dict[str, Check] = dict(
@@ -112,7 +112,6 @@ _TRAINING_CHECKS:dict[str, Check] = dict(
     lr=_check_lr,
     threads=_check_threads,
     data=lambda v: None if isinstance(v, str) else 'must be a folder or a CSV file',
-    root=lambda v: None if isinstance(v, str) else 'must be a folder',
     weight_decay=_number(0, 10),
     patience=_whole(1, 1000),
     dropout=_number(0, .95),
@@ -121,7 +120,7 @@ _TRAINING_CHECKS:dict[str, Check] = dict(
     backbone_lr_div=lambda v: None if v == 0 else _number(1, 10_000)(v),
     mixup=_number(0, 10), cutmix=_number(0, 10),
     feature_views=_whole(0, 1000),
-    class_weights=_yes_or_no, equalise=_yes_or_no, tensorboard=_yes_or_no, compile=_yes_or_no,
+    class_weights=_yes_or_no, tensorboard=_yes_or_no, compile=_yes_or_no,
     freeze_bn=_yes_or_no, retain_memory=_yes_or_no, cache=_yes_or_no, progressive_resizing=_yes_or_no)
 
 def _check_all(settings, checks:dict[str, Check]):
@@ -134,10 +133,9 @@ def _check_all(settings, checks:dict[str, Check]):
 @dataclass(frozen=True)
 class Training:
     "How a network is trained: the table `[train]` of `birdsort.toml`, checked (`ValueError`)."
-    # Other images than the project's split: a folder per label, a folder with train, val and test, or a table
-    # with the columns file, label and, optionally, split
+    # Other images than the project's split: a folder per label, a folder with train, val and test, or a CSV
+    # file with the columns file, label and, optionally, split
     data:str = ''
-    root:str = '' # Where the paths in a table of data start; '' is the table's folder
     # Data augmentation: none, light, standard, strong, or camera (mirrored, turned, shifted and blurred as by an
     # unsteady hand)
     augmentation:str = 'standard'
@@ -158,17 +156,13 @@ class Training:
     # What is trained in stage two besides the head: all, the last so many layers (3), or the last so many of
     # fastai's groups ("1 group")
     unfreeze:str|int = 'all'
-    # linear is one linear layer over the average of the backbone's features; local scores every place, at a higher
-    # image_size, and takes the mean of the strongest 20 (local-5: of 5); auto takes local where cross-validation
-    # says that it is better; a list has the widths of hidden layers, over average and maximum, [] for none; networks
-    # that have a head of their own, such as most transformers of torchvision, keep it
+    # linear is one linear layer over the average of the backbone's features; a list has the widths of hidden layers,
+    # over average and maximum, [] for none; networks that have a head of their own, such as most transformers of
+    # torchvision, keep it
     head:str|tuple[int, ...] = 'linear'
     dropout:float = .5 # In a head that is not linear, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
-    # Bring all images to the lowest JPEG quality and size of any label, in training and in prediction, so that the
-    # labels cannot be told by their files
-    equalise:bool = False
     mixup:float = 0. # Strength of mixup (0.4 is common); 0 is off
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder
@@ -276,12 +270,12 @@ def _is_misplaced(name, queries):
     check = (_CHECKS | _TRAINING_CHECKS | _CATALOGUE_CHECKS).get(name)
     if check is None and name not in TABLES: return False
     if not isinstance(queries, (list, tuple)) or any(map(_text, queries)): return True
-    if check is None or name in ('architecture', 'allow', 'data', 'root'): return False # Any text would be right
+    if check is None or name in ('architecture', 'allow', 'data'): return False # Any text would be right
     return not all(map(check, (queries, *queries)))
 
 def _warn_of_misplaced(name, queries):
     is_word = any(name.casefold() in query.casefold() for query in queries)
-    if name in ('architecture', 'allow', 'data', 'root') and not is_word:
+    if name in ('architecture', 'allow', 'data') and not is_word:
         warn(f'{name} = {list(queries)} stands below [labels], so it is a label: a setting stands above', stacklevel=2)
 
 # %% ../../nbs/core/00_settings.ipynb #3d18f8e2
@@ -307,6 +301,7 @@ _CHECKS:dict[str, Check] = dict(
     licence=_texts(lambda v: None if v in LICENCES else unknown('licence', v, LICENCES)),
     allow=_texts(lambda v: None), respect_noai=_yes_or_no, pretrained=_yes_or_no, min_side=_whole(1, 10_000),
     max_side=lambda v: None if v == 0 and type(v) is int else _whole(64, 100_000)(v),
+    duplicates=_among('strict', 'standard', 'off'), duplicate_threshold=_number(.8, 1),
     image_size=_whole(32, 1024), batch_size=_whole(2, 4096), epochs=_check_epochs)
 
 # %% ../../nbs/core/00_settings.ipynb #f53c99ad
@@ -327,6 +322,10 @@ class Settings:
     allow:tuple[str, ...] = () # Hosts of your own network that may be asked for images, as "HOST" or "HOST:PORT"
     ratio:tuple[float, float, float] = (.7, .15, .15) # Shares of train, val and test, summing to 1
     seed:int = 42 # Makes the split and the training repeatable
+    # Which images count as copies of one, and stay in one split: standard (what differs by encoding, size, crop, mirror
+    # or a watermark), strict (also images of one view with something else in it), off (equal files only)
+    duplicates:str = 'standard'
+    duplicate_threshold:float = .96 # Correlation from which two images are alike, 0.8 to 1; higher finds fewer copies
     # A torchvision or timm name, local-dir:FOLDER, pip:NAME, or hf-hub:OWNER/NAME; several, with commas between them, or
     # auto (auto:fast, auto:balanced, auto:best): the cheapest that labels as well as the best of them is taken
     architecture:str = 'resnext50_32x4d'

@@ -31,7 +31,7 @@ from ..data import naming_broken
 from ..datasets.cache import CachedDL, cache_dataloaders, subset
 from ..datasets.signatures import train_signature
 from ..datasets.splits import Splits, load_splits, splits_signature
-from ..split import find_copies, group_files
+from ..split import find_copies, group_files, naming_copies
 from ..training.callbacks import KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from ..training.frozen_features import accelerated
 from ..training.learner import make_learner, open_layers
@@ -79,8 +79,9 @@ def _plan_trainings(project, settings, splits, folds, seeds, *, quiet):
         return [part]*seeds, list(range(settings.seed, settings.seed+seeds))
     files = [file for pairs in splits for file, _ in pairs]
     labels = [label for pairs in splits for _, label in pairs]
-    groups = group_files(files, find_copies(project, files, quiet))
-    plan = plan_folds(labels, [groups[file] for file in files], folds, settings.seed)
+    groups = group_files(files, find_copies(project, files, quiet, settings))
+    label = dict(zip(files, labels, strict=True))
+    with naming_copies(label, groups): plan = plan_folds(labels, [groups[f] for f in files], folds, settings.seed)
     return plan, [settings.seed]*folds
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #b5a61ecb

@@ -195,6 +195,7 @@ def probe_data(
     dl:CachedDL, # Of features, from `cached_features`
     files:list, # Of all its items
     seed:int=0, # Of the choice, where there are too many
+    settings:Settings|None=None, # Say how much is a copy; None takes the project's
 ) -> ProbeData: # Features of the images and of their mirror images
     "Read what a probe is fitted to from a loader."
     ids = np.array(dl.only if dl.only is not None else range(dl.dataset_size))
@@ -205,7 +206,7 @@ def probe_data(
     ids, y = ids[some], y[some]
     rows = [dl.rows[(ids+view*dl.dataset_size).tolist()].flatten(1).float().numpy() for view in range(views)]
     chosen = [files[i] for i in ids]
-    number = group_files(chosen, find_copies(project, chosen, quiet=True))
+    number = group_files(chosen, find_copies(project, chosen, True, settings))
     groups = np.array([number[file] for file in chosen])
     return ProbeData(np.concatenate(rows), np.tile(y, views), np.tile(groups, views))
 
@@ -223,7 +224,7 @@ class FitProbe(Callback):
         layer = linear_layer(self.learn)
         if not (gives_features(dl) and np.prod(dl.rows.shape) == layer.in_features):
             raise ValueError(f'{self.project.path/".cache"} has no room for the features of the images: make some')
-        data = probe_data(self.project, dl, files, self.settings.seed)
+        data = probe_data(self.project, dl, files, self.settings.seed, self.settings)
         balanced = self.settings.train.class_weights
         probe = fit_probe(data, list(self.dls.vocab), balanced=balanced, seed=self.settings.seed)
         write_probe(probe, layer)
