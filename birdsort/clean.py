@@ -83,23 +83,13 @@ def write_sheets(
         files.append(write_whole(project.reports/'clean'/f'{label}.html', text))
     return files
 
-# %% ../nbs/20_clean.ipynb #b0e29590
+# %% ../nbs/20_clean.ipynb #b0e29591
 class CopyCount(TypedDict):
     "How many images of a label are copies of others."
     images:int # All
     different:int # As how many they count
     most:int # How many are taken for copies of one image
     of:str # That image, as label/name
-
-class _Found(TypedDict):
-    "What is in `images/` and `removed/`, and what is wrong with it."
-    kept:dict[str, int] # Label -> images in `images/`
-    issues:dict[str, dict[str, int]] # Label -> kind of issue -> number of issues
-    certain:int # Images that could be removed without looking at them
-    removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
-    note:str|None # What could not be checked, and why
-    worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
-    copies:dict[str, CopyCount] # Label -> how many of its images count as how many; without labels that have no copies
 
 def _count_copies(issues, kept): # Label -> `CopyCount`
     largest, extra = {}, Counter()
@@ -112,6 +102,17 @@ def _count_copies(issues, kept): # Label -> `CopyCount`
         label: CopyCount(
             images=kept[label], different=kept[label]-n, most=len(largest[label])-1, of=f'{label}/{largest[label][0]}')
         for label,n in extra.items() if n}
+
+# %% ../nbs/20_clean.ipynb #b0e29590
+class _Found(TypedDict):
+    "What is in `images/` and `removed/`, and what is wrong with it."
+    kept:dict[str, int] # Label -> images in `images/`
+    issues:dict[str, dict[str, int]] # Label -> kind of issue -> number of issues
+    certain:int # Images that could be removed without looking at them
+    removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
+    note:str|None # What could not be checked, and why
+    worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
+    copies:dict[str, CopyCount] # Label -> how many of its images count as how many; without labels that have no copies
 
 def _summary(project, issues) -> _Found:
     kept = {label: len(files) for label,files in sync(project).items()}

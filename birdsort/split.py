@@ -62,6 +62,7 @@ def count_labels(
                 'or move the folder out of images/')
     return {label: found.get(label, 0) for label in labels}
 
+# %% ../nbs/30_split.ipynb #6e1f530a
 def copy_rule(
     project:Project, # Whose images may be overruled
     settings:Settings, # Say how much is a copy

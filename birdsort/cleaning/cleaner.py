@@ -175,7 +175,8 @@ class Cleaner(_Drawn):
 # %% ../../nbs/cleaning/08_cleaner.ipynb #129d0b7d
 def _kept_path(project): # -> a class of paths to images of the project that `unlink` moves to `removed/`
     def unlink(path, missing_ok=False):
-        rows = project.catalogue.rows(label=path.parent.name, name=path.name, state='kept')
+        label, name = project.place(path)
+        rows = project.catalogue.rows(label=label, name=name, state='kept')
         moves = [Move(r['id'], 'removed', r['label'], 'by hand') for r in rows]
         move_images(project, moves, 'the classic cleaner')
     return type('KeptPath', (type(Path()),), dict(unlink=unlink))

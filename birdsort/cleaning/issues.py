@@ -38,7 +38,7 @@ def certain(
     if issue.kind == 'near-duplicate': return issue.evidence.startswith(f'{issue.label}/') and issue.score > LIKELY
     return issue.kind in ('corrupt', 'exact duplicate')
 
-def _place(scanned): return scanned.file.parent.name, scanned.file.name
+def _place(scanned): return scanned.place or (scanned.file.parent.name, scanned.file.name)
 
 def _issue(scanned, kind, score, evidence):
     label, name = _place(scanned)
@@ -104,7 +104,7 @@ def from_groups(
         for i in p[:2]: score[i] = max(score.get(i, 0), p[2])
     groups:dict[int, list[int]] = {}
     for i,group in enumerate(group_pairs(len(scanned), pairs)): groups.setdefault(group, []).append(i)
-    labels = [s.file.parent.name for s in scanned]
+    labels = [_place(s)[0] for s in scanned]
     def quality(i):
         stats = scanned[i].stats
         return stats.width*stats.height, scanned[i].bytes
@@ -134,7 +134,7 @@ def from_labels(
 ) -> list[Issue]: # Those with a score of at least 0.5, and those found by confident learning
     "Images that may not belong to their label: odd one out, probably mislabelled."
     from birdsort.cleaning.label_issues import mislabelled, out_of_fold, outliers
-    labels = np.array([s.file.parent.name for s in scanned])
+    labels = np.array([_place(s)[0] for s in scanned])
     if len(set(labels)) < 2: return []
     probabilities, names = out_of_fold(vectors, labels, groups)
     doubt, better, doubted = mislabelled(probabilities, names, labels)
@@ -149,7 +149,7 @@ def _scan_kept(project, quiet): # -> ScannedFiles, in the order in which they ca
     files = [f for fs in sync(project).values() for f in fs]
     rows = {(r['label'], r['name']): r for r in project.catalogue.rows(state='kept')}
     # While another birdsort is at work, there may be newer files
-    known = [f for f in files if (f.parent.name, f.name) in rows]
+    known = [f for f in files if project.place(f) in rows]
     scanned = sorted(scan_files(project, known, quiet), key=lambda s: rows[_place(s)]['id'])
     for s in scanned:
         row = rows[_place(s)]
@@ -168,7 +168,7 @@ def _all_issues(project, quiet): # -> (Issues, note)
     found = near_duplicates([s.stats for s in once], project.settings.duplicates, project.settings.duplicate_threshold)
     pairs = [p for p in found if not no_copies & {_place(once[p.a]), _place(once[p.b])}]
     issues = from_stats(scanned, project.settings.image_size) + exact + from_groups(once, pairs)
-    mine = [i for i,s in enumerate(once) if s.file.parent.name in project.settings.labels]
+    mine = [i for i,s in enumerate(once) if _place(s)[0] in project.settings.labels]
     if len(mine) < 2: return issues, None
     labelled = [once[i] for i in mine]
     vectors, note = _vectors(project, labelled, quiet)

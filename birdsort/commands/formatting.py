@@ -83,7 +83,7 @@ def _by_source(labels) -> str:
 @formats('status')
 def _status(r):
     return _lines(
-        r['project'], _by_source(r['labels']), f"done: {', '.join(r['done']) or 'nothing yet'}",
+        r['project'], _by_source(r['labels']), *r.get('left_out', ()), f"done: {', '.join(r['done']) or 'nothing yet'}",
         f"next: birdsort {r['next']} --project {r['project']}")
 
 # %% ../../nbs/commands/02_formatting.ipynb #3f3216b0
@@ -182,7 +182,8 @@ def _clean(r):
     look = (f'look at {reports}/LABEL.html, and decide there, in the Cleaner in Jupyter, '
             'or in reports/issues.csv') if reports else ''
     return _lines(
-        worst, table(rows), r.get('note'), _counted(r.get('copies', {})), _undone(r['undone']) if 'undone' in r else '',
+        worst, table(rows), r.get('note'), r.get('leak'), _counted(r.get('copies', {})),
+        _undone(r['undone']) if 'undone' in r else '',
         _carried_out(r['did']) if 'did' in r else '', certain, look)
 
 # %% ../../nbs/commands/02_formatting.ipynb #db833b7f

@@ -14,17 +14,18 @@ from collections import Counter
 from pathlib import Path
 from typing import TypedDict
 
+from ..files.listing import list_images, place
 from .catalogue import COLUMNS
 from .moves import carry_out
-from .project import Busy, Project, fingerprint_folder, hold, list_images, stable_hash, write_whole
+from .project import Busy, Project, fingerprint_folder, hold, stable_hash, write_whole
 
 # %% ../../nbs/core/05_inventory.ipynb #059cd23a
 def _files_on_disk(project):
     "(state, label, name) of each image file."
     removed, kept = list_images(project.removed), list_images(project.images)
     return [
-        *(('removed', label, f.name) for label, files in removed.items() for f in files),
-        *(('kept', label, f.name) for label, files in kept.items() for f in files)]
+        *(('removed', *place(project.removed, f)) for files in removed.values() for f in files),
+        *(('kept', *place(project.images, f)) for files in kept.values() for f in files)]
 
 def _lost_row(lost, label, name):
     "The row of a lost file of this name, best of the same label; None where there is none."

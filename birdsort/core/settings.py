@@ -120,7 +120,7 @@ _TRAINING_CHECKS:dict[str, Check] = dict(
     backbone_lr_div=lambda v: None if v == 0 else _number(1, 10_000)(v),
     mixup=_number(0, 10), cutmix=_number(0, 10),
     feature_views=_whole(0, 1000),
-    class_weights=_yes_or_no, tensorboard=_yes_or_no, compile=_yes_or_no,
+    class_weights=_yes_or_no, equalise=_yes_or_no, tensorboard=_yes_or_no, compile=_yes_or_no,
     freeze_bn=_yes_or_no, retain_memory=_yes_or_no, cache=_yes_or_no, progressive_resizing=_yes_or_no)
 
 def _check_all(settings, checks:dict[str, Check]):
@@ -163,6 +163,9 @@ class Training:
     dropout:float = .5 # In a head that is not linear, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9
     class_weights:bool = False # Let a rare label count as much as a frequent one
+    # Bring all images to the lowest JPEG quality and size of any label, in training and in prediction, so that the
+    # labels cannot be told by their files
+    equalise:bool = False
     mixup:float = 0. # Strength of mixup (0.4 is common); 0 is off
     cutmix:float = 0. # Strength of cutmix (1 is common); 0 is off
     tensorboard:bool = False # Also write for TensorBoard, into the run's folder

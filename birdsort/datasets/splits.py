@@ -49,9 +49,9 @@ def _check(splits:Splits, where:Path, advice:str, labels:Iterable[str]=()) -> Sp
 def _missing_files(project:Project, splits:Splits) -> list[str]:
     "What the catalogue has in the split and the folder has not, as split/label/name."
     found = {
-        (split, label, file.name)
+        (split, *project.place(file))
         for split,pairs in splits._asdict().items()
-        for file,label in pairs}
+        for file,_ in pairs}
     labels = project.settings.labels
     rows = project.catalogue.rows(state='kept')
     known = {
