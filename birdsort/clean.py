@@ -15,6 +15,7 @@ from typing import TypedDict
 from .cleaning.cleaner import Cleaner, classic_cleaner, tile_images
 from .cleaning.decisions import ApplyResult, proposals, read_decisions, write_issues
 from .cleaning.decisions import apply as apply_choices
+from .cleaning.format_leaks import explain_leaks, format_leaks
 from .cleaning.issues import find_issues
 from .cleaning.review import View, group_copies
 from .core.inventory import images_signature, sync
@@ -112,10 +113,13 @@ class _Found(TypedDict):
     removed:dict[str, dict[str, int]] # Label -> reason -> images in `removed/`
     note:str|None # What could not be checked, and why
     worst:list[dict] # The worst issues: {label, name, kind, score, evidence}
+    leak:str|None # How the labels can be told by their files alone, from `explain_leaks`; None where they cannot
     copies:dict[str, CopyCount] # Label -> how many of its images count as how many; without labels that have no copies
 
 def _summary(project, issues) -> _Found:
-    kept = {label: len(files) for label,files in sync(project).items()}
+    files = sync(project)
+    kept = {label: len(of_label) for label,of_label in files.items()}
+    leaks = format_leaks([(file, label) for label,of_label in files.items() for file in of_label])
     removed:dict[str, dict[str, int]] = {}
     found:dict[str, dict[str, int]] = {}
     for (label, state, reason),n in project.catalogue.counts('label', 'state', 'reason').items():
@@ -125,6 +129,7 @@ def _summary(project, issues) -> _Found:
     certain, worst = len(proposals(project, issues)), issues.head(12).to_dict('records')
     return _Found(
         kept=kept, issues=found, certain=certain, removed=removed, note=issues.attrs['note'], worst=worst,
+        leak=explain_leaks(leaks, list(kept)),
         copies=_count_copies(issues, kept))
 
 # %% ../nbs/20_clean.ipynb #c7b2d440

@@ -135,6 +135,7 @@ def _print_result(verb, result, *, as_json):
 def _exit_code(verb, result) -> int:
     if verb == 'scrape' and 'short' in result: return 2
     if 'sorted' in result and any(p['label'] and p.get('error') for p in result['predictions']): return 2
+    if verb == 'predict' and all(row.get('error') for row in result['predictions']): return 1
     return 1 if verb == 'split' and result.get('leaks') else 0
 
 def _replace_unprintable():
@@ -145,7 +146,7 @@ def _replace_unprintable():
 # %% ../nbs/95_cli.ipynb #de3cc05a
 def main(
     argv:list[str]|None=None, # Arguments; None takes those of the process
-) -> int: # Exit code: 0, 1 for an error or a leak, 2 where images are missing, 130 after Ctrl-C
+) -> int: # Exit code: 0, 1 for an error, a leak or no image read, 2 where images are missing, 130 after Ctrl-C
     "Run one verb; its result goes to stdout, everything else to stderr."
     argv = sys.argv[1:] if argv is None else argv
     if problem := _unknown_verb(argv):
@@ -236,7 +237,7 @@ def clean(
     if undo and (apply or decisions):
         raise ValueError('--undo undoes the last step, and goes with no other option: type it alone')
     decided = Path(decisions) if decisions else None
-    return clean(find_project(project, copies and copies.given()), apply=apply, decisions=decided, undo=undo)
+    return clean(find_project(project, copies.given() if copies else None), apply=apply, decisions=decided, undo=undo)
 
 # %% ../nbs/95_cli.ipynb #34802b0b
 @_verb
@@ -253,7 +254,7 @@ def split(
 ) -> Mapping[str, Any]: # {train: {label: n}, val: …, test: …}; with --check {leaks: [{a, b, score}]}
     "Assign the images to train, val and test, copies of one image to the same split."
     from birdsort.split import find_leaks, split
-    p = find_project(project, copies and copies.given())
+    p = find_project(project, copies.given() if copies else None)
     if not check: return split(p, force=force, folds=folds, fold=fold)
     leaks = [
         dict(a=str(leak.a.relative_to(p.split)), b=str(leak.b.relative_to(p.split)), score=leak.score)
@@ -427,9 +428,10 @@ def _done(p:Project, labels) -> dict[str, bool]:
 @_verb
 def status(
     project:str|None=None, # The project's folder
-) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, done: [stage], next: verb}
-    "Show how far a project has come."
+) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next}
+    "Show how far a project has come, and which files in `images/` and `unknown/` are left out."
     from birdsort.core.inventory import count_states, sync, write_attribution
+    from birdsort.files.listing import list_folder, list_labels, summarise
     p = find_project(project)
     sync(p)
     write_attribution(p)
@@ -437,7 +439,10 @@ def status(
     stages = _done(p, labels)
     done = [stage for stage in stages if stages[stage]]
     missing = [stage for stage in stages if not stages[stage]]
-    return dict(project=str(p.path), labels=labels, done=done, next=missing[0] if missing else 'predict')
+    found = dict(images=list_labels(p.images).left_out, unknown=list_folder(p.path/'unknown').left_out)
+    left_out = [f'{name}/: {line}' for name,files in found.items() for line in summarise(files)]
+    next_verb = missing[0] if missing else 'predict'
+    return dict(project=str(p.path), labels=labels, left_out=left_out, done=done, next=next_verb)
 
 # %% ../nbs/95_cli.ipynb #e2deda77
 def _tell(stage, result):

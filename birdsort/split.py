@@ -8,8 +8,10 @@ __all__ = ['SPLITS', 'NOTE', 'GENERATED', 'plan_split', 'count_labels', 'copy_ru
 
 # %% ../nbs/30_split.ipynb #16a9657c
 import json
+import random
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +21,9 @@ from PIL import Image
 
 from .core.images import ingest
 from .core.inventory import overruled, sync
-from .core.project import Project, fingerprint_folder, hold, list_images, stable_hash, write_whole
+from .core.project import Project, fingerprint_folder, hold, stable_hash, write_whole
 from .core.settings import Settings, change
+from .files.listing import list_images, list_labels, summarise
 
 # %% ../nbs/30_split.ipynb #97b3e14b
 SPLITS = ('train', 'val', 'test')
@@ -183,75 +186,80 @@ def current_split(
     return note['counts'] if note['signature'] == wanted else None
 
 # %% ../nbs/30_split.ipynb #9a98fa65
+def _copy(project:Project, file:Path, folder:Path) -> None:
+    "Copy an image to where it was, below another folder."
+    target = folder/file.relative_to(project.images)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(file, target)
+
 def _split_by_ratio(project:Project, target:Path, groups:dict[Path, int]) -> None:
     "Copy the images into `target`, by the ratio of the settings."
-    import splitfolders
-    def together(found):
-        by_group:dict = {}
-        for f in sorted(map(Path, found)): by_group.setdefault(groups.get(f, f), []).append(f)
-        return [tuple(files) for files in by_group.values()]
-    splitfolders.ratio(
-        project.images, output=target, seed=project.settings.seed, ratio=tuple(project.settings.ratio),
-        formats=tuple(sorted({f.suffix for f in groups})), group=together)
-    for folder in target.glob('*/*'):
-        if folder.name not in project.settings.labels: shutil.rmtree(folder)
+    by_label:dict[str, dict[int, list[Path]]] = {label: {} for label in project.settings.labels}
+    for f in sorted(groups): by_label[project.place(f)[0]].setdefault(groups[f], []).append(f)
+    for found in by_label.values():
+        files = sorted(found.values())
+        random.Random(project.settings.seed).shuffle(files)
+        sizes = _sizes(len(files), project.settings.ratio)
+        names = [split for split, n in zip(SPLITS, sizes, strict=True) for _ in range(n)]
+        for split, group in zip(names, files, strict=True):
+            for f in group: _copy(project, f, target/split)
 
 # %% ../nbs/30_split.ipynb #5de3c1eb
-def _copy(file:Path, split_folder:Path) -> None:
-    folder = split_folder/file.parent.name
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(file, folder)
-
 def _split_in_folds(project:Project, target:Path, groups:dict[Path, int], folds:int, fold:int) -> None:
     "Copy the images into `target`: part number `fold` is test, the next one val, the others train."
     from sklearn.model_selection import StratifiedGroupKFold
     files = list(groups)
-    labels = [f.parent.name for f in files]
+    labels = [project.place(f)[0] for f in files]
     folding = StratifiedGroupKFold(folds, shuffle=True, random_state=project.settings.seed)
     names = {fold: 'test', fold % folds + 1: 'val'}
     for number, (_, members) in enumerate(folding.split(files, labels, list(groups.values())), 1):
-        for k in members: _copy(files[k], target/names.get(number, 'train'))
+        for k in members: _copy(project, files[k], target/names.get(number, 'train'))
 
 # %% ../nbs/30_split.ipynb #c6f96c5f
-def _bring_together(target:Path, groups:dict[Path, int]) -> None:
+def _bring_together(project:Project, target:Path, groups:dict[Path, int]) -> None:
     "Move the images of each group to the split that has most of it."
-    number = {(f.parent.name, f.name): group for f, group in groups.items()}
-    where:dict[int, dict[str, list[Path]]] = {} # Group -> split -> files
-    for split, label, f in _split_files(target):
-        where.setdefault(number[label, f.name], {}).setdefault(split, []).append(f)
+    number = {f.relative_to(project.images): group for f, group in groups.items()}
+    where:dict[int, dict[str, list[Path]]] = {} # Group -> split -> paths below it
+    for split, _, f in _split_files(target):
+        path = f.relative_to(target/split)
+        where.setdefault(number[path], {}).setdefault(split, []).append(path)
     for by_split in where.values():
         home = max(by_split, key=lambda split: len(by_split[split]))
-        for f in (f for split, files in by_split.items() if split != home for f in files):
-            folder = target/home/f.parent.name
-            folder.mkdir(parents=True, exist_ok=True)
-            f.replace(folder/f.name)
+        for split, path in ((s, p) for s, paths in by_split.items() if s != home for p in paths):
+            (target/home/path).parent.mkdir(parents=True, exist_ok=True)
+            (target/split/path).replace(target/home/path)
+
+_PLAIN = ('JPEG', 'MPO', 'PNG', 'WEBP', 'GIF', 'BMP', 'AVIF') # Read everywhere; others become JPEG
+
+def _is_upright(im) -> bool: return im.getexif().get(0x0112, 1) == 1
 
 def _make_upright(file:Path) -> None:
     try:
-        with Image.open(file) as im: fine = im.mode in ('RGB', 'L') and im.getexif().get(0x0112, 1) == 1
+        with Image.open(file) as im: fine = im.format in _PLAIN and im.mode in ('RGB', 'L') and _is_upright(im)
         if not fine: file.write_bytes(ingest(file.read_bytes(), 1)[0])
     except (OSError, ValueError): pass # A broken image; `clean` finds it
 
 # %% ../nbs/30_split.ipynb #04269317
 def _make_split(project:Project, folds:int, fold:int, quiet:bool) -> Path:
     "A complete split in a folder beside the final one."
-    part, s, images = project.path/'.split.part', project.settings, list_images(project.images)
+    part, s, (images, left_out) = project.path/'.split.part', project.settings, list_labels(project.images)
+    if not quiet: print(*(f'images/: {line}\n' for line in summarise(left_out)), sep='', end='', file=sys.stderr)
     files = [f for label in s.labels for f in images.get(label, [])]
     groups = group_files(files, find_copies(project, files, quiet))
     shutil.rmtree(part, ignore_errors=True)
     if folds: _split_in_folds(project, part, groups, folds, fold)
     else:
-        counted = {label: len({groups[f] for f in files if f.parent.name == label}) for label in s.labels}
-        with naming_copies({f: f.parent.name for f in files}, groups): plan_split(counted, s.ratio)
+        counted = {label: len({groups[f] for f in files if project.place(f)[0] == label}) for label in s.labels}
+        with naming_copies({f: project.place(f)[0] for f in files}, groups): plan_split(counted, s.ratio)
         _split_by_ratio(project, part, groups)
-    _bring_together(part, groups)
+    _bring_together(project, part, groups)
     counts = _count(part, s.labels)
     empty = [f'{split} has no {label}' for split in SPLITS for label in s.labels if not counts[split][label]]
-    with naming_copies({f: f.parent.name for f in files}, groups):
+    with naming_copies({f: project.place(f)[0] for f in files}, groups):
         if empty: raise ValueError(
             f"copies of one image go to one split, and then {', '.join(empty)}: scrape more images, or remove copies "
             'by `birdsort clean --apply`')
-    for f in part.glob('*/*/*'): _make_upright(f)
+    for _, _, f in _split_files(part): _make_upright(f)
     note:dict = dict(signature=split_signature(project, folds, fold), counts=counts)
     if folds: note |= dict(folds=folds, fold=fold)
     if project.given: note |= dict(given=project.given)
@@ -269,7 +277,7 @@ def _replace(new:Path, folder:Path) -> None:
 
 def _write_splits(project:Project) -> None:
     "Write into the catalogue in which split each image is."
-    where = {(label, f.name): split for split, label, f in _split_files(project.split)}
+    where = {project.place(f): split for split, _, f in _split_files(project.split)}
     changed:dict[str, list[int]] = {split: [] for split in SPLITS}
     for row in project.catalogue.rows(state='kept'):
         split = where.get((row['label'], row['name']))
@@ -326,5 +334,6 @@ def find_leaks(
     if not project.split.is_dir():
         raise FileNotFoundError(
             f'no split in {project.path}: run `birdsort split --project {project.path}` first')
+    split_of = {f: split for split, _, f in _split_files(project.split)}.__getitem__
     files = [f for _, _, f in _split_files(project.split)]
-    return [c for c in find_copies(project, files, quiet) if c.a.parent.parent != c.b.parent.parent]
+    return [c for c in find_copies(project, files, quiet) if split_of(c.a) != split_of(c.b)]
