@@ -21,7 +21,7 @@ from .cleaning.review import View, group_copies
 from .core.inventory import images_signature, sync
 from .core.moves import Move, Undone, move_images
 from .core.moves import undo as undo_step
-from .core.project import Project, hold, record_stage, write_whole
+from .core.project import Project, hold, inside, record_stage, write_whole
 from .core.scaffold import asset
 
 # %% ../nbs/20_clean.ipynb #c1ea2e01
@@ -36,7 +36,7 @@ def _change_state(project, label, name, now, to, reason): # -> the new place of 
     image = rows[0]['id']
     move_images(project, [Move(image, to, label, reason)], f'{label}/{name}')
     row = project.catalogue.rows(id=image)[0]
-    return folders[row['state']]/row['label']/row['name']
+    return inside(folders[row['state']], row['label'], *row['name'].split('/'))
 
 def set_aside(
     project:Project, # Whose image
@@ -160,6 +160,7 @@ def clean(
     did = _apply(project, apply, decisions, quiet) if (apply or decisions) and not undo else None
     issues = find_issues(project, quiet=quiet)
     result = CleanResult(**_summary(project, issues))
+    sheets = sheets and not project.catalogue.is_read_only
     if undo: result['undone'] = undone
     if did: result['did'] = did
     if sheets:

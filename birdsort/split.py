@@ -83,7 +83,7 @@ def split_signature(
 ) -> str: # Changes when the split would
     "A short hash of everything that the split depends on."
     s, parts = change(project.settings, **(given or {})), [folds, fold] if folds else []
-    return stable_hash(fingerprint_folder(project.images), s.ratio, s.seed, *parts, *copy_rule(project, s))
+    return stable_hash(fingerprint_folder(project.images, project), s.ratio, s.seed, *parts, *copy_rule(project, s))
 
 # %% ../nbs/30_split.ipynb #d39a9b13
 class Leak(NamedTuple):

@@ -7,6 +7,7 @@ __all__ = ['tile_images', 'tile_marks', 'Cleaner', 'classic_cleaner']
 
 # %% ../../nbs/cleaning/08_cleaner.ipynb #2f792aec
 import base64
+import html
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -113,9 +114,10 @@ _HELP = (
 
 def _summary(view, counts): # -> HTML
     proposed = f"{counts['proposed']} copies proposed to go" if counts['proposed'] else ''
-    parts = [f"{counts['kept']} images of {view.label}", f"<b>{counts['pending']} pending</b>", proposed, view.message]
+    label, message = html.escape(str(view.label)), html.escape(view.message)
+    parts = [f"{counts['kept']} images of {label}", f"<b>{counts['pending']} pending</b>", proposed, message]
     text = ' · '.join(part for part in parts if part)
-    note = view.issues.attrs['note']
+    note = html.escape(view.issues.attrs['note'] or '')
     small = f'{_HELP}<br>{note}' if note else _HELP
     return f'<div style="line-height:1.5">{text}<br><small style="opacity:.65">{small}</small></div>'
 

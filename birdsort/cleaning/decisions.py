@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from ..core.inventory import sync, write_attribution
+from ..core.inventory import csv_cell, csv_text, sync, write_attribution
 from ..core.moves import Move, move_images
 from ..core.project import Project, write_whole
 from ..core.settings import unknown
@@ -165,11 +165,8 @@ def write_issues(
     issues:'pd.DataFrame', # As returned by `find_issues`
 ) -> Path: # The file
     "Write the table of issues, with a column for decisions."
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator='\n')
-    table.writerow((*Issue._fields, 'decision'))
-    table.writerows((*row, '') for row in issues.itertuples(index=False))
-    return write_whole(project.reports/'issues.csv', out.getvalue())
+    rows = ((*row, '') for row in issues.itertuples(index=False))
+    return write_whole(project.reports/'issues.csv', csv_text((*Issue._fields, 'decision'), rows))
 
 def _read_rows(file): # -> rows as dicts; `ValueError` where the file cannot be read or has no column for decisions
     try: text = Path(file).read_text(encoding='utf-8-sig')
@@ -190,14 +187,18 @@ class _Reader:
     "Checks the lines of one file of decisions."
     def __init__(self, project, file):
         self.project, self.file = project, file
-        self.ids = {(r['label'], r['name']): r['id'] for r in project.catalogue.rows(state='kept')}
+        self.ids = {}
+        for r in project.catalogue.rows(state='kept'): # As they are, and as `write_issues` writes them
+            for write in (csv_cell, str): self.ids[write(r['label']), write(r['name'])] = r['id']
         self.allowed = [*_BY_NAME, *project.settings.labels]
+        self.as_written = {csv_cell(decision): decision for decision in self.allowed}
         self.lines = {} # (label, name) -> (line, decision)
         moves = project.catalogue.execute('select source from move where done = 1')
         self.moved = {r['source'] for r in moves}
 
     def read(self, line, row): # -> (image, `Choice`), or None where there is nothing to do
         key, decision = (row['label'], row['name']), (row['decision'] or '').strip()
+        decision = self.as_written.get(decision, decision)
         place, at = f'{key[0]}/{key[1]}', f'{self.file}, line {line}'
         if not decision: return None
         if decision not in self.allowed: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")

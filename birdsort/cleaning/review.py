@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.moves import undo
-from ..core.project import Project
+from ..core.project import Project, inside
 from ..core.settings import unknown
 from .decisions import ApplyResult, Choice, Decisions, apply, pending, proposals
 from .duplicates import group_pairs
@@ -102,7 +102,8 @@ def _tile(known, row, group=0, best=False):
     to = next((i.evidence for i in issues if i.kind == 'probably mislabelled'), '')
     if choice: mark, to = choice.action, choice.label or to
     folder = known.project.images if kept else known.project.removed
-    file = folder/row['label']/row['name']
+    try: file = inside(known.project.path, folder.name, row['label'], *row['name'].split('/'))
+    except ValueError: file = Path() # Not an image of this project: shown as one that cannot be read
     return Tile(row['id'], row['label'], row['name'], file, ' · '.join(reasons), mark, to, group, best)
 
 # %% ../../nbs/cleaning/07_review.ipynb #fe42312f

@@ -6,12 +6,12 @@
 __all__ = ['FORMATTERS', 'table', 'formats', 'format_result', 'explain']
 
 # %% ../../nbs/commands/02_formatting.ipynb #0235afff
-import csv
 import errno
-import io
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from ..core.inventory import csv_text, terminal_text, without_passwords
 
 # %% ../../nbs/commands/02_formatting.ipynb #9e5b02c4
 def _cell(value) -> str:
@@ -51,7 +51,7 @@ def format_result(
     result:Mapping[str, Any], # What it returned
 ) -> str: # A few lines
     "What a person reads of a result."
-    return FORMATTERS[verb](result)
+    return terminal_text(FORMATTERS[verb](result))
 
 # %% ../../nbs/commands/02_formatting.ipynb #e7da8872
 def _lines(*parts) -> str:
@@ -268,11 +268,7 @@ def _export(r):
 
 # %% ../../nbs/commands/02_formatting.ipynb #a5be9d82
 def _as_csv(rows) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().rstrip('\n')
+    return csv_text(list(rows[0]), (row.values() for row in rows)).rstrip('\n')
 
 def _sorted_into(r) -> str:
     skipped = [f"{p['file']}: {p['error']}, not sorted" for p in r['predictions'] if p.get('error')]
@@ -378,7 +374,7 @@ def explain(
     e:BaseException, # What went wrong
 ) -> str: # One line
     "Describe an error in one line, with what to do next."
-    text = ' '.join(str(e).split()) or type(e).__name__
+    text = terminal_text(without_passwords(' '.join(str(e).split()))) or type(e).__name__
     code = e.errno if isinstance(e, OSError) else None
     file = getattr(e, 'filename2', None) or getattr(e, 'filename', None)
     where = f' ({file})' if file else ''
@@ -388,5 +384,7 @@ def explain(
     if code in _FORBIDDEN: return f'not allowed to write{where}: choose a folder of your own, or change its permissions'
     if isinstance(e, sqlite3.OperationalError):
         return f'the catalogue cannot be written ({text}): is the folder writable, or the disk full?'
+    if isinstance(e, sqlite3.DatabaseError) and not isinstance(e, sqlite3.IntegrityError):
+        return f'a database of the project is damaged ({text}): `birdsort status` says which backup there is'
     if isinstance(e, _EXPECTED): return text
     return f'{type(e).__name__}: {text}; this should not happen, --debug shows where it did'

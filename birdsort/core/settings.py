@@ -97,9 +97,9 @@ def _check_threads(v):
     if v != 'auto' and _whole(1, 1024)(v): return 'must be "auto", or a whole number from 1 to 1024'
 
 def _check_head(v):
-    if v == 'linear': return None
+    if isinstance(v, str) and re.fullmatch(r'auto|linear|local(-[1-9]\d{0,3})?', v): return None
     if not isinstance(v, (tuple, list)) or not all(type(w) is int and 1 <= w <= 65536 for w in v):
-        return 'must be "linear", or a list of widths, such as [512] or []'
+        return 'must be "auto", "linear", "local", "local-" and a number, or a list of widths, such as [512] or []'
 
 # %% ../../nbs/core/00_settings.ipynb #1b98ebdc
 _TRAINING_CHECKS:dict[str, Check] = dict(
@@ -156,9 +156,10 @@ class Training:
     # What is trained in stage two besides the head: all, the last so many layers (3), or the last so many of
     # fastai's groups ("1 group")
     unfreeze:str|int = 'all'
-    # linear is one linear layer over the average of the backbone's features; a list has the widths of hidden layers,
-    # over average and maximum, [] for none; networks that have a head of their own, such as most transformers of
-    # torchvision, keep it
+    # linear is one linear layer over the average of the backbone's features; local scores every place, at a higher
+    # image_size, and takes the mean of the strongest 20 (local-5: of 5); auto takes local where cross-validation
+    # says that it is better; a list has the widths of hidden layers, over average and maximum, [] for none; networks
+    # that have a head of their own, such as most transformers of torchvision, keep it
     head:str|tuple[int, ...] = 'linear'
     dropout:float = .5 # In a head that is not linear, 0 to 0.95
     label_smoothing:float = 0. # 0 to 0.9

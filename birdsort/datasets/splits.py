@@ -207,9 +207,9 @@ def _table_signature(table:Path, settings:Settings, rule:list) -> str:
     text = table.read_text(encoding='utf-8-sig')
     return stable_hash(str(table), settings.ratio, settings.seed, text, state, *rule)
 
-def _fingerprint(folder:Path, generated:bool=False) -> list[list]:
+def _fingerprint(project:Project, folder:Path, generated:bool=False) -> list[list]:
     "Label, name, size and time of the images of a folder: of those that a network has drawn, or of the others."
-    files = fingerprint_folder(folder)
+    files = fingerprint_folder(folder, project)
     return [file for file in files if bool(GENERATED.fullmatch(file[1])) == generated]
 
 def splits_signature(
@@ -221,14 +221,14 @@ def splits_signature(
     settings = settings or project.settings
     if not settings.train.data:
         wanted = SPLITS if test else SPLITS[:2]
-        return stable_hash(*(_fingerprint(project.split/split) for split in wanted))
+        return stable_hash(*(_fingerprint(project, project.split/split) for split in wanted))
     path = Path(settings.train.data)
     if path.is_file(): return _table_signature(path, settings, copy_rule(project, settings))
     if not path.is_dir(): return stable_hash(str(path))
     names = ['train', *SPLIT_FOLDERS['val']]
     if test: names.append('test')
     folders = [path, *(path/name for name in names)]
-    files = [fingerprint_folder(folder) for folder in folders]
+    files = [fingerprint_folder(folder, project) for folder in folders]
     return stable_hash(str(path), settings.ratio, settings.seed, *files, *copy_rule(project, settings))
 
 # %% ../../nbs/datasets/02_splits.ipynb #adc10677
@@ -238,4 +238,4 @@ def generated_images(
 ) -> list[list]: # [label, file name, bytes, time of change] of each
     "The images in the train split that a network has drawn."
     if (settings or project.settings).train.data: return []
-    return _fingerprint(project.split/'train', generated=True)
+    return _fingerprint(project, project.split/'train', generated=True)
