@@ -72,8 +72,7 @@ class Project:
         self.path, self.given = Path(path), given or {}
         if not (self.path/'birdsort.toml').is_file():
             raise FileNotFoundError(
-                f"no birdsort.toml in {self.path}: make a project with `birdsort new {self.path}`, "
-                "or name one with --project")
+                f"no birdsort.toml in {self.path}: make one with `birdsort new {self.path}`, or name it with --project")
         self.images, self.removed = self.path/'images', self.path/'removed'
         self.split, self.models = self.path/'split', self.path/'models'
         self.reports, self.export = self.path/'reports', self.path/'export'
