@@ -6,8 +6,7 @@
 __all__ = ['ACTIONS', 'Choice', 'Decisions', 'pending', 'proposals', 'ApplyResult', 'apply', 'write_issues', 'read_decisions']
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #d753d441
-import csv
-import io
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -16,6 +15,7 @@ from ..core.inventory import csv_cell, csv_text, sync, write_attribution
 from ..core.moves import Move, move_images
 from ..core.project import Project, write_whole
 from ..core.settings import unknown
+from ..files.tables import need_columns, read_table
 from .issues import Issue, certain
 
 if TYPE_CHECKING:
@@ -168,17 +168,12 @@ def write_issues(
     rows = ((*row, '') for row in issues.itertuples(index=False))
     return write_whole(project.reports/'issues.csv', csv_text((*Issue._fields, 'decision'), rows))
 
-def _read_rows(file): # -> rows as dicts; `ValueError` where the file cannot be read or has no column for decisions
-    try: text = Path(file).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as e:
-        raise ValueError(f'{file} cannot be read: {getattr(e, "strerror", None) or e}') from None
-    head = text.partition('\n')[0]
-    delimiter = ';' if ';' in head and ',' not in head else ',' # Some spreadsheets write semicolons
-    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
-    missing = [c for c in ('label', 'name', 'decision') if rows and c not in rows[0]]
-    needed = 'it needs label, name and decision, like reports/issues.csv'
-    if missing: raise ValueError(f'{file} has no column {missing[0]!r}: {needed}')
-    return rows
+def _read_rows(file): # -> (line, row with label, name and decision) each; `ValueError` where the file has none
+    table, meanings = read_table(file), ('label', 'name', 'decision')
+    if table.note: print(table.note, file=sys.stderr)
+    columns = dict(zip(meanings, need_columns(table, *meanings), strict=True)) if table.rows else {}
+    rows = [{meaning: row[column] for meaning,column in columns.items()} for row in table.rows]
+    return list(zip(table.lines, rows, strict=True))
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #b184eb47
 _BY_NAME = ('keep', 'distinct', 'remove') # Decisions that name no label
@@ -197,7 +192,7 @@ class _Reader:
         self.moved = {r['source'] for r in moves}
 
     def read(self, line, row): # -> (image, `Choice`), or None where there is nothing to do
-        key, decision = (row['label'], row['name']), (row['decision'] or '').strip()
+        key, decision = (row['label'], row['name']), row['decision']
         decision = self.as_written.get(decision, decision)
         place, at = f'{key[0]}/{key[1]}', f'{self.file}, line {line}'
         if not decision: return None
@@ -217,5 +212,5 @@ def read_decisions(
 ) -> list[tuple[int, Choice]]: # Id of an image and its choice
     "Decisions from a CSV file, without those already applied; `ValueError` names the first line that is wrong."
     reader = _Reader(project, file)
-    choices = [reader.read(line, row) for line,row in enumerate(_read_rows(file), 2)]
+    choices = [reader.read(line, row) for line,row in _read_rows(file)]
     return [choice for choice in choices if choice]

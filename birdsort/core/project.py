@@ -45,7 +45,8 @@ def absolute(
     "Make the paths in settings absolute, so that they do not depend on the current folder."
     settings = dict(settings)
     if 'source' in settings: settings['source'] = tuple(_absolute_source(s, at) for s in settings['source'])
-    if settings.get('data'): settings['data'] = _resolve(at, settings['data'])
+    for name in ('data', 'root'):
+        if settings.get(name): settings[name] = _resolve(at, settings[name])
     if 'local-dir:' in settings.get('architecture', ''):
         names = [_absolute_architecture(name.strip(), at) for name in settings['architecture'].split(',')]
         settings['architecture'] = ','.join(names)
@@ -59,7 +60,7 @@ def _read_settings(file:Path) -> Settings:
         raise ValueError(f'{file} is not UTF-8: save it as UTF-8 in your editor') from None
     s = parse_settings(text, str(file))
     paths = absolute(dict(architecture=s.architecture, source=s.source), file.parent)
-    train = replace(s.train, **absolute(dict(data=s.train.data), file.parent))
+    train = replace(s.train, **absolute(dict(data=s.train.data, root=s.train.root), file.parent))
     return replace(s, **paths, train=train)
 
 # %% ../../nbs/core/02_project.ipynb #c0875aa5

@@ -112,6 +112,7 @@ _TRAINING_CHECKS:dict[str, Check] = dict(
     lr=_check_lr,
     threads=_check_threads,
     data=lambda v: None if isinstance(v, str) else 'must be a folder or a CSV file',
+    root=lambda v: None if isinstance(v, str) else 'must be a folder',
     weight_decay=_number(0, 10),
     patience=_whole(1, 1000),
     dropout=_number(0, .95),
@@ -133,9 +134,10 @@ def _check_all(settings, checks:dict[str, Check]):
 @dataclass(frozen=True)
 class Training:
     "How a network is trained: the table `[train]` of `birdsort.toml`, checked (`ValueError`)."
-    # Other images than the project's split: a folder per label, a folder with train, val and test, or a CSV
-    # file with the columns file, label and, optionally, split
+    # Other images than the project's split: a folder per label, a folder with train, val and test, or a table
+    # with the columns file, label and, optionally, split
     data:str = ''
+    root:str = '' # Where the paths in a table of data start; '' is the table's folder
     # Data augmentation: none, light, standard, strong, or camera (mirrored, turned, shifted and blurred as by an
     # unsteady hand)
     augmentation:str = 'standard'
@@ -274,12 +276,12 @@ def _is_misplaced(name, queries):
     check = (_CHECKS | _TRAINING_CHECKS | _CATALOGUE_CHECKS).get(name)
     if check is None and name not in TABLES: return False
     if not isinstance(queries, (list, tuple)) or any(map(_text, queries)): return True
-    if check is None or name in ('architecture', 'allow', 'data'): return False # Any text would be right
+    if check is None or name in ('architecture', 'allow', 'data', 'root'): return False # Any text would be right
     return not all(map(check, (queries, *queries)))
 
 def _warn_of_misplaced(name, queries):
     is_word = any(name.casefold() in query.casefold() for query in queries)
-    if name in ('architecture', 'allow', 'data') and not is_word:
+    if name in ('architecture', 'allow', 'data', 'root') and not is_word:
         warn(f'{name} = {list(queries)} stands below [labels], so it is a label: a setting stands above', stacklevel=2)
 
 # %% ../../nbs/core/00_settings.ipynb #3d18f8e2

@@ -8,22 +8,29 @@ __all__ = ['Splits', 'load_splits', 'splits_signature', 'generated_images']
 # %% ../../nbs/datasets/02_splits.ipynb #90892cb9
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.project import Project, fingerprint_folder, stable_hash
 from ..core.settings import Settings
+from ..files.given_splits import column_split, folder_notes, split_folders
+from ..files.listing import list_labels, summarise, why_unreadable
+from ..files.names import check_labels
+from ..files.tables import Table, find_column, find_file, need_columns, read_table, read_text, why_no_file
 from ..split import GENERATED, SPLITS, copy_rule, find_copies, group_files, naming_copies, plan_split
-from .folders import SPLIT_FOLDERS, Labelled, missing_labels, read_folder, read_table, split_folders
+from .folders import Labelled, missing_labels, read_folder
 
 # %% ../../nbs/datasets/02_splits.ipynb #de839f0e
-class Splits(NamedTuple):
-    "(file, label) pairs for training, validation and test."
+class _Splits(NamedTuple):
     train:Labelled # The weights are fitted to these
     val:Labelled # These choose the epoch, the temperature, the threshold
     test:Labelled # For the final measurement; may be empty in a data set with its own split
+
+class Splits(_Splits):
+    "(file, label) pairs for training, validation and test."
+    notes:Sequence[str] = () # What a person should know of a data set: whose split it is, what is left out or missing
 
     @property
     def labels(self) -> list[str]:
@@ -37,8 +44,7 @@ def _repeated(files:Iterable[Path]) -> Path|None:
 def _check(splits:Splits, where:Path, advice:str, labels:Iterable[str]=()) -> Splits:
     "The same splits; `ValueError` where one has no image of a label, or a file occurs twice."
     for name,pairs in zip(SPLITS, splits, strict=True):
-        if name == 'test' and not pairs and not labels: continue
-        missing = ', '.join(missing_labels(pairs, labels or splits.labels))
+        missing = ', '.join(missing_labels(pairs, labels))
         if missing: raise ValueError(f'{where}: {name} has no image of {missing}: {advice}')
     twice = _repeated(file for pairs in splits for file,_ in pairs)
     if twice:
@@ -110,76 +116,98 @@ def _assign(project:Project, settings:Settings, pairs:Labelled) -> Splits:
                 pairs.extend((file, label[file]) for file in group)
     return splits
 
+# %% ../../nbs/datasets/02_splits.ipynb #8d752d8a
+def _deal_val(project:Project, settings:Settings, pairs:Labelled) -> tuple[Labelled, Labelled]: # (train, val)
+    "Take a part of train for validation, by the ratio and the seed; of one image or its copies alone, nothing."
+    label, (train_share, val_share, _) = dict(pairs), settings.ratio
+    train:Labelled = []
+    val:Labelled = []
+    for groups in _groups_by_label(project, settings, label)[0].values():
+        n = min(len(groups)-1, max(1, round(len(groups)*val_share/(train_share+val_share))))
+        for i,group in enumerate(_shuffled(groups, settings.seed)):
+            (val if i < n else train).extend((file, label[file]) for file in group)
+    return train, val
+
+def _known(split:str, pairs:Labelled, labels:set[str], notes:list[str]) -> Labelled:
+    "The pairs whose label can be learned."
+    known = [pair for pair in pairs if pair[1] in labels]
+    others = ', '.join(sorted({label for _,label in pairs}-labels))
+    if others: notes.append(f'{split}: {len(pairs)-len(known)} images of {others} are left out, since train has none')
+    return known
+
+# %% ../../nbs/datasets/02_splits.ipynb #7c59c532
+def _complete(project:Project, settings:Settings, given:dict[str, Labelled], notes:list[str]) -> Splits:
+    "The split of a data set, with what it lacks in its notes; `ValueError` where nothing can be trained."
+    train = given.get('train', [])
+    labels = {label for _,label in train}
+    if len(labels) < 2: raise ValueError(f'train has images of {len(labels)} labels: at least two are needed')
+    val, test = (_known(split, given.get(split, []), labels, notes) for split in SPLITS[1:])
+    if not val:
+        train, val = _deal_val(project, settings, train)
+        notes.append(f'no validation split: {len(val)} images of train are taken for it, and {len(train)} stay')
+    if not val: raise ValueError('no validation split, and too few images in train to take some for it: add some')
+    if not test: notes.append('no test split: it can be trained, and `birdsort evaluate` has nothing to measure it with')
+    for split,pairs in (('val', val), ('test', test)):
+        missing = ', '.join(missing_labels(pairs, labels)) if pairs else ''
+        if missing: notes.append(f'{split} has no image of {missing}, so how well those are told cannot be judged')
+    splits = Splits(train, val, test)
+    splits.notes = notes
+    return splits
+
 # %% ../../nbs/datasets/02_splits.ipynb #5fb6e156
 def _from_folder(project:Project, settings:Settings, folder:Path) -> Splits:
     folders = split_folders(folder)
-    if 'train' in folders and 'val' not in folders:
-        names = ', '.join(SPLIT_FOLDERS['val'])
-        raise ValueError(
-            f'{folder} has a folder train, but none of {names}: add one, or give a folder with one '
-            'folder per label')
-    if 'val' in folders:
-        paths = [folders.get(split, folder/split) for split in SPLITS]
-        return Splits(*map(read_folder, paths))
+    notes = folder_notes(folder, folders) if folders else []
+    for path in folders.values() or [folder]: notes += [f'{path}: {line}' for line in summarise(list_labels(path).left_out)]
+    if folders:
+        given = {split: read_folder(path) for split,path in folders.items()}
+        return _complete(project, settings, given, notes)
     pairs = read_folder(folder)
     n = len({label for _,label in pairs})
     if n < 2:
         raise ValueError(f'{folder} holds {n} label folders with images: at least two are needed')
-    return _assign(project, settings, pairs)
+    splits = _assign(project, settings, pairs)
+    splits.notes = notes
+    return splits
 
 # %% ../../nbs/datasets/02_splits.ipynb #206d3033
-def _table_rows(table:Path) -> list[dict]:
-    rows = read_table(table)
-    columns = list(rows[0]) if rows else []
-    if 'file' not in columns or 'label' not in columns:
-        found = ', '.join(columns) or 'no rows'
-        raise ValueError(
-            f'{table} needs a first line with the columns file and label, perhaps split; it has {found}')
-    for row in rows:
-        if 'side' in row: row.setdefault('split', row.pop('side')) # Its name in birdsort 0.1
-    return rows
+def _problem(name:str, label:str, root:Path) -> str|None:
+    file = find_file(name, root)
+    if not file: return why_no_file(name, root)
+    return why_unreadable(file) or (None if label else f'{name!r} has no label')
 
-def _problem(table:Path, name:str, label:str) -> str|None:
-    if not name or not (table.parent/name).is_file(): return f'no file {name!r}'
-    return None if label else 'no label'
-
-def _check_rows(table:Path, rows:list[dict]):
-    problems = []
-    for line,row in enumerate(rows, 2):
-        why = _problem(table, row['file'], row['label'])
-        if why: problems.append((line, why))
-    if not problems: return
-    line, why = problems[0]
-    others = len(problems)-1
-    more = f', and {others} more rows like it' if others else ''
-    raise ValueError(f'{table}, line {line}: {why}{more}: fix or remove them')
+def _table_pairs(table:Table, columns:Sequence[str], root:Path) -> Labelled:
+    "The pairs of a table, in the order of its rows; `ValueError` names the first line that is wrong."
+    named = [[row[column] for column in columns] for row in table.rows]
+    problems = [(line, why) for line,(name,label) in zip(table.lines, named, strict=True)
+                if (why := _problem(name, label, root))]
+    if problems:
+        line, why = problems[0]
+        others = len(problems)-1
+        more = f', and {others} more rows like it' if others else ''
+        raise ValueError(f'{table.file}, line {line}: {why}{more}: fix or remove them')
+    return [(Path(root, find_file(name, root) or '').resolve(), label) for name,label in named]
 
 # %% ../../nbs/datasets/02_splits.ipynb #b720286a
-def _by_column(table:Path, rows:list[dict], pairs:Labelled) -> Splits:
-    "The split that the column `split` gives."
-    names = {name: split for split,folders in SPLIT_FOLDERS.items() for name in folders}
-    used = {row['split'] for row in rows}
-    wrong = sorted(used-names.keys())
-    if wrong:
-        allowed = ', '.join(SPLITS)
-        raise ValueError(f'{table}: split {wrong[0]!r} is none of {allowed}')
-    splits:dict[str, Labelled] = {split: [] for split in SPLITS}
-    for row,pair in zip(rows, pairs, strict=True):
-        split = names[row['split']]
-        splits[split].append(pair)
-    return Splits(**splits)
+def _table_root(settings:Settings, table:Path) -> Path: return Path(settings.train.root or table.parent)
 
-def _from_table(project:Project, settings:Settings, table:Path) -> Splits:
-    rows = _table_rows(table)
-    _check_rows(table, rows)
-    files = [(table.parent/row['file']).resolve() for row in rows]
-    twice = _repeated(files)
+def _from_table(project:Project, settings:Settings, path:Path) -> Splits:
+    table = read_table(path)
+    columns = need_columns(table, 'file', 'label')
+    if not table.rows: raise ValueError(f'{path} has no rows below its first line')
+    given, note = column_split(table, columns)
+    pairs = _table_pairs(table, columns, _table_root(settings, path))
+    twice = _repeated(file for file,_ in pairs)
     if twice:
-        raise ValueError(f'{table} names {twice} twice: each image once, with one label')
-    labels = [row['label'] for row in rows]
-    pairs = list(zip(files, labels, strict=True))
-    if 'split' in rows[0]: return _by_column(table, rows, pairs)
-    return _assign(project, settings, pairs)
+        raise ValueError(f'{path} names {twice} twice: each image once, with one label')
+    check_labels({label for _,label in pairs})
+    notes = [line for line in (table.note, note) if line]
+    if given:
+        by_split = {split: [pair for pair,its in zip(pairs, given, strict=True) if its == split] for split in SPLITS}
+        return _complete(project, settings, by_split, notes)
+    splits = _assign(project, settings, pairs)
+    splits.notes = notes
+    return splits
 
 # %% ../../nbs/datasets/02_splits.ipynb #a0a37524
 def load_splits(
@@ -196,22 +224,37 @@ def load_splits(
             'or a CSV file with the columns file and label')
     read = _from_folder if path.is_dir() else _from_table
     splits = read(project, settings, path)
-    return _check(splits, path, 'add some, or take the label out')
+    twice = _repeated(file for pairs in splits for file,_ in pairs)
+    if twice: raise ValueError(f'{path} names {twice} twice: each image once, with one label and in one split')
+    return splits
 
 # %% ../../nbs/datasets/02_splits.ipynb #8d0b7a1d
 def _table_signature(table:Path, settings:Settings, rule:list) -> str:
     "Changes with the table and with the files that it names."
-    files = [table.parent/row.get('file', '') for row in read_table(table)]
-    stats = [file.stat() if file.is_file() else None for file in files]
+    read = read_table(table)
+    column, root = find_column(read, 'file') or '', _table_root(settings, table)
+    files = [find_file(row.get(column, ''), root) for row in read.rows]
+    stats = [file.stat() if file else None for file in files]
     state = [s and [s.st_size, s.st_mtime_ns] for s in stats]
-    text = table.read_text(encoding='utf-8-sig')
-    return stable_hash(str(table), settings.ratio, settings.seed, text, state, *rule)
+    text = read_text(table)[0].replace('\r\n', '\n').replace('\r', '\n')
+    where = [settings.train.root] if settings.train.root else []
+    return stable_hash(str(table), settings.ratio, settings.seed, text, state, *where, *rule)
+
+def _folder_signature(project:Project, folder:Path, settings:Settings, *, test:bool) -> str:
+    "Changes with the images of the splits, or of the labels, of a folder."
+    names = ['train', 'val', 'valid', 'validation', *(['test'] if test else [])] # The order of birdsort 0.1
+    folders = {path.name: path for split,path in split_folders(folder).items() if test or split != 'test'}
+    files = {name: fingerprint_folder(path, project) for name,path in folders.items()}
+    own = [] if folders else fingerprint_folder(folder, project)
+    parts = [files.pop(name, []) for name in names]
+    return stable_hash(str(folder), settings.ratio, settings.seed, own, *parts, *files.values(), *copy_rule(project, settings))
 
 def _fingerprint(project:Project, folder:Path, generated:bool=False) -> list[list]:
     "Label, name, size and time of the images of a folder: of those that a network has drawn, or of the others."
     files = fingerprint_folder(folder, project)
     return [file for file in files if bool(GENERATED.fullmatch(file[1])) == generated]
 
+# %% ../../nbs/datasets/02_splits.ipynb #5c20d054
 def splits_signature(
     project:Project, # Its train and val splits
     settings:Settings|None=None, # Of a run; None takes the project's
@@ -224,12 +267,7 @@ def splits_signature(
         return stable_hash(*(_fingerprint(project, project.split/split) for split in wanted))
     path = Path(settings.train.data)
     if path.is_file(): return _table_signature(path, settings, copy_rule(project, settings))
-    if not path.is_dir(): return stable_hash(str(path))
-    names = ['train', *SPLIT_FOLDERS['val']]
-    if test: names.append('test')
-    folders = [path, *(path/name for name in names)]
-    files = [fingerprint_folder(folder, project) for folder in folders]
-    return stable_hash(str(path), settings.ratio, settings.seed, *files, *copy_rule(project, settings))
+    return _folder_signature(project, path, settings, test=test) if path.is_dir() else stable_hash(str(path))
 
 # %% ../../nbs/datasets/02_splits.ipynb #adc10677
 def generated_images(
