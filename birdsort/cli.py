@@ -223,8 +223,7 @@ def sources(
 @_verb
 def clean(
     project:str|None=None, # The project's folder
-    # Carry out what is certain: broken files, and copies inside a label, of which the best stays; the same
-    # file under two labels goes from both
+    # Carry out what is certain: broken files, copies in a label but for the best, one file under two labels from both
     apply:bool=False,
     # A CSV file with the columns label, name, decision (keep, distinct, remove or a label) to carry out, such as
     # reports/issues.csv
