@@ -8,7 +8,6 @@ __all__ = ['SPLITS', 'NOTE', 'GENERATED', 'plan_split', 'count_labels', 'copy_ru
 
 # %% ../nbs/30_split.ipynb #16a9657c
 import json
-import random
 import re
 import shutil
 import sys
@@ -194,15 +193,22 @@ def _copy(project:Project, file:Path, folder:Path) -> None:
 
 def _split_by_ratio(project:Project, target:Path, groups:dict[Path, int]) -> None:
     "Copy the images into `target`, by the ratio of the settings."
-    by_label:dict[str, dict[int, list[Path]]] = {label: {} for label in project.settings.labels}
-    for f in sorted(groups): by_label[project.place(f)[0]].setdefault(groups[f], []).append(f)
-    for found in by_label.values():
-        files = sorted(found.values())
-        random.Random(project.settings.seed).shuffle(files)
-        sizes = _sizes(len(files), project.settings.ratio)
-        names = [split for split, n in zip(SPLITS, sizes, strict=True) for _ in range(n)]
-        for split, group in zip(names, files, strict=True):
-            for f in group: _copy(project, f, target/split)
+    import splitfolders
+    deck, dealt, image_of = target/'.deck', target/'.dealt', {}
+    for number, file in enumerate(sorted(groups)):
+        card = deck/project.place(file)[0]/f'{number:09}.card'
+        card.parent.mkdir(parents=True, exist_ok=True)
+        card.touch()
+        image_of[card.name] = file
+    def together(cards):
+        by_group:dict = {}
+        for card in sorted(map(Path, cards)): by_group.setdefault(groups[image_of[card.name]], []).append(card)
+        return [tuple(cards) for cards in by_group.values()]
+    splitfolders.ratio(
+        deck, output=dealt, seed=project.settings.seed, ratio=tuple(project.settings.ratio), formats=('.card',),
+        group=together)
+    for card in dealt.glob('*/*/*.card'): _copy(project, image_of[card.name], target/card.parent.parent.name)
+    for folder in (deck, dealt): shutil.rmtree(folder)
 
 # %% ../nbs/30_split.ipynb #5de3c1eb
 def _split_in_folds(project:Project, target:Path, groups:dict[Path, int], folds:int, fold:int) -> None:
