@@ -53,8 +53,8 @@ def test_a_new_project(tmp_path):
     [
         ('ratio = [0.7, 0.2, 0.2]', ['ratio', '1.1', 'sum to 1']),
         ('ration = [0.7, 0.2, 0.1]', ["'ration'", "did you mean 'ratio'"]),
-        ('labels = {"" = ["x"], b = ["b"]}', ["''", 'letters']),
-        ('labels = {"../up" = ["x"], b = ["b"]}', ["'../up'", 'letters']),
+        ('labels = {"" = ["x"], b = ["b"]}', ["''", 'can name a folder']),
+        ('labels = {"../up" = ["x"], b = ["b"]}', ["'../up'", 'can name a folder']),
         ('labels = {a = ["x"]}', ['two labels']),
         ('labels = {Heron = ["x"], heron = ["y"]}', ['capitals']),
         ('images_per_label = -1', ['images_per_label = -1', '1 to']),
