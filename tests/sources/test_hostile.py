@@ -179,7 +179,7 @@ def test_a_card_with_new_images_under_old_names(tmp_path):
     card.mkdir(parents=True)
     for seed in (1, 2):
         (card / 'IMG_0001.JPG').write_bytes(jpeg(seed))
-        (card / 'IMG_0002.HEIC').write_bytes(b'from a phone')
+        (card / 'IMG_0002.NEF').write_bytes(b'from a camera')
         os.utime(card / 'IMG_0001.JPG', ns=(seed, seed * 10**9))
         result = scrape(project, source=[f'folder={card.parent}'], label='garza', quiet=True)['labels']['garza']
         assert (

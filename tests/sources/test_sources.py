@@ -28,7 +28,7 @@ PATHS = dict(inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php',
 class Replay(http.server.ThreadingHTTPServer):
     """Answers with the first recorded exchange that fits; one that is marked `once` is used up by that.
 
-    `always` is the answer to everything, or to everything after the first `good` requests.
+    `always` is the answer to everything, or to everything after the first `good` requests; or a function of the query.
     """
 
     def __init__(self, name, always=None, good=0):
@@ -55,7 +55,7 @@ class Replay(http.server.ThreadingHTTPServer):
             self.exchanges.remove(fits[0])
         is_image = fits and 'image' in fits[0]
         if self.always and len(self.asked) >= self.good and not is_image:
-            return self.always
+            return self.always(query) if callable(self.always) else self.always
         return fits[0] if fits else dict(status=404)
 
 
@@ -611,9 +611,19 @@ def test_settings_of_the_catalogues_in_the_file(tmp_path):
     assert done.returncode == 1 and "place = 'Spain': must be a place's number" in one_line(done)
 
 
+def openverse_page(page):
+    results = [
+        dict(url=f'https://photos.example/{page}.{i}.jpg', license='by', license_version='2.0') for i in range(20)
+    ]
+    return dict(body=dict(results=results, page_count=10_000, result_count=200_000))
+
+
 def test_openverse_ends_quietly_where_its_depth_ends():
-    result = dict(url='https://photos.example/1.jpg', license='by', license_version='2.0')
-    page = dict(results=[result] * 20, page_count=10_000, result_count=200_000)
-    hits, failure, asked, _ = asking('openverse', n=400, always=dict(body=page))
-    assert (len(hits), failure) == (1, None)
+    hits, failure, asked, _ = asking('openverse', n=400, always=lambda query: openverse_page(query['page']))
+    assert (len(hits), failure) == (240, None)
     assert {query['page_size'] for query in asked} == {'20'} and len(asked) == 12
+
+
+def test_a_catalogue_that_repeats_itself_is_left_after_three_pages():
+    hits, failure, asked, _ = asking('openverse', n=400, always=openverse_page(1))
+    assert (len(hits), failure, len(asked)) == (20, None, 4)
