@@ -151,12 +151,13 @@ def _scan_kept(project, quiet): # -> ScannedFiles, in the order in which they ca
     # While another birdsort is at work, there may be newer files
     known = [f for f in files if project.place(f) in rows]
     scanned = sorted(scan_files(project, known, quiet), key=lambda s: rows[_place(s)]['id'])
-    for s in scanned:
-        row = rows[_place(s)]
-        if s.error or row['sha256'] == s.sha256: continue
-        # A person has added the image or changed it
-        size = dict(width=s.stats.width, height=s.stats.height)
-        project.catalogue.update(row['id'], sha256=s.sha256, bytes=s.bytes, **size)
+    with project.catalogue.together():
+        for s in scanned:
+            row = rows[_place(s)]
+            if s.error or row['sha256'] == s.sha256: continue
+            # A person has added the image or changed it
+            size = dict(width=s.stats.width, height=s.stats.height)
+            project.catalogue.update(row['id'], sha256=s.sha256, bytes=s.bytes, **size)
     return scanned
 
 def _all_issues(project, quiet): # -> (Issues, note)

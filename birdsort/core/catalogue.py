@@ -10,8 +10,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ class _Database:
     "A SQLite file of this schema; every call commits, from whichever thread."
     def __init__(self, path:Path): # The file; made when missing
         self.path, self.lock = Path(path), threading.RLock()
-        self.is_read_only = not _may_write(self.path)
+        self.is_read_only, self.is_grouped = not _may_write(self.path), False
         try: self._open()
         except sqlite3.OperationalError: raise # Locked, or the disk is full: the file itself is sound
         except sqlite3.DatabaseError as e: raise damaged(path, e) from None
@@ -123,8 +123,16 @@ class _Database:
 
     def execute(self, sql:str, values:Sequence[Any]|Mapping[str, Any]=(), many:bool=False) -> list[sqlite3.Row]:
         "Run a statement with its values; with `many`, once for each of a list of values."
-        with self.lock, self.db:
+        with self.lock, nullcontext() if self.is_grouped else self.db:
             return (self.db.executemany if many else self.db.execute)(sql, values).fetchall()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        "Within, all statements are one transaction, which a killed process leaves whole or not at all; others wait."
+        with self.lock, self.db:
+            self.is_grouped = True
+            try: yield
+            finally: self.is_grouped = False
 
 # %% ../../nbs/core/01_catalogue.ipynb #4ba468d3
 class Catalogue(_Database):

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,14 @@ def absolute(
     return settings
 
 # %% ../../nbs/core/02_project.ipynb #fb29bffe
+_parsed = lru_cache(maxsize=32)(parse_settings) # A loop over images asks for the settings of each
+
 def _read_settings(file:Path) -> Settings:
     "The settings in a `birdsort.toml`, relative paths starting at its folder."
     try: text = file.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError:
         raise ValueError(f'{file} is not UTF-8: save it as UTF-8 in your editor') from None
-    s = parse_settings(text, str(file))
+    s = _parsed(text, str(file))
     paths = absolute(dict(architecture=s.architecture, source=s.source), file.parent)
     train = replace(s.train, **absolute(dict(data=s.train.data, root=s.train.root), file.parent))
     return replace(s, **paths, train=train)
