@@ -181,8 +181,10 @@ def test_few_modules_name_the_test_split():
                 'predict_all_splits',
             ):
                 asks.setdefault(file.stem, set()).add(word)
-    # They assign images to it, or read it from folders; the model card names the split that its metrics are of
-    assigning = {name: {'test'} for name in ('split', 'splits', 'folders', 'model_card', 'cross_validation')}
+    # They assign images to it, read it from folders or tables, or tell a file's place in it; the model card names the
+    # split that its metrics are of
+    readers = ('split', 'splits', 'given_splits', 'folders', 'project', 'model_card', 'cross_validation')
+    assigning = {name: {'test'} for name in readers}
     judging = dict(
         evaluate={'cached_predictions', 'predict_all_splits', 'test'},
         report={'predict_all_splits', 'test'},
