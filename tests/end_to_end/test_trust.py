@@ -153,7 +153,7 @@ def test_lying_and_transparent_images_are_split_as_they_are_seen(birds):
 @pytest.mark.parametrize(
     'text, words',
     [
-        ('[labels]\na = ["x"]\nb = ["y"]\nbatch_size = ["16"]', ['batch_size', 'above [labels]']),
+        ('[labels]\na = ["x"]\nb = ["y"]\nbatch_size = 16', ['batch_size = 16', 'above the first [table]']),
         ('ratio = [nan, 0.5, 0.5]', ['ratio', 'at least 0.01']),
         ('labels = {con = ["x"], b = ["b"]}', ["'con'", 'Windows']),
     ],
