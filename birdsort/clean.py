@@ -68,7 +68,8 @@ def _figure(tile, image): # `image` as given by `tile_images`
 def _sheet(label, labels, tiles): # -> HTML
     images = tile_images(tiles, 160)
     figures = ''.join(_figure(tile, image) for tile,image in zip(tiles, images, strict=True))
-    options = ''.join(f'<option>{html.escape(o)}</option>' for o in ('remove', 'keep', 'distinct', *labels))
+    words = [f'move to {o}' if o in ('keep', 'distinct', 'remove') else o for o in labels] # A label may be called keep
+    options = ''.join(f'<option>{html.escape(o)}</option>' for o in ('remove', 'keep', 'distinct', *words))
     parts = dict(LABEL=html.escape(label), COUNT=str(len(tiles)), OPTIONS=options, FIGURES=figures)
     return re.sub('|'.join(parts), lambda match: parts[match[0]], asset('clean_sheet.html'))
 

@@ -15,6 +15,7 @@ from ..core.inventory import csv_cell, csv_text, sync, write_attribution
 from ..core.moves import Move, move_images
 from ..core.project import Project, write_whole
 from ..core.settings import unknown
+from ..files.names import compose
 from ..files.tables import need_columns, read_table
 from .issues import Issue, certain
 
@@ -185,25 +186,36 @@ class _Reader:
         self.ids = {}
         for r in project.catalogue.rows(state='kept'): # As they are, and as `write_issues` writes them
             for write in (csv_cell, str): self.ids[write(r['label']), write(r['name'])] = r['id']
+        self.composed = {(label, compose(name)): (label, name) for label,name in self.ids}
         self.allowed = [*_BY_NAME, *project.settings.labels]
         self.as_written = {csv_cell(decision): decision for decision in self.allowed}
         self.lines = {} # (label, name) -> (line, decision)
         moves = project.catalogue.execute('select source from move where done = 1')
         self.moved = {r['source'] for r in moves}
 
+    def _find(self, label, name): # As the catalogue has them: a spreadsheet may change the form of an accent
+        key = compose(label or ''), name or ''
+        return key if key in self.ids else self.composed.get((key[0], compose(key[1])), key)
+
+    def _choice(self, decision): # None for an unknown word; "move to keep" is for a label called keep
+        label = compose(decision.removeprefix('move to '))
+        if decision in _BY_NAME: return Choice(decision)
+        return Choice('move', label) if label in self.project.settings.labels else None
+
     def read(self, line, row): # -> (image, `Choice`), or None where there is nothing to do
-        key, decision = (row['label'], row['name']), row['decision']
+        key, decision = self._find(row['label'], row['name']), row['decision']
         decision = self.as_written.get(decision, decision)
         place, at = f'{key[0]}/{key[1]}', f'{self.file}, line {line}'
         if not decision: return None
-        if decision not in self.allowed: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")
+        choice = self._choice(decision)
+        if not choice: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")
         if key not in self.ids and f'images/{place}' in self.moved: return None
         if key not in self.ids: raise ValueError(f'{at}: no image {place} in {self.project.images}')
         before, other = self.lines.setdefault(key, (line, decision))
         if other != decision:
             contradiction = f'{place} is to {decision}, but line {before} says {other}'
             raise ValueError(f'{at}: {contradiction}: leave one of them empty')
-        return self.ids[key], Choice(decision) if decision in _BY_NAME else Choice('move', decision)
+        return self.ids[key], choice
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #ceda17a7
 def read_decisions(

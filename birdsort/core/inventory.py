@@ -11,6 +11,7 @@ __all__ = ['ATTRIBUTION', 'csv_cell', 'plain_cell', 'csv_text', 'markdown_text',
 import csv
 import html
 import io
+import os
 import re
 import sqlite3
 from collections import Counter
@@ -20,9 +21,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ..files.listing import list_images, place
+from ..files.names import compose
 from .catalogue import COLUMNS
 from .moves import carry_out
-from .project import Busy, Project, fingerprint_folder, hold, stable_hash, write_whole
+from .project import Busy, Project, fingerprint_folder, free_path, hold, stable_hash, write_whole
 
 # %% ../../nbs/core/05_inventory.ipynb #7d44a001
 _CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]+') # With tabs and line ends
@@ -128,6 +130,27 @@ def _add_file(cat, row, origin, state, label, name):
         new = dict(label=label, address=None, state=state, reason=None, split=None)
         cat.add([{k: row[k] for k in COLUMNS} | new])
 
+# %% ../../nbs/core/05_inventory.ipynb #eba20c5d
+def _compose_folder(folder):
+    "Rename a folder whose accents are apart, or empty it into the one that has its name."
+    target = folder.with_name(compose(folder.name))
+    if target.name == folder.name or not folder.is_dir(): return
+    if not target.exists() or target.samefile(folder):
+        folder.rename(target)
+        return
+    for file in sorted(folder.iterdir()): os.replace(file, free_path(file, target))
+    folder.rmdir()
+
+def _compose_labels(project):
+    "Compose the accents of label folders and of labels in the catalogue."
+    for folder in (*project.images.glob('*'), *project.removed.glob('*')):
+        with suppress(OSError): _compose_folder(folder) # Read-only; the next time, perhaps
+    for (label,) in project.catalogue.counts('label'):
+        if label == compose(label): continue
+        values = dict(new=compose(label), old=label)
+        project.catalogue.execute('update or ignore image set label = :new where label = :old', values)
+        project.catalogue.execute('update image set label = :new, address = null where label = :old', values)
+
 # %% ../../nbs/core/05_inventory.ipynb #e3fc58da
 def _follow_disk(project):
     "Mark the rows whose file is gone, and give every file a row."
@@ -140,11 +163,10 @@ def _follow_disk(project):
     cat.update(gone, state='rejected', reason='file is gone', split=None)
     new = [key for key in on_disk if key not in rows]
     origins = read_attribution(project) if new else {}
-    with cat.together(): # A commit waits for the disk: one for all files
-        for state, label, name in new:
-            row = _lost_row(lost, label, name)
-            if row: lost.remove(row)
-            _add_file(cat, row, origins.get((label, name)), state, label, name)
+    for state, label, name in new:
+        row = _lost_row(lost, label, name)
+        if row: lost.remove(row)
+        _add_file(cat, row, origins.get((label, name)), state, label, name)
 
 def sync(
     project:Project, # Its `images/` and `removed/` are read
@@ -154,6 +176,7 @@ def sync(
     else:
         with suppress(Busy), hold(project):
             carry_out(project)
+            _compose_labels(project)
             _follow_disk(project)
     return list_images(project.images)
 

@@ -14,6 +14,7 @@ from statistics import mean
 from ..core.settings import unknown
 from ..files.given_splits import split_folders
 from ..files.listing import SUFFIXES, list_folder, list_images
+from ..files.names import compose
 from ..files.tables import SYNONYMS, Rows, read_table
 
 # %% ../../nbs/datasets/01_folders.ipynb #c2255a89
@@ -24,7 +25,8 @@ def read_folder(
 ) -> Labelled: # Sorted by label and file name
     "The images in a folder of label folders; none where there is no such folder."
     images = list_images(folder)
-    return [(file, label) for label in images for file in images[label]]
+    pairs = [(file, compose(label)) for label in images for file in images[label]]
+    return sorted(pairs, key=lambda pair: pair[1])
 
 def missing_labels(
     pairs:Labelled, # Of one split, for example
@@ -88,7 +90,7 @@ def _read_labels(table:Path, by_name:dict[str, Path]) -> Labelled:
             raise ValueError(f'{table}, line {line}: there is no image {name!r} below {table.parent}')
         if not row[label]:
             raise ValueError(f'{table}, line {line}: {name!r} has no label in the column {label!r}')
-        pairs.append((by_name[name], row[label]))
+        pairs.append((by_name[name], compose(row[label])))
     return pairs
 
 # %% ../../nbs/datasets/01_folders.ipynb #e9ff8201

@@ -17,7 +17,7 @@ from ..core.project import Project, fingerprint_folder, stable_hash
 from ..core.settings import Settings
 from ..files.given_splits import column_split, folder_notes, split_folders
 from ..files.listing import list_labels, summarise, why_unreadable
-from ..files.names import check_labels
+from ..files.names import check_labels, compose
 from ..files.tables import Table, find_column, find_file, need_columns, read_table, read_text, why_no_file
 from ..split import GENERATED, SPLITS, copy_rule, find_copies, group_files, naming_copies, plan_split
 from .folders import Labelled, missing_labels, read_folder
@@ -84,30 +84,19 @@ def _project_split(project:Project) -> Splits:
     raise ValueError(f'{first} has vanished since the split{more}: {advice}')
 
 # %% ../../nbs/datasets/02_splits.ipynb #5733e027
-_LEAST = 3 # Groups of a label: one for each split
-
-def _own_labels(groups:list[list[Path]], label:dict[Path, str]) -> dict[str, list]:
-    "Label -> groups; one that spans labels counts for that of its first file, or for the smallest where one had too few."
-    by_label:dict[str, list] = {name: [] for name in label.values()}
-    for group in groups: by_label[label[group[0]]].append(group)
-    if min(map(len, by_label.values()), default=0) >= _LEAST: return by_label
-    by_label = {name: [] for name in by_label}
-    def n_labels(group): return len({label[file] for file in group})
-    for group in sorted(groups, key=n_labels):
-        smallest = min((label[file] for file in group), key=lambda name: len(by_label[name]))
-        by_label[smallest].append(group)
-    return by_label
-
 def _groups_by_label(project:Project, settings:Settings, label:dict[Path, str]) -> tuple[dict[str, list], dict[Path, int]]:
-    "Label -> groups of copies, and the number of each file's."
+    "Label -> groups of copies, and the number of each file's; one that spans labels counts for that of its first file."
     files = list(label)
     copies = find_copies(project, files, quiet=True, settings=settings)
     number = group_files(files, copies)
     groups:dict[int, list] = {}
     for file in files: groups.setdefault(number[file], []).append(file)
-    return _own_labels(list(groups.values()), label), number
+    by_label:dict[str, list] = {name: [] for name in label.values()}
+    for group in groups.values():
+        name = label[group[0]]
+        by_label[name].append(group)
+    return by_label, number
 
-# %% ../../nbs/datasets/02_splits.ipynb #5733e030
 def _shuffled(items:list, seed:int) -> list:
     mixed = list(items)
     random.Random(seed).shuffle(mixed)
@@ -166,17 +155,23 @@ def _complete(project:Project, settings:Settings, given:dict[str, Labelled], not
     return splits
 
 # %% ../../nbs/datasets/02_splits.ipynb #5fb6e156
+def _check_names(pairs:Labelled, where:Path) -> None:
+    try: check_labels(sorted({label for _,label in pairs}))
+    except ValueError as e: raise ValueError(f'{where}: {e}') from None
+
 def _from_folder(project:Project, settings:Settings, folder:Path) -> Splits:
     folders = split_folders(folder)
     notes = folder_notes(folder, folders) if folders else []
     for path in folders.values() or [folder]: notes += [f'{path}: {line}' for line in summarise(list_labels(path).left_out)]
     if folders:
         given = {split: read_folder(path) for split,path in folders.items()}
+        _check_names([pair for pairs in given.values() for pair in pairs], folder)
         return _complete(project, settings, given, notes)
     pairs = read_folder(folder)
     n = len({label for _,label in pairs})
     if n < 2:
         raise ValueError(f'{folder} holds {n} label folders with images: at least two are needed')
+    _check_names(pairs, folder)
     splits = _assign(project, settings, pairs)
     splits.notes = notes
     return splits
@@ -197,7 +192,7 @@ def _table_pairs(table:Table, columns:Sequence[str], root:Path) -> Labelled:
         others = len(problems)-1
         more = f', and {others} more rows like it' if others else ''
         raise ValueError(f'{table.file}, line {line}: {why}{more}: fix or remove them')
-    return [(Path(root, find_file(name, root) or '').resolve(), label) for name,label in named]
+    return [(Path(root, find_file(name, root) or '').resolve(), compose(label)) for name,label in named]
 
 # %% ../../nbs/datasets/02_splits.ipynb #b720286a
 def _table_root(settings:Settings, table:Path) -> Path: return Path(settings.train.root or table.parent)
@@ -211,7 +206,7 @@ def _from_table(project:Project, settings:Settings, path:Path) -> Splits:
     twice = _repeated(file for file,_ in pairs)
     if twice:
         raise ValueError(f'{path} names {twice} twice: each image once, with one label')
-    check_labels({label for _,label in pairs})
+    _check_names(pairs, path)
     notes = [line for line in (table.note, note) if line]
     if given:
         by_split = {split: [pair for pair,its in zip(pairs, given, strict=True) if its == split] for split in SPLITS}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files.listing import images_only, list_folder, summarise, why_left_out
+from ..files.names import label_key
 from ..files.tables import Rows, find_column, need_columns, read_table, read_text
 from .base import Hit, SourceContext, name_licence
 
@@ -32,7 +33,7 @@ def _read_list(file:Path, tell:Callable[[str], object]=print) -> Rows:
 
 # %% ../../nbs/sources/08_local.ipynb #42e5a2f8
 def _is_same_label(a:str, b:str) -> bool:
-    a, b = (' '.join(label.replace('_', ' ').split()).casefold() for label in (a, b))
+    a, b = (label_key(' '.join(label.replace('_', ' ').split())) for label in (a, b))
     return a == b
 
 def _labelled_rows(path:Path, only:str|None, tell:Callable[[str], object]=print) -> list[tuple[str, dict[str, str]]]:

@@ -14,16 +14,88 @@ from birdsort.files.names import check_label, check_labels, label_key, numbered_
 from birdsort.predict import sort_into
 
 LABELS = [
-    "Steller's jay", "Anna's hummingbird", 'St. Bernard', 'raven (juvenile)', '001.Black_footed_Albatross', 'M&Ms',
-    'heron, grey', 'C#', '50% cotton', 'AT&T', 'AC-DC [live]', "'Iʻiwi", '~tilde', '$5', 'sem~colon; too', 'a + b',
-    'naïve café', '白鷺', 'می‌خواهم', 'ශ්‍රී', 'Ångström', '🦜 parrot', 'console', 'auxiliary', 'com', 'nulla', '0', '_',
-    'train', 'val', 'images', 'keep', 'remove', 'label', 'none', 'null', 'true', 'nan', '鸟' * 80,
-]  # fmt: skip
+    "Steller's jay",
+    "Anna's hummingbird",
+    'St. Bernard',
+    'raven (juvenile)',
+    '001.Black_footed_Albatross',
+    'M&Ms',
+    'heron, grey',
+    'C#',
+    '50% cotton',
+    'AT&T',
+    'AC-DC [live]',
+    "'Iʻiwi",
+    '~tilde',
+    '$5',
+    'sem~colon; too',
+    'a + b',
+    'naïve café',
+    '白鷺',
+    'می‌خواهم',
+    'ශ්‍රී',
+    'Ångström',
+    '🦜 parrot',
+    'console',
+    'auxiliary',
+    'com',
+    'nulla',
+    '0',
+    '_',
+    'train',
+    'val',
+    'images',
+    'keep',
+    'remove',
+    'label',
+    'none',
+    'null',
+    'true',
+    'nan',
+    '鸟' * 80,
+]
 REFUSED = [
-    '', ' ', ' heron', 'heron ', 'heron.', '.heron', '..', 'a/b', 'a\\b', 'a:b', 'what?', 'a*', '"heron"', '<heron>', 'a|b',
-    'a\nb', 'a\tb', 'a\0b', '\x1b[31mred', '\u202egnp', 'a\u200bb', 'a\u00a0b', '\ud800', '\udcff', 'CON', 'aux.png', 'com1',
-    'LPT¹', 'nul .x', 'conin$', '-rf', '=1+1', '+49', '@home', 'none of these', 'None_Of_These', '鸟' * 81, '🦜' * 61, 7, None,
-]  # fmt: skip
+    '',
+    ' ',
+    ' heron',
+    'heron ',
+    'heron.',
+    '.heron',
+    '..',
+    'a/b',
+    'a\\b',
+    'a:b',
+    'what?',
+    'a*',
+    '"heron"',
+    '<heron>',
+    'a|b',
+    'a\nb',
+    'a\tb',
+    'a\0b',
+    '\x1b[31mred',
+    '\u202egnp',
+    'a\u200bb',
+    'a\u00a0b',
+    '\ud800',
+    '\udcff',
+    'CON',
+    'aux.png',
+    'com1',
+    'LPT¹',
+    'nul .x',
+    'conin$',
+    '-rf',
+    '=1+1',
+    '+49',
+    '@home',
+    'none of these',
+    'None_Of_These',
+    '鸟' * 81,
+    '🦜' * 61,
+    7,
+    None,
+]
 
 
 @pytest.mark.parametrize('label', LABELS)
@@ -45,11 +117,15 @@ def test_a_name_that_no_folder_can_have_everywhere_is_refused(label):
 @pytest.mark.parametrize(
     'a, b',
     [
-        ('Heron', 'heron'), ('HERON', 'Heron'), ('Éider', 'éider'), ('STRASSE', 'straße'), ('Σίσυφος', 'ΣΊΣΥΦΟΣ'),
+        ('Heron', 'heron'),
+        ('HERON', 'Heron'),
+        ('Éider', 'éider'),
+        ('STRASSE', 'straße'),
+        ('Σίσυφος', 'ΣΊΣΥΦΟΣ'),
         *[(name, unicodedata.normalize('NFD', name)) for name in ('cigüeña', 'Ångström', 'déjà', 'việt', '한국', 'ガ')],
         ('Éider', unicodedata.normalize('NFD', 'éider')),
     ],
-)  # fmt: skip
+)
 def test_labels_that_would_share_a_folder_are_told_once(a, b):
     assert label_key(a) == label_key(b)
     with pytest.raises(ValueError, match='would share a folder') as e:
@@ -70,13 +146,23 @@ def test_the_name_of_a_setting_is_a_label(recwarn):
 @pytest.mark.parametrize(
     'line, home',
     [
-        ('seed = 42', 'above'), ('n = 100', 'above'), ('images_per_label = 5', 'above'), ('pretrained = false', 'above'),
-        ('ratio = [0.7, 0.2, 0.1]', 'above'), ('epochs = [1, 1]', 'above'), ('source = ["google"]', 'above'),
-        ('licence = ["cc0", "cc-by"]', 'above'), ('train = {lr = 0.1}', 'above'), ('lr = "auto"', 'below .train.'),
-        ('schedule = "step"', 'below .train.'), ('mixup = 0.4', 'below .train.'), ('place = 6774', 'below .catalogues.'),
-        ('quality_grade = "any"', 'below .catalogues.'), ('unfreeze = "all"', 'below .train.'),
+        ('seed = 42', 'above'),
+        ('n = 100', 'above'),
+        ('images_per_label = 5', 'above'),
+        ('pretrained = false', 'above'),
+        ('ratio = [0.7, 0.2, 0.1]', 'above'),
+        ('epochs = [1, 1]', 'above'),
+        ('source = ["google"]', 'above'),
+        ('licence = ["cc0", "cc-by"]', 'above'),
+        ('train = {lr = 0.1}', 'above'),
+        ('lr = "auto"', 'below .train.'),
+        ('schedule = "step"', 'below .train.'),
+        ('mixup = 0.4', 'below .train.'),
+        ('place = 6774', 'below .catalogues.'),
+        ('quality_grade = "any"', 'below .catalogues.'),
+        ('unfreeze = "all"', 'below .train.'),
     ],
-)  # fmt: skip
+)
 def test_a_setting_below_labels_is_told_by_its_value(line, home):
     with pytest.raises(ValueError, match=f'is a setting: it stands {home}'):
         parse_settings(f'[labels]\nstork = "stork"\nheron = "heron"\n{line}\n')
@@ -90,7 +176,12 @@ def test_what_could_be_either_is_warned_of(line):
 
 def test_a_name_becomes_a_query(tmp_path):
     made = new(tmp_path / 'p', ['001.Black_footed_Albatross', 'heron, grey', 'owl=barn owl,tawny owl', '2 euro'])
-    assert [*made['labels'].values()] == [['Black footed Albatross'], ['heron, grey'], ['barn owl', 'tawny owl'], ['2 euro']]
+    assert [*made['labels'].values()] == [
+        ['Black footed Albatross'],
+        ['heron, grey'],
+        ['barn owl', 'tawny owl'],
+        ['2 euro'],
+    ]
 
 
 LONG = ['x' * 251, '鸟' * 83, 'é' * 125, '🦜' * 62, 'x' * 250, 'a' + '鸟' * 83]
@@ -108,10 +199,26 @@ def test_a_long_name_makes_room_for_its_number(stem, tmp_path):
 
 # Names of files from other systems
 ODD = [
-    *(f'{stem}.jpg' for stem in LONG), 'a\nb.jpg', '-rf.jpg', 'aux.jpg', 'con', '[1].jpg', '%s.jpg', "it's.jpg", '"q".jpg',
-    ' .jpg', 'a\\b.jpg', 'a:b.jpg', '~.jpg', '$HOME.jpg', '=1+1.jpg', 'é\u0301.jpg', '\x1b[31m.jpg', os.fsdecode(b'\xff\xfe.jpg'),
+    *(f'{stem}.jpg' for stem in LONG),
+    'a\nb.jpg',
+    '-rf.jpg',
+    'aux.jpg',
+    'con',
+    '[1].jpg',
+    '%s.jpg',
+    "it's.jpg",
+    '"q".jpg',
+    ' .jpg',
+    'a\\b.jpg',
+    'a:b.jpg',
+    '~.jpg',
+    '$HOME.jpg',
+    '=1+1.jpg',
+    'é\u0301.jpg',
+    '\x1b[31m.jpg',
+    os.fsdecode(b'\xff\xfe.jpg'),
     'x.',
-]  # fmt: skip
+]
 
 
 def test_odd_names_are_sorted_and_what_cannot_be_is_said(tmp_path):
