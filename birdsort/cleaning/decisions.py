@@ -179,8 +179,8 @@ def _read_rows(file): # -> (line, row with label, name and decision) each; `Valu
 # %% ../../nbs/cleaning/06_decisions.ipynb #b184eb47
 _BY_NAME = ('keep', 'distinct', 'remove') # Decisions that name no label
 
-class _Reader:
-    "Checks the lines of one file of decisions."
+class _Finder:
+    "Finds the images and the choices that a file of decisions names."
     def __init__(self, project, file):
         self.project, self.file = project, file
         self.ids = {}
@@ -202,6 +202,9 @@ class _Reader:
         if decision in _BY_NAME: return Choice(decision)
         return Choice('move', label) if label in self.project.settings.labels else None
 
+# %% ../../nbs/cleaning/06_decisions.ipynb #6a5bfdba
+class _Reader(_Finder):
+    "Checks the lines of one file of decisions."
     def read(self, line, row): # -> (image, `Choice`), or None where there is nothing to do
         key, decision = self._find(row['label'], row['name']), row['decision']
         decision = self.as_written.get(decision, decision)

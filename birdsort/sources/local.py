@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files.listing import images_only, list_folder, summarise, why_left_out
-from ..files.names import label_key
+from ..files.names import NOT_TEXT, is_text, label_key
 from ..files.tables import Rows, find_column, need_columns, read_table, read_text
 from .base import Hit, SourceContext, name_licence
 
@@ -81,9 +81,10 @@ def _label_folders(path:Path, label:str, only:str|None) -> list[Path]:
 def _photos(folder:Path, tell:Callable[[str], object]) -> list[Path]:
     "The images of a folder, and files that look like some; what else is there is told."
     images, left_out = list_folder(folder)
-    hits = [file for file in images_only(left_out) if file.is_file()]
+    left_out |= {file: NOT_TEXT for file in images if not is_text(file)}
+    hits = [file for file in (*images, *images_only(left_out)) if file.is_file() and is_text(file)]
     for line in summarise({file: why for file, why in left_out.items() if file not in hits}): tell(f'{folder}: {line}')
-    return sorted(images+hits)
+    return sorted(hits)
 
 def folder(
     label:str, # The label whose images are wanted

@@ -3,15 +3,19 @@
 import itertools
 import os
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 
 from birdsort.cli import new
+from birdsort.core.inventory import sync
 from birdsort.core.project import free_path, write_whole
-from birdsort.core.scaffold import to_toml
+from birdsort.core.scaffold import new_project, to_toml
 from birdsort.core.settings import RENAMED, Catalogues, Settings, Training, parse_settings
-from birdsort.files.names import check_label, check_labels, label_key, numbered_names
+from birdsort.files.listing import list_labels, summarise
+from birdsort.files.names import check_label, check_labels, is_text, label_key, numbered_names
 from birdsort.predict import sort_into
+from birdsort.sources.local import folder
 
 LABELS = [
     "Steller's jay",
@@ -251,3 +255,23 @@ def test_a_full_disk_stops_the_sorting(tmp_path, monkeypatch):
     monkeypatch.setattr('shutil.copy2', full)
     with pytest.raises(OSError, match='No space left'):
         sort_into([dict(file=str(tmp_path / 'a.jpg'), label='owl')], tmp_path / 'sorted')
+
+
+def test_odd_names_in_a_project_are_taken_or_set_aside_and_named(tmp_path):
+    proj = new_project(tmp_path / 'p', labels=dict(owl=['owl'], stork=['stork']))
+    (proj.images / 'owl').mkdir(parents=True)
+    names = [name for name in ODD if name.endswith('.jpg')]
+    for name in (*names, '._x.jpg'):
+        (proj.images / 'owl' / name).touch()
+    os.mkfifo(proj.images / 'owl/fifo.jpg'), (proj.images / 'owl/lost.jpg').symlink_to('gone')
+    (proj.images / 'stork').symlink_to(proj.images / 'owl')
+    taken = {name for name in names if is_text(name)}
+    assert {f.name for f in sync(proj)['owl']} == taken == {f.name for f in sync(proj)['stork']}
+    assert proj.catalogue.counts('state') == {('kept',): 2 * len(taken)}
+    left_out = list_labels(proj.images / '..' / 'images').left_out
+    assert {f.name for f in left_out} == {os.fsdecode(b'\xff\xfe.jpg'), '._x.jpg', 'fifo.jpg', 'lost.jpg'}
+    assert all(line.isprintable() for line in summarise(left_out))
+    told = []
+    hits = [*folder('owl', 9, SimpleNamespace(label=None, tell=told.append), proj.images)]
+    assert {hit.title for hit in hits} - {'._x'} == {os.path.splitext(name)[0] for name in taken}
+    assert any('not UTF-8' in line for line in told) and any('FIFO' in line for line in told)
