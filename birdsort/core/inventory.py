@@ -163,10 +163,11 @@ def _follow_disk(project):
     cat.update(gone, state='rejected', reason='file is gone', split=None)
     new = [key for key in on_disk if key not in rows]
     origins = read_attribution(project) if new else {}
-    for state, label, name in new:
-        row = _lost_row(lost, label, name)
-        if row: lost.remove(row)
-        _add_file(cat, row, origins.get((label, name)), state, label, name)
+    with cat.together(): # A commit waits for the disk: one for all files
+        for state, label, name in new:
+            row = _lost_row(lost, label, name)
+            if row: lost.remove(row)
+            _add_file(cat, row, origins.get((label, name)), state, label, name)
 
 def sync(
     project:Project, # Its `images/` and `removed/` are read

@@ -84,19 +84,30 @@ def _project_split(project:Project) -> Splits:
     raise ValueError(f'{first} has vanished since the split{more}: {advice}')
 
 # %% ../../nbs/datasets/02_splits.ipynb #5733e027
+_LEAST = 3 # Groups of a label: one for each split
+
+def _own_labels(groups:list[list[Path]], label:dict[Path, str]) -> dict[str, list]:
+    "Label -> groups; one that spans labels counts for that of its first file, or for the smallest where one had too few."
+    by_label:dict[str, list] = {name: [] for name in label.values()}
+    for group in groups: by_label[label[group[0]]].append(group)
+    if min(map(len, by_label.values()), default=0) >= _LEAST: return by_label
+    by_label = {name: [] for name in by_label}
+    def n_labels(group): return len({label[file] for file in group})
+    for group in sorted(groups, key=n_labels):
+        smallest = min((label[file] for file in group), key=lambda name: len(by_label[name]))
+        by_label[smallest].append(group)
+    return by_label
+
 def _groups_by_label(project:Project, settings:Settings, label:dict[Path, str]) -> tuple[dict[str, list], dict[Path, int]]:
-    "Label -> groups of copies, and the number of each file's; one that spans labels counts for that of its first file."
+    "Label -> groups of copies, and the number of each file's."
     files = list(label)
     copies = find_copies(project, files, quiet=True, settings=settings)
     number = group_files(files, copies)
     groups:dict[int, list] = {}
     for file in files: groups.setdefault(number[file], []).append(file)
-    by_label:dict[str, list] = {name: [] for name in label.values()}
-    for group in groups.values():
-        name = label[group[0]]
-        by_label[name].append(group)
-    return by_label, number
+    return _own_labels(list(groups.values()), label), number
 
+# %% ../../nbs/datasets/02_splits.ipynb #5733e030
 def _shuffled(items:list, seed:int) -> list:
     mixed = list(items)
     random.Random(seed).shuffle(mixed)

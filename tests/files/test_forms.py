@@ -76,15 +76,15 @@ def test_decisions_are_read_in_either_form(proj):
 
 
 def test_a_label_called_keep_is_moved_to(tmp_path):
-    p = new_project(tmp_path / 'p', labels=dict(keep=['castle'], remove=['x'], moat=['x']))
+    p = new_project(tmp_path / 'p', labels=dict(keep=['castle'], remove=['x'], distinct=['x'], moat=['x']))
     (p.images / 'moat').mkdir(parents=True)
-    for name in 'abc':
+    for name in 'abcd':
         (p.images / 'moat' / f'{name}.jpg').touch()
     sync(p)
-    words = {'a.jpg': 'keep', 'b.jpg': 'move to keep', 'c.jpg': 'move to remove'}
+    words = {'a.jpg': 'keep', 'b.jpg': 'move to keep', 'c.jpg': 'move to remove', 'd.jpg': 'move to distinct'}
     (p.path / 'd.csv').write_text('label,name,decision\n' + ''.join(f'moat,{k},{v}\n' for k, v in words.items()))
     choices = [choice for _, choice in read_decisions(p, p.path / 'd.csv')]
-    assert choices == [Choice('keep'), Choice('move', 'keep'), Choice('move', 'remove')]
+    assert choices == [Choice('keep')] + [Choice('move', label) for label in ('keep', 'remove', 'distinct')]
 
 
 @pytest.mark.parametrize('name', NAMES)
