@@ -241,7 +241,7 @@ def _training(run:Run, reports:Path) -> Iterator[Block]:
     yield Text(_settings_text(run))
     yield from _competition(run)
     yield _rounded(pd.DataFrame(run.note['stages']).set_index('name'))
-    for found in (run.note.get('polish'), run.note.get('trial')):
+    for found in map(run.note.get, ('head', 'polish', 'trial')):
         if found: yield Text(f"{found['words'][0].upper()}{found['words'][1:]}.")
     yield Plots([reports/'history.png'], 'Loss and accuracy after each epoch; a dotted line follows stage one.')
     yield Text(f"The kept weights are from {best['name']}.")

@@ -203,7 +203,7 @@ def _split(r):
 # %% ../../nbs/commands/02_formatting.ipynb #c86ebec1
 @formats('train')
 def _train(r):
-    found = [f"{r[key]['words']}\n" for key in ('choice', 'polish', 'trial') if r.get(key)]
+    found = [f"{r[key]['words']}\n" for key in ('choice', 'head', 'polish', 'trial') if r.get(key)]
     text = f"{table(r['stages'])}\n{''.join(found)}best weights in models/{r['run']}, {r['seconds']:.0f} s in all"
     if 'precision' not in r: return text
     return f"{text}; {r['precision']}, learning rate {r['lr']:.2g}, {r['waiting']:.0%} of the time waiting for images"

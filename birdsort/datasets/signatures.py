@@ -25,11 +25,11 @@ def as_published(
     return replace(settings, train=replace(how, head=head, feature_views=views, fine_tune='always'))
 
 def wants_probe(
-    settings:Settings, # Of a training; the network must have a linear head, too
+    settings:Settings, # Of a training; the network must have a linear head or a local one, too
 ) -> bool: # Whether it begins with a probe
     "A probe needs pretrained weights and a head without hidden layers."
     how = settings.train
-    return settings.pretrained and how.schedule == 'one-cycle' and (how.head in ('auto', 'linear') or not how.head)
+    return settings.pretrained and how.schedule == 'one-cycle' and (isinstance(how.head, str) or not how.head)
 
 # %% ../../nbs/datasets/04_signatures.ipynb #27cf894c
 def _weights_signature(architecture:str) -> list[list]:

@@ -177,8 +177,9 @@ def _extract(ex, dl, ids, view):
     "Features of a view of some images of a loader: (len(ids), …) float16."
     seed = (ex.settings.seed*1_000_003 + 10_007*view + ids[0]) % 2**32
     with own_rng(seed), torch.no_grad():
-        size = min(32, 2*ex.settings.batch_size) # More is no faster, and must not need more memory than training
-        parts = _images(ex, dl, ids, view).split(size)
+        x = _images(ex, dl, ids, view)
+        fit = max(2, 32*224**2//(x.shape[-2]*x.shape[-1])) # As much memory for large images as for usual ones
+        parts = x.split(min(32, fit, 2*ex.settings.batch_size)) # More is no faster, or needs more than training
         largest = torch.finfo(torch.float16).max
         return torch.cat([ex.cut.features(part).clamp(-largest, largest).half().cpu() for part in parts])
 

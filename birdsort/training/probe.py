@@ -23,6 +23,8 @@ from ..core.project import Project
 from ..core.settings import Settings
 from ..datasets.cache import CachedDL
 from ..datasets.signatures import wants_probe
+from ..local.fitting import MapData, fit_heads, judge_heads, write_head
+from ..local.network import strongest
 from ..split import find_copies, group_files
 from .callbacks import head_of
 from .frozen_features import cut_head, gives_features
@@ -178,7 +180,8 @@ def begins_with_probe(
     settings:Settings, # Of the training
 ) -> bool: # Whether its first fit is a probe
     "Does a training begin with a probe?"
-    return wants_probe(settings) and linear_layer(learn) is not None
+    is_local = strongest(settings.train.head) > 0
+    return wants_probe(settings) and (is_local or linear_layer(learn) is not None)
 
 def write_probe(
     probe:Probe, # Of the same labels
@@ -211,26 +214,44 @@ def probe_data(
     return ProbeData(np.concatenate(rows), np.tile(y, views), np.tile(groups, views))
 
 # %% ../../nbs/training/07_probe.ipynb #d7164a09
+_JUDGED = 64 # Images whose mean loss stands for the training loss of a local head
+
 class FitProbe(Callback):
-    "The regression, in place of the batches of an epoch."
+    "The regression, or local heads, in place of the batches of an epoch."
     order = 70 # After those that write down the epoch
 
-    def __init__(self, project:Project, settings:Settings): # Of the training
-        self.project, self.settings = project, settings
+    def __init__(self,
+        project:Project, # Of the training
+        settings:Settings, # Of the training
+        precision:str='fp32', # In which local heads compute
+    ):
+        self.project, self.settings, self.precision = project, settings, precision
 
     def before_train(self):
-        dl, files = self.dls.train, [file for file, _ in self.dls.splits[0]]
-        dl = getattr(dl, 'dl', dl) # Distributed training wraps each loader
-        layer = linear_layer(self.learn)
-        if not (gives_features(dl) and np.prod(dl.rows.shape) == layer.in_features):
+        dl = getattr(self.dls.train, 'dl', self.dls.train) # Distributed training wraps each loader
+        layer, head = linear_layer(self.learn), head_of(self.learn)
+        n, i = (head[0].num_features, 0) if layer is None else (layer.in_features, slice(None))
+        if not (gives_features(dl) and np.prod(dl.rows.shape[i]) == n):
             raise ValueError(f'{self.project.path/".cache"} has no room for the features of the images: make some')
-        data = probe_data(self.project, dl, files, self.settings.seed, self.settings)
-        balanced = self.settings.train.class_weights
-        probe = fit_probe(data, list(self.dls.vocab), balanced=balanced, seed=self.settings.seed)
+        self._tell(self._fit_local(dl, head) if layer is None else self._fit_linear(dl, layer))
+        raise CancelTrainException
+
+    def _fit_linear(self, dl, layer):
+        how, files = self.settings, [file for file, _ in self.dls.splits[0]]
+        data = probe_data(self.project, dl, files, how.seed, how)
+        probe = fit_probe(data, list(self.dls.vocab), balanced=how.train.class_weights, seed=how.seed)
         write_probe(probe, layer)
         logits = F.linear(torch.from_numpy(data.x), layer.weight.cpu(), layer.bias.cpu())
-        self._tell(F.cross_entropy(logits, torch.from_numpy(data.y)).detach())
-        raise CancelTrainException
+        return F.cross_entropy(logits, torch.from_numpy(data.y)).detach()
+
+    def _fit_local(self, dl, head):
+        how, data = self.settings, MapData(dl.rows, np.asarray(dl.targets), len(self.dls.vocab))
+        ids = np.array(dl.only if dl.only is not None else range(dl.dataset_size))
+        group = fit_heads(
+            data, ids, self.precision, self.dls.device, how.seed, how.train.threads, balanced=how.train.class_weights)
+        write_head(group, head)
+        some = ids[choose_evenly(data.y[ids], _JUDGED, how.seed)]
+        return torch.tensor(judge_heads(group, data, some, self.precision)[0].mean())
 
     def after_cancel_train(self): self.recorder.cancel_train = False # The epoch has a training loss all the same
 

@@ -53,7 +53,7 @@ def plan_fits(
     if not (probe or local): return [first, again, last] if epochs and how != 'never' else [first]
     small = lr/(30 if local else 10)
     whole = last._replace(lr=slice(small/(settings.train.backbone_lr_div or 3), small))
-    fits = [first._replace(min_delta=0.)] if local else [Fit('probe', 1, 0., True, {}, .10, 3.5), first]
+    fits = [Fit('probe', 1, 0., True, {}, .10, 3.5), first] if probe else [first._replace(min_delta=0.)]
     if not epochs or how == 'never' or (local and how == 'auto'): return fits
     trial = [whole._replace(stage='trial', epochs=1)] if how == 'auto' and epochs >= _SHORTEST else []
     return [*fits, *trial, whole]
@@ -104,8 +104,8 @@ def plan_acceleration(
     wanted = dict(layers=partly, head=frozen or probe)
     features = () if mixed and not probe else tuple(kind for kind, possible in wanted.items() if possible)
     views = how.feature_views if settings.pretrained else min(how.feature_views, 1) # Random weights: a single epoch
-    if strongest(how.head): views = min(views, 1) # Maps are large; the head mirrors them itself
     if probe: views = max(2, views)
+    if strongest(how.head): views = min(views, 1) # Maps are large; the head mirrors them itself
     whole = not fit.frozen
     resize = whole and how.progressive_resizing and fit.stage != 'trial' # Small images would make a trial look bad
     return Acceleration(precision, features, views, resize, whole and how.compile)

@@ -25,7 +25,7 @@ def exported(tmp_path_factory):
     project = lesson_project(12, tmp_path_factory.mktemp('local') / 'birds', **how)
     split(project, quiet=True)
     result = train(project, quiet=True)
-    assert [stage['name'] for stage in result['stages']] == ['one-cycle']
+    assert [stage['name'] for stage in result['stages']] == ['probe', 'one-cycle']
     return project, export(project, quiet=True)
 
 
@@ -72,11 +72,14 @@ def scratched(path, side):
 
 
 def test_small_evidence_is_seen_by_a_local_head_only(tmp_path):
+    "And a training reaches what the comparison has found."
     project = scratched(tmp_path / 'large', 256)
     trained = choose_architecture(project, change(project.settings, head='auto'), quiet=True)
     assert trained.train.head.startswith('local-') and trained.image_size == 256
     found = choose_head(project, change(project.settings, head='auto'))
     assert found['comparison']['local'] > 0.9 and found['comparison']['pooled'] < 0.8, 'kept, and told'
+    result = train(project, settings=change(project.settings, head='auto', epochs=(1, 0)), quiet=True)
+    assert result['head'] == found and result['stages'][0]['accuracy'] > 0.8
 
 
 def test_images_without_more_pixels_are_pooled_at_no_cost(tmp_path):
