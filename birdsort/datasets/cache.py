@@ -192,24 +192,26 @@ def fill_keyed(
     keys:Sequence[bytes], # Of the rows that are wanted
     make:Callable[[list[int]], torch.Tensor], # Positions among the keys -> their rows
     step:int=64, # Positions at a time; a step always begins at a multiple of it
+    whole:bool=True, # Make a step as a whole, also where only some of its rows are missing
     **bar, # How tqdm shows the progress
 ) -> list[int]: # The number of each key's row
     "Make the rows that are missing; in distributed training, the first process makes them and the others wait."
     if not rank_distrib() and not _numbers_of(rows, keys):
         rows.file.parent.mkdir(exist_ok=True)
-        with FileLock(f'{rows.file}.lock'): _add_missing(rows, keys, make, step, bar)
+        with FileLock(f'{rows.file}.lock'): _add_missing(rows, keys, make, step, bar, whole=whole)
     distrib_barrier()
     if rows.file.is_file(): os.utime(rows.file)
     return _numbers_of(rows, keys) or []
 
 # %% ../../nbs/datasets/03_cache.ipynb #aef2e49a
-def _add_missing(rows, keys, make, step, bar):
+def _add_missing(rows, keys, make, step, bar, *, whole):
     known = set(rows.numbers(set(keys)))
     with tqdm(total=len(keys), unit='image', leave=False, **bar) as progress:
         for first in range(0, len(keys), step):
             positions = list(range(first, min(first+step, len(keys))))
-            missing = {keys[i]: i-first for i in positions if keys[i] not in known}
-            if missing: rows.add(list(missing), make(positions)[list(missing.values())])
+            missing = {keys[i]: i for i in positions if keys[i] not in known}
+            made = positions if whole else list(missing.values())
+            if missing: rows.add(list(missing), make(made)[[made.index(i) for i in missing.values()]])
             known.update(missing)
             progress.update(len(positions))
 

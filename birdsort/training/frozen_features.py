@@ -209,7 +209,7 @@ def _fill(ex, dl, files, views):
     if ex.limit and len(files)*len(views)*rows.width > ex.limit or not rows.has_room(list(chain(*keys))): return None
     for view, keys_of_view in zip(views, keys, strict=True):
         make = partial(extract, view=view)
-        numbers += fill_keyed(rows, keys_of_view, make, desc='features', disable=ex.quiet)
+        numbers += fill_keyed(rows, keys_of_view, make, whole=view > 1, desc='features', disable=ex.quiet)
     return Selected(rows, numbers)
 
 def _feature_loader(ex, dl, pairs, views):

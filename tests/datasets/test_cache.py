@@ -108,3 +108,17 @@ def test_a_whole_file_is_not_made_again(tmp_path):
         if not looked_at:
             cache._sound.clear()
         fill_cache(rows, N, lambda *_: pytest.fail('made again'), STEP, quiet=True)
+
+
+def test_only_what_is_missing_is_made(tmp_path):
+    made = []
+
+    def make(positions):
+        made.extend(positions)
+        return torch.tensor(positions, dtype=torch.float32)[:, None] + 1
+
+    rows = KeyedRows(tmp_path / 'rows', (1,), torch.float32)
+    for keys in (KEYS[::3], KEYS):
+        found = fill_keyed(rows, keys, make, STEP, whole=False, disable=True)
+    assert len(made) == N and len(rows) == N
+    assert [rows[[i]].item() for i in found[1:3]] == [2, 3]
