@@ -111,7 +111,8 @@ def write_head(
     head:nn.Sequential, # From `local_head`, of the same channels and labels
 ) -> None:
     "Give a local head the weights of the one in a group whose number of places is nearest to its own."
-    nearest = min(range(len(KS)), key=lambda i: abs(np.log(KS[i]/head[-1].k)))
+    places = vars(head[-1])['k']
+    nearest = min(range(len(KS)), key=lambda i: abs(np.log(KS[i]/places)))
     weights, last = group.scores.state_dict(), len(group.scores)-1
     for name in (f'{last}.weight', f'{last}.bias'): weights[name] = weights[name].split(group.n_labels)[nearest]
     head.load_state_dict(weights)
