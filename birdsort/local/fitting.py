@@ -52,6 +52,13 @@ def _losses(group, data, ids, precision):
     losses = [F.cross_entropy(part, y, reduction='none') for part in logits]
     return torch.stack(losses), logits.argmax(2) == y
 
+# %% ../../nbs/local/02_fitting.ipynb #6c1d0a31
+def _weights(data, ids, *, balanced):
+    "What each image counts: (n,) float32, 1 on average of those that are learned from."
+    counts = np.bincount(data.y[list(ids)], minlength=data.n_labels)
+    if not balanced: return torch.ones(len(data.y))
+    return torch.from_numpy(len(ids)/((counts > 0).sum()*counts.clip(1))[data.y]).float()
+
 # %% ../../nbs/local/02_fitting.ipynb #bd932aaa
 def _batches(order, ids):
     "All epochs, as lists of numbers; batch norm needs two images."
@@ -59,12 +66,6 @@ def _batches(order, ids):
         drawn = order.permutation(ids)
         parts = [np.sort(drawn[i:i+_BATCH]) for i in range(0, len(ids), _BATCH)]
         yield from (part.tolist() for part in parts if len(part) > 1)
-
-def _weights(data, ids, *, balanced):
-    "What each image counts: (n,) float32, 1 on average of those that are learned from."
-    counts = np.bincount(data.y[list(ids)], minlength=data.n_labels)
-    if not balanced: return torch.ones(len(data.y))
-    return torch.from_numpy(len(ids)/((counts > 0).sum()*counts.clip(1))[data.y]).float()
 
 def fit_heads(
     data:MapData, # All images
@@ -85,8 +86,7 @@ def fit_heads(
         schedule = torch.optim.lr_scheduler.OneCycleLR(opt, 3e-3, total_steps=steps, pct_start=.25)
         with processor_threads(group, threads):
             for batch in _batches(order, ids):
-                losses = _losses(group, data, batch, precision)[0]
-                (losses*weights[batch].to(losses)).mean(1).sum().backward()
+                (_losses(group, data, batch, precision)[0]*weights[batch].to(device)).mean(1).sum().backward()
                 opt.step()
                 opt.zero_grad()
                 schedule.step()

@@ -213,9 +213,27 @@ def probe_data(
     groups = np.array([number[file] for file in chosen])
     return ProbeData(np.concatenate(rows), np.tile(y, views), np.tile(groups, views))
 
-# %% ../../nbs/training/07_probe.ipynb #d7164a09
+# %% ../../nbs/training/07_probe.ipynb #5b0c9e71
 _JUDGED = 64 # Images whose mean loss stands for the training loss of a local head
 
+def _fit_linear(dl, layer, pairs, project, settings):
+    "Give a layer the weights of a regression -> its training loss."
+    data = probe_data(project, dl, [file for file, _ in pairs], settings.seed, settings)
+    probe = fit_probe(data, list(dl.vocab), balanced=settings.train.class_weights, seed=settings.seed)
+    write_probe(probe, layer)
+    logits = F.linear(torch.from_numpy(data.x), layer.weight.cpu(), layer.bias.cpu())
+    return F.cross_entropy(logits, torch.from_numpy(data.y)).detach()
+
+def _fit_local(dl, head, settings, precision):
+    "Give a local head the weights of a fitted one -> its training loss."
+    how, data = settings.train, MapData(dl.rows, np.asarray(dl.targets), len(dl.vocab))
+    ids = np.array(dl.only if dl.only is not None else range(dl.dataset_size))
+    group = fit_heads(data, ids, precision, dl.device, settings.seed, how.threads, balanced=how.class_weights)
+    write_head(group, head)
+    some = ids[choose_evenly(data.y[ids], _JUDGED, settings.seed)]
+    return torch.tensor(judge_heads(group, data, some, precision)[0].mean())
+
+# %% ../../nbs/training/07_probe.ipynb #d7164a09
 class FitProbe(Callback):
     "The regression, or local heads, in place of the batches of an epoch."
     order = 70 # After those that write down the epoch
@@ -233,25 +251,10 @@ class FitProbe(Callback):
         n, i = (head[0].num_features, 0) if layer is None else (layer.in_features, slice(None))
         if not (gives_features(dl) and np.prod(dl.rows.shape[i]) == n):
             raise ValueError(f'{self.project.path/".cache"} has no room for the features of the images: make some')
-        self._tell(self._fit_local(dl, head) if layer is None else self._fit_linear(dl, layer))
+        if layer is None: loss = _fit_local(dl, head, self.settings, self.precision)
+        else: loss = _fit_linear(dl, layer, self.dls.splits[0], self.project, self.settings)
+        self._tell(loss)
         raise CancelTrainException
-
-    def _fit_linear(self, dl, layer):
-        how, files = self.settings, [file for file, _ in self.dls.splits[0]]
-        data = probe_data(self.project, dl, files, how.seed, how)
-        probe = fit_probe(data, list(self.dls.vocab), balanced=how.train.class_weights, seed=how.seed)
-        write_probe(probe, layer)
-        logits = F.linear(torch.from_numpy(data.x), layer.weight.cpu(), layer.bias.cpu())
-        return F.cross_entropy(logits, torch.from_numpy(data.y)).detach()
-
-    def _fit_local(self, dl, head):
-        how, data = self.settings, MapData(dl.rows, np.asarray(dl.targets), len(self.dls.vocab))
-        ids = np.array(dl.only if dl.only is not None else range(dl.dataset_size))
-        group = fit_heads(
-            data, ids, self.precision, self.dls.device, how.seed, how.train.threads, balanced=how.train.class_weights)
-        write_head(group, head)
-        some = ids[choose_evenly(data.y[ids], _JUDGED, how.seed)]
-        return torch.tensor(judge_heads(group, data, some, self.precision)[0].mean())
 
     def after_cancel_train(self): self.recorder.cancel_train = False # The epoch has a training loss all the same
 
