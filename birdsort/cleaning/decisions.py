@@ -179,19 +179,23 @@ def _read_rows(file): # -> (line, row with label, name and decision) each; `Valu
 # %% ../../nbs/cleaning/06_decisions.ipynb #b184eb47
 _BY_NAME = ('keep', 'distinct', 'remove') # Decisions that name no label
 
+def _spellings(label, name): # In a table: as `write_issues` writes them, or as they are; `read_table` strips them
+    return {(write(label).strip(), write(name).strip()) for write in (csv_cell, str)}
+
 class _Finder:
     "Finds the images and the choices that a file of decisions names."
     def __init__(self, project, file):
         self.project, self.file = project, file
-        self.ids = {}
-        for r in project.catalogue.rows(state='kept'): # As they are, and as `write_issues` writes them
-            for write in (csv_cell, str): self.ids[write(r['label']), write(r['name'])] = r['id']
+        self.ids:dict[tuple, set[int]] = {}
+        for r in project.catalogue.rows(state='kept'):
+            for key in _spellings(r['label'], r['name']): self.ids.setdefault(key, set()).add(r['id'])
         self.composed = {(label, compose(name)): (label, name) for label,name in self.ids}
         self.allowed = [*_BY_NAME, *project.settings.labels]
         self.as_written = {csv_cell(decision): decision for decision in self.allowed}
         self.lines = {} # (label, name) -> (line, decision)
         moves = project.catalogue.execute('select source from move where done = 1')
-        self.moved = {r['source'] for r in moves}
+        sources = [r['source'].split('/', 2) for r in moves]
+        self.moved = {key for s in sources if s[0] == 'images' for key in _spellings(*s[1:])}
 
     def _find(self, label, name): # As the catalogue has them: a spreadsheet may change the form of an accent
         key = compose(label or ''), name or ''
@@ -212,13 +216,15 @@ class _Reader(_Finder):
         if not decision: return None
         choice = self._choice(decision)
         if not choice: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")
-        if key not in self.ids and f'images/{place}' in self.moved: return None
+        if key not in self.ids and key in self.moved: return None
         if key not in self.ids: raise ValueError(f'{at}: no image {place} in {self.project.images}')
+        if len(self.ids[key]) > 1: raise ValueError(f'{at}: several images may be {place}: rename one of them')
         before, other = self.lines.setdefault(key, (line, decision))
         if other != decision:
             contradiction = f'{place} is to {decision}, but line {before} says {other}'
             raise ValueError(f'{at}: {contradiction}: leave one of them empty')
-        return self.ids[key], choice
+        [image] = self.ids[key]
+        return image, choice
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #ceda17a7
 def read_decisions(

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from birdsort.cleaning.decisions import Choice, read_decisions, write_issues
+from birdsort.cleaning.decisions import Choice, apply, read_decisions, write_issues
 from birdsort.cleaning.issues import Issue
 from birdsort.commands.formatting import explain, format_result
 from birdsort.core.inventory import csv_cell, csv_text, markdown_text, sync, terminal_text, write_attribution
@@ -108,6 +108,20 @@ def test_decisions_come_back_from_a_spreadsheet(tmp_path):
     file.write_text(csv_text(list(table[0]), (row.values() for row in table)))
     assert {choice for _, choice in read_decisions(project, file)} == {Choice('remove')}
     assert len({image for image, _ in read_decisions(project, file)}) == len(names)
+    apply(project, dict(read_decisions(project, file)))
+    assert read_decisions(project, file) == []
+
+
+def test_a_name_in_a_table_that_may_be_two_images_is_refused(tmp_path):
+    project = new_project(tmp_path / 'birds', labels={'owl': ['owl'], 'heron': ['heron']})
+    (project.images / 'owl').mkdir(parents=True)
+    for name in ('-.jpg', ' -.jpg'):
+        (project.images / 'owl' / name).write_bytes(name.encode())
+    sync(project)
+    file = tmp_path / 'decisions.csv'
+    file.write_text("label,name,decision\nowl,'-.jpg,remove\n")
+    with pytest.raises(ValueError, match='line 2: several images may be owl'):
+        read_decisions(project, file)
 
 
 def test_the_page_writes_tables_by_the_same_rule():
