@@ -10,6 +10,7 @@ __all__ = ['ENGINES', 'read_config', 'read_checked', 'equalised', 'prepare', 'pr
 import hashlib
 import io
 import json
+import math
 import time
 import warnings
 from collections import deque
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
 
 # %% ../../nbs/deploy/02_inference.ipynb #b73e533a
-def _is_number(v): return isinstance(v, (int, float))
+def _is_number(v): return type(v) in (int, float) and math.isfinite(v)
 def _is_positive(v): return _is_number(v) and v > 0
 def _is_size(v): return isinstance(v, int) and 8 <= v <= 4096
 def _is_threshold(v): return v is None or (isinstance(v, dict) and _is_number(v.get('confidence')))
