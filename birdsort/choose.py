@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['CandidateRow', 'judge_backbone', 'cheapest_of_the_best', 'HeadChoice', 'local_size', 'why_not_local',
-           'explain_comparison', 'choose_head', 'known_head', 'Choice', 'known_choice', 'explain_choice',
-           'choose_architecture']
+           'explain_comparison', 'choose_head', 'Choice', 'known_choice', 'explain_choice', 'choose_architecture']
 
 # %% ../nbs/45_choose.ipynb #e3b56ab4
 import errno
@@ -20,9 +19,9 @@ import numpy as np
 import torch
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib
-from PIL import Image
 
 from .core.architectures import architectures, licence, short_name, unreachable, within_reach
+from .core.images import read_header
 from .core.project import Project
 from .core.settings import Settings, is_competition
 from .core.threads import processor_threads
@@ -95,7 +94,7 @@ def _build(project, settings):
 def _compete(project, learn, settings, pairs, *, quiet):
     "The row of a candidate, but for its name and its time."
     precision = choose_precision(project, settings, learn)
-    with processor_threads(learn.model, settings.train.threads), naming_broken(learn.dls.splits, project):
+    with processor_threads(learn.model, settings.train.threads), naming_broken(project):
         milliseconds = _milliseconds(learn, settings, precision)
         data = _candidate_data(project, learn, settings, pairs, precision, quiet=quiet)
         probe = fit_probe(
@@ -169,7 +168,8 @@ def _areas(pairs):
     "Width times height of up to a hundred of the images."
     areas = []
     for file, _ in pairs[::max(1, len(pairs)//100)]:
-        with Image.open(file) as image: areas.append(image.width*image.height)
+        header = read_header(file)
+        areas.append(header.width*header.height)
     return areas
 
 def _with(settings, **train): return replace(settings, train=replace(settings.train, **train))
@@ -221,8 +221,7 @@ def _compare_heads(project, settings, pairs, size, *, quiet):
             local = replace(_with(settings, head='local'), image_size=size)
             maps, precision, device = _maps(project, local, len(pairs), files, quiet=quiet)
         known = MapData(maps, y, len(vocab))
-        how = settings.train
-        group = fit_heads(known, train, precision, device, settings.seed, how.threads, balanced=how.class_weights)
+        group = fit_heads(known, train, precision, device, settings.seed, settings.train.threads)
         losses, local_right = judge_heads(group, known, held_out, precision)
         parts.append((losses, local_right, right))
         found = compare(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
@@ -245,7 +244,7 @@ def _choose_head(project, settings, *, quiet) -> HeadChoice:
     splits, found = load_splits(project, settings), None
     pairs = [*splits.train, *splits.val]
     choice = HeadChoice(head='linear', image_size=settings.image_size, words='', comparison=None)
-    with naming_broken(splits, project):
+    with naming_broken(project):
         size = local_size(_areas(pairs))
         why = why_not_local(len(pairs), size, settings)
         try:
@@ -276,15 +275,6 @@ def choose_head(
     keep_choice(project, sign, dict(found))
     if not quiet: print(found['words'], file=sys.stderr)
     return found
-
-def known_head(
-    project:Project, # Its catalogue
-    settings:Settings, # As they were asked for
-) -> HeadChoice|None: # None where the settings name a head
-    "Which head was chosen, and why, if one was."
-    trained = trained_settings(project, settings)
-    sign = head_signature(project, replace(settings, architecture=trained.architecture, pretrained=trained.pretrained))
-    return cast(HeadChoice, kept_choice(project, sign)) or None if sign else None
 
 # %% ../nbs/45_choose.ipynb #371f1b46
 class Choice(TypedDict, total=False):

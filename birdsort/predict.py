@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastcore.imports import noop
 
+from .core.images import ImageError
 from .core.project import Project, find_project, stage_result
 from .core.threads import cores
 from .deploy.inference import ENGINES, open_model
-from .deploy.inputs import expand, in_threads, read, read_each, web_for
+from .deploy.inputs import expand, in_threads, read, read_each, reading, web_for
 from .files.names import NONE, check_label, numbered_names, part_path
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class _LoadedModel:
     def engine(self) -> str: return self.model.engine
 
     def __repr__(self): return f"{type(self).__name__}({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
-    def _prepare(self, source): return self.model.prepare(read(source, self.model.enough))
+    def _prepare(self, source):
+        with reading(source, self.model.enough) as image: return self.model.prepare(image)
     def _to_row(self, probs): return _row(probs, self.labels, self.threshold)
 
 # %% ../nbs/80_predict.ipynb #bdaf1fd6
@@ -126,6 +128,7 @@ def _predict_any(loaded, images, allow): # One image in any form, or a list of t
     try:
         prepared = loaded._prepare(images)
         with lock: return loaded._to_row(loaded.model([prepared])[0])
+    except ImageError as e: return _failed(e.reason)
     except (ValueError, OSError, MemoryError) as e: return _failed(str(e) or type(e).__name__)
 
 # %% ../nbs/80_predict.ipynb #0023d9c8

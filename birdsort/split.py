@@ -16,9 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
-from .core.images import ingest
+from .core.images import ImageError, ingest, read_header
 from .core.inventory import overruled, sync
 from .core.project import Project, fingerprint_folder, hold, stable_hash, write_whole
 from .core.settings import Settings, change
@@ -237,13 +235,13 @@ def _bring_together(project:Project, target:Path, groups:dict[Path, int]) -> Non
 
 _PLAIN = ('JPEG', 'MPO', 'PNG', 'WEBP', 'GIF', 'BMP', 'AVIF') # Read everywhere; others become JPEG
 
-def _is_upright(im) -> bool: return im.getexif().get(0x0112, 1) == 1
-
 def _make_upright(file:Path) -> None:
     try:
-        with Image.open(file) as im: fine = im.format in _PLAIN and im.mode in ('RGB', 'L') and _is_upright(im)
-        if not fine: file.write_bytes(ingest(file.read_bytes(), 1)[0])
-    except (OSError, ValueError): pass # A broken image; `clean` finds it
+        header = read_header(file)
+        fine = header.format in _PLAIN and header.mode in ('RGB', 'L') and not header.turned
+        data = None if fine else ingest(file.read_bytes(), 1)[0]
+    except ImageError: return # `clean` finds it
+    if data: file.write_bytes(data)
 
 # %% ../nbs/30_split.ipynb #04269317
 def _make_split(project:Project, folds:int, fold:int, quiet:bool) -> Path:

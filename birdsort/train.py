@@ -24,7 +24,7 @@ from fastai.learner import Learner
 from fastai.torch_core import distrib_barrier, num_distrib, set_seed
 from torch import nn
 
-from .choose import Choice, HeadChoice, choose_architecture, explain_choice, known_choice, known_head
+from .choose import Choice, choose_architecture, explain_choice, known_choice
 from .core.architectures import short_name
 from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
@@ -76,7 +76,6 @@ class _Request(NamedTuple):
     quiet:bool=False
     beside:bool=False # Other trainings of this project run at the same time
     choice:Choice|None=None # How the architecture was chosen, among several
-    head:HeadChoice|None=None # How the head was chosen
 
     @property
     def part(self) -> Path: return run_part(self.project, self.sign)
@@ -92,7 +91,7 @@ class _Session(NamedTuple):
 # %% ../nbs/50_train.ipynb #377eef58
 def _request_learner(req, splits):
     "The learner of a training; with `cache`, its images are decoded only once."
-    with naming_broken(splits, req.project):
+    with naming_broken(req.project):
         learn = make_learner(req.project, req.part, req.settings, model=req.model, splits=splits)
         if req.settings.train.cache: learn.dls = cache_dataloaders(req.project, learn.dls, req.quiet)
     return learn
@@ -209,7 +208,7 @@ def _callbacks(session, number, fit):
     once = fit.stage in ('probe', 'trial') # Of a single epoch there is nothing to watch
     stage = [session.best] if once else stage_callbacks(session.best, fit.min_delta, fit.factor, how.patience)
     cbs = [*stage, session.history, session.checkpoint, StopOnNaN()]
-    if fit.stage == 'probe': cbs.append(FitProbe(req.project, req.settings, session.checkpoint.extra['precision']))
+    if fit.stage == 'probe': cbs.append(FitProbe(req.project, req.settings))
     proof = {'one-cycle': 'polish', 'trial': 'trial'}.get(fit.stage) if number else None
     if proof: cbs.append(KeepIfBetter(session.best, session.checkpoint.extra, proof))
     if not (how.tensorboard and is_main_process()): return cbs
@@ -311,7 +310,7 @@ def _batch_advice(session):
 def _fit_within_memory(session):
     "All fits; `MemoryError` that names a batch size that fits."
     try:
-        broken = naming_broken(session.learn.dls.splits, session.request.project)
+        broken = naming_broken(session.request.project)
         with broken, progress_reporting(session.learn, session.request.quiet): return _fit_with_threads(session)
     except (RuntimeError, MemoryError) as e:
         if not _is_out_of_memory(e): raise
@@ -331,7 +330,6 @@ class TrainResult(TypedDict):
     polish:dict[str, Any]|None # What stage one made of the probe, from `compare_losses`, and in words; None without a probe
     trial:dict[str, Any]|None # The same of a trial of stage two; None where none was needed
     choice:dict[str, Any]|None # How the architecture was chosen among several, and in words; None where one was named
-    head:HeadChoice|None # Which head was chosen, and why; None where one was named
 
 def _in_words(found, explain): return found and dict(found) | dict(words=explain(found))
 
@@ -344,7 +342,7 @@ def _result(session, stages, seconds):
         stages=stages, seconds=round(seconds, 2), precision=known['precision'], threads=sorted(known.get('threads', ())),
         waiting=round(waited/max(trained, 1e-9), 3), lr=known.get('lr', session.learn.lr),
         polish=_in_words(known.get('polish'), explain_polish), trial=_in_words(known.get('trial'), explain_trial),
-        choice=_in_words(session.request.choice, explain_choice), head=session.request.head)
+        choice=_in_words(session.request.choice, explain_choice))
 
 # %% ../nbs/50_train.ipynb #55cc3239
 def _describe(settings):
@@ -422,12 +420,11 @@ def train(
     if known and not force or model is not None: settings = trained_settings(project, asked)
     else:
         with lock(): settings = choose_architecture(project, asked, again=force, quiet=quiet)
-    sign = run_signature(project, settings, model)
-    chosen = known_choice(project, asked), known_head(project, asked)
+    sign, choice = run_signature(project, settings, model), known_choice(project, asked)
     if resume: _check_resume(project, sign, force)
     done = find_run(project, sign)
     if done and not (force or resume or model): result = _known_result(done)
     else:
-        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen))
+        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, choice))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from ..core.images import thumbnail
+from ..core.images import ImageError, read_header, thumbnail
 from .pencil import SPECIES, draw_bird, drawing_size
 from .questions import rename, sorry_page
 
@@ -107,8 +107,8 @@ def _other_species(shelves, key, rng):
 
 def _claimed_size(source, kind, chance):
     "The (width, height) that the site claims; a near duplicate is smaller than its original."
-    try: w,h = drawing_size(*source) if isinstance(source, tuple) else Image.open(source).size
-    except (OSError, ValueError, Image.DecompressionBombError): w,h = 300,200
+    try: w,h = drawing_size(*source) if isinstance(source, tuple) else read_header(source)[:2]
+    except ImageError: w,h = 300,200
     if kind != 'near_duplicate': return w, h
     return int(w*(.6+.3*chance)), int(h*(.6+.3*chance))
 

@@ -7,7 +7,6 @@ __all__ = ['SIDE', 'POINTS', 'THUMB', 'LIMITS', 'VERSION', 'Keypoints', 'orb_key
            'open_cache', 'ScannedFile', 'scan_files']
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5089ef6b
-import io
 import json
 import os
 import sqlite3
@@ -22,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageStat
 from tqdm.auto import tqdm
 
-from ..core.images import decode, fingerprint
+from ..core.images import decoding, fingerprint, read_header
 from ..core.project import Project
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5437aa73
@@ -90,23 +89,22 @@ class ImageStats(NamedTuple):
     thumb:np.ndarray # (THUMB, THUMB) uint8, grey
     tint:np.ndarray # (16, 16, 3) uint8, RGB
 
-def _full_size(data, decoded): # -> (width, height) of the file, upright; `decoded` may be a fraction of it
-    width, height = Image.open(io.BytesIO(data)).size
-    rotated = (width-height)*(decoded.width-decoded.height) < 0
-    return (height, width) if rotated else (width, height)
+_MEASURED = 16_000_000 # Pixels; what is still larger, such as a panorama, is measured in a smaller copy
 
-def compute_stats(
-    data:bytes, # The content of an image file
-) -> ImageStats: # Its measures, keypoints and thumbnails
-    "Decode an image to its last pixel and measure it; `ValueError` with the reason if it is broken."
-    im = decode(data, SIDE)
-    width, height = _full_size(data, im)
+def _stats_of(im, width, height): # Of the decoded image, and of its file
     small = im.resize([max(1, round(s*SIDE/max(im.size))) for s in im.size], Image.Resampling.BILINEAR)
     grey = np.asarray(small.convert('L'))
     thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     tint = cv2.resize(np.asarray(small), (16, 16), interpolation=cv2.INTER_AREA)
     points, mirrored = orb_keypoints(grey), orb_keypoints(grey[:,::-1])
-    return ImageStats(width, height, measure(im), small.size, points, mirrored, thumb, tint)
+    measured = measure(im.reduce(int((im.width*im.height/_MEASURED)**.5)+1) if im.width*im.height > _MEASURED else im)
+    return ImageStats(width, height, measured, small.size, points, mirrored, thumb, tint)
+
+def compute_stats(
+    data:bytes, # The content of an image file
+) -> ImageStats: # Its measures, keypoints and thumbnails
+    "Decode an image to its last pixel and measure it; `ImageError` with the reason if it is broken."
+    with decoding(data, SIDE) as im: return _stats_of(im, *read_header(data)[:2])
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5e495a45
 def _pack(stats): # -> (JSON, bytes)

@@ -87,7 +87,7 @@ def _plan_trainings(project, settings, splits, folds, seeds, *, quiet):
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #b5a61ecb
 def _cache_images(project, learn, *, quiet):
     "Decode every image once; `OSError` where the disk has no room for them."
-    with naming_broken(learn.dls.splits, project):
+    with naming_broken(project):
         learn.dls = cache_dataloaders(project, learn.dls, quiet)
     if isinstance(learn.dls.train, CachedDL): return
     cache = project.path/'.cache'

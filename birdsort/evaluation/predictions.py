@@ -23,7 +23,7 @@ from ..core.project import Project, stable_hash, write_whole
 from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.cache import Selected
-from ..datasets.splits import SPLITS, Splits, load_splits
+from ..datasets.splits import SPLITS, load_splits
 from ..files.listing import list_folder
 from ..training.callbacks import head_of
 from ..training.frozen_features import backbone_features, cut_head
@@ -174,7 +174,7 @@ def cached_predictions(
     learn = learn or (_untrained(run) if weights == 'random' else load_run(run, weights))
     with ExitStack() as stack:
         stack.enter_context(retain_memory(not torch.cuda.is_available()))
-        stack.enter_context(naming_broken(Splits(pairs, [], []), project))
+        stack.enter_context(naming_broken(project))
         features = None
         if hasattr(learn, 'model'):
             files, precision = [file for file, _ in pairs], run.note['precision']

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files.listing import images_only, list_folder, summarise, why_left_out
-from ..files.names import NOT_TEXT, is_text, label_key
 from ..files.tables import Rows, find_column, need_columns, read_table, read_text
 from .base import Hit, SourceContext, name_licence
 
@@ -33,7 +32,7 @@ def _read_list(file:Path, tell:Callable[[str], object]=print) -> Rows:
 
 # %% ../../nbs/sources/08_local.ipynb #42e5a2f8
 def _is_same_label(a:str, b:str) -> bool:
-    a, b = (label_key(' '.join(label.replace('_', ' ').split())) for label in (a, b))
+    a, b = (' '.join(label.replace('_', ' ').split()).casefold() for label in (a, b))
     return a == b
 
 def _labelled_rows(path:Path, only:str|None, tell:Callable[[str], object]=print) -> list[tuple[str, dict[str, str]]]:
@@ -81,10 +80,9 @@ def _label_folders(path:Path, label:str, only:str|None) -> list[Path]:
 def _photos(folder:Path, tell:Callable[[str], object]) -> list[Path]:
     "The images of a folder, and files that look like some; what else is there is told."
     images, left_out = list_folder(folder)
-    left_out |= {file: NOT_TEXT for file in images if not is_text(file)}
-    hits = [file for file in (*images, *images_only(left_out)) if file.is_file() and is_text(file)]
+    hits = [file for file in images_only(left_out) if file.is_file()]
     for line in summarise({file: why for file, why in left_out.items() if file not in hits}): tell(f'{folder}: {line}')
-    return sorted(hits)
+    return sorted(images+hits)
 
 def folder(
     label:str, # The label whose images are wanted
@@ -100,11 +98,15 @@ def folder(
             yield Hit(f'{file}#{stat.st_size}-{stat.st_mtime_ns}', title=file.stem)
 
 # %% ../../nbs/sources/08_local.ipynb #9fff8fc5
+_MOST = 128_000_000 # Bytes of one of the user's own files
+
 def read_own(
     address:str, # Of a hit of `folder`
 ) -> bytes: # The content of the file
     "Read one of the user's own images; raises `ValueError` with the reason where that fails."
     path = Path(address.rpartition('#')[0])
     if why := why_left_out(path): raise ValueError(f'format not read: {why}' if path.is_file() else f'cannot be read: {why}')
-    try: return path.read_bytes()
+    try:
+        if path.stat().st_size > _MOST: raise ValueError(f'too large a file: more than {_MOST/1e6:.0f} MB')
+        return path.read_bytes()
     except OSError as e: raise ValueError(f'cannot be read: {e.strerror or type(e).__name__}') from None

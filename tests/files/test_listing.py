@@ -10,7 +10,7 @@ from PIL import Image
 import birdsort.core.images
 import birdsort.files.listing
 from birdsort.cli import main, status
-from birdsort.core.images import decode
+from birdsort.core.images import ImageError, decode
 from birdsort.core.inventory import sync
 from birdsort.core.moves import Move, move_images, undo
 from birdsort.core.scaffold import new_project
@@ -156,9 +156,9 @@ CONTENTS = {
 def test_a_file_that_only_calls_itself_an_image_is_called_what_it_is(tmp_path, data):
     (tmp_path / 'a.jpg').write_bytes(data)
     for source in (data, tmp_path / 'a.jpg'):
-        with pytest.raises(ValueError) as error:
+        with pytest.raises(ImageError) as error:
             decode(source)
-        assert str(error.value).startswith(CONTENTS[data])
+        assert error.value.reason.startswith(CONTENTS[data])
 
 
 MODES = [

@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator, TransformerMixin
 from tqdm.auto import tqdm
 
-from ...core.images import decode
+from ...core.images import ImageError, decode
 from ...core.project import stable_hash
 from .settings import check_extractor
 
@@ -297,6 +297,7 @@ class Bags:
         failed:list[str] = []
         def one(i):
             try: return func(*self[i])
+            except ImageError as e: failed.append(f'{self.files[i]}: {e.reason}')
             except (ValueError, cv2.error) as e: failed.append(f"{self.files[i]}: {' '.join(str(e).split())}")
         with _single_threaded_opencv(), ThreadPoolExecutor(_processors()) as pool:
             progress = dict(total=len(ids), desc=self.desc, unit='image', disable=self.quiet, leave=False)

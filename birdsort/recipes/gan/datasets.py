@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ...core.images import decode
+from ...core.images import ImageError, decode
 from ...core.project import Project
 from ...core.settings import unknown
 from ...datasets.splits import load_splits
@@ -160,7 +160,7 @@ def _from_idx(data:Path, files:list[Path], size:int, seed:int) -> Images:
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #3cb726b0
 def _decode_square(file:Path, size:int) -> Tensor|str: # (3, size, size) uint8, or the reason why not
     try: image = ImageOps.fit(decode(file, size), (size, size))
-    except (OSError, ValueError) as e: return str(e)
+    except ImageError as e: return e.reason
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 def _decode_all(files:list[Path], size:int, quiet:bool): # -> (n, 3, s, s) uint8, files read, [(file, reason)]
@@ -182,7 +182,7 @@ def _common_size(files:list[Path]) -> int:
     sizes = set()
     for file in files[:20]:
         try: sizes.add(decode(file).size)
-        except (OSError, ValueError): continue
+        except ImageError: continue
     w, h = sizes.pop() if len(sizes) == 1 else (0, 0)
     return w if w == h and w in SIZES else 64
 

@@ -1,0 +1,312 @@
+"Whatever a decoder meets: large, wordy, damaged and dishonest files, each kind with its siblings."
+
+import io
+import random
+import struct
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from birdsort.core.images import DECODING, Budget, ImageError, decode, decoding, ingest, read_header, strip_metadata
+
+
+def encode(im, format='JPEG', **kw):
+    out = io.BytesIO()
+    im.save(out, format, **kw)
+    return out.getvalue()
+
+
+def noise(width=96, height=64, mode='RGB'):
+    grid = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+def chunk(kind, content):
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+
+def png(width, height, depth=8, colour=2, rows=b'', *, interlaced=False):
+    header = struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, interlaced)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+def vp8l(width, height):  # A whole lossless WebP of one colour, of a few bytes
+    size = struct.pack('<I', (width - 1) | (height - 1) << 14)
+    body = b'\x2f' + size + b'\x88\x88\x08' + b'\0' * 6
+    part = b'VP8L' + struct.pack('<I', len(body)) + body + b'\0' * (len(body) % 2)
+    return b'RIFF' + struct.pack('<I', 4 + len(part)) + b'WEBP' + part
+
+
+def resized(jpeg, width, height):  # The same JPEG, with another size in its frame
+    at = next(i for i in range(len(jpeg)) if jpeg[i] == 0xFF and jpeg[i + 1] in (0xC0, 0xC2))
+    return jpeg[: at + 5] + struct.pack('>HH', height, width) + jpeg[at + 9 :]
+
+
+PLAIN = encode(noise(), 'PNG')
+TEXT = zlib.compress(b'x' * 2_000_000)
+WORDY = {
+    'a compressed text': (33, chunk(b'zTXt', b'workflow\0\0' + TEXT)),
+    'a compressed text in Unicode': (33, chunk(b'iTXt', b'prompt\0\1\0en\0\0' + TEXT)),
+    'a text in Unicode': (33, chunk(b'iTXt', b'prompt\0\0\0en\0\0' + b'x' * 2_000_000)),
+    'a plain text': (33, chunk(b'tEXt', b'parameters\0' + b'x' * 2_000_000)),
+    'many texts': (33, chunk(b'zTXt', b'a\0\0' + zlib.compress(b'x' * 900_000)) * 90),
+    'a text behind the image': (-12, chunk(b'zTXt', b'workflow\0\0' + TEXT)),
+    'a colour profile': (33, chunk(b'iCCP', b'p\0\0' + TEXT)),
+    'a text of another compression': (33, chunk(b'zTXt', b'a\0\7' + b'no')),
+    'a damaged text': (33, chunk(b'zTXt', b'a\0\0' + TEXT[:-9])),
+    'a text with a wrong checksum': (33, chunk(b'tEXt', b'a\0b')[:-1] + b'!'),
+    'a text without a key': (33, chunk(b'zTXt', b'')),
+    'Unicode that is none': (33, chunk(b'iTXt', b'\xff\0\0\0\0\0\xff')),
+}
+
+
+@pytest.mark.parametrize('where, words', WORDY.values(), ids=WORDY)
+def test_the_text_of_a_png_is_no_part_of_its_image(tmp_path, where, words):
+    file = tmp_path / 'wordy.png'
+    file.write_bytes(PLAIN[:where] + words + PLAIN[where:])
+    assert decode(file) == decode(PLAIN) and read_header(file).width == 96
+    assert ingest(file.read_bytes()) == ingest(PLAIN)
+
+
+def test_a_png_is_turned_wherever_its_exif_stands():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = chunk(b'eXIf', exif.tobytes().removeprefix(b'Exif\0\0'))
+    assert {decode(PLAIN[:at] + content + PLAIN[at:]).size for at in (33, -12)} == {(64, 96)}
+
+
+class CountedBudget(Budget):
+    "Remembers how much was in use at the highest."
+
+    highest = 0
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == 'free':
+            self.highest = max(self.highest, self.most - value)
+
+
+LYING = b'Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0'
+LARGE = {  # At a thirty-second of the real sizes and limits
+    'a phone of 108 megapixels': (encode(Image.new('L', (2160, 1560)), quality=1), 0),
+    'a phone of 200 megapixels': (encode(Image.new('L', (2900, 2160)), quality=1), 0),
+    'the same, smaller': (encode(Image.new('L', (2900, 2160)), quality=1), 300),
+    'four inks': (encode(Image.new('CMYK', (1300, 1300)), quality=1), 0),
+    'lying': (encode(Image.new('L', (1600, 1000)), quality=1, exif=LYING), 0),
+    'several passes': (encode(Image.new('RGB', (1300, 1000)), quality=1, progressive=True), 0),
+    'a screen of one colour': (encode(Image.new('1', (1500, 1000)), 'PNG'), 300),
+    'a palette': (encode(Image.new('P', (1300, 1300)), 'GIF'), 300),
+    'half transparent': (encode(Image.new('LA', (1300, 1200)), 'PNG', compress_level=1), 300),
+    'sixteen bits': (encode(Image.new('I;16', (1200, 1300)), 'PNG', compress_level=1), 300),
+    'WebP': (vp8l(700, 500), 300),
+    'a long strip': (encode(Image.new('L', (30_000, 200)), quality=1), 64),
+}
+
+
+@pytest.mark.parametrize('data, side', LARGE.values(), ids=LARGE)
+def test_a_large_image_is_read_within_the_budget(monkeypatch, data, side):
+    budget = CountedBudget(8_000_000)
+    monkeypatch.setattr('birdsort.core.images.DECODING', budget)
+    monkeypatch.setattr('birdsort.core.images.MAX_PIXELS', 2_000_000)
+    im = decode(data, side)
+    width, height = read_header(data)[:2]
+    assert min(im.size) >= side and abs(im.width / im.height - width / height) < 0.02 * width / height
+    assert 4 * im.width * im.height <= budget.highest <= budget.most and budget.free == budget.most
+
+
+TOO_LARGE = {
+    'a WebP of 34 bytes': vp8l(8000, 8000),
+    'the largest WebP': vp8l(16_383, 16_383),
+    'a PNG of one line': png(64_000_000, 1),
+    'a PNG of one column': png(1, 64_000_000),
+    'a web comic': png(64, 66_000),
+    'a square PNG': png(30_000, 30_000, 1, 0),
+    'a PNG in 16 bits': png(9000, 9000, 16, 6),
+    'an interlaced PNG': png(9000, 9000, interlaced=True),
+    'a PNG of the largest side': png(2**31 - 1, 2**31 - 1),
+    'a GIF': b'GIF89a' + struct.pack('<HH', 65_535, 65_535) + encode(Image.new('P', (4, 4)), 'GIF')[10:],
+    'a BMP': b'BM' + struct.pack('<IHHIIIIHHIIIIII', 0, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
+    'a JPEG of several passes': resized(encode(noise(), progressive=True), 16_000, 12_000),
+    'a JPEG of four gigapixels': resized(encode(noise()), 65_535, 65_535),
+}
+
+
+@pytest.mark.parametrize('data', TOO_LARGE.values(), ids=TOO_LARGE)
+@pytest.mark.parametrize('side', [0, 8])
+def test_what_takes_too_much_is_refused_before_it_is_decoded(data, side):
+    start = time.process_time()
+    with pytest.raises(ImageError, match='too many pixels|too long') as e:
+        decode(data, side)
+    with pytest.raises(ImageError):
+        ingest(data)
+    assert time.process_time() - start < 2
+    assert len(str(e.value)) < 120 and DECODING.free == DECODING.most
+
+
+def test_a_jpeg_of_a_thousand_passes_is_refused():
+    data = encode(noise(), progressive=True)
+    at = data.index(b'\xff\xda')
+    with pytest.raises(ImageError, match='scans'):
+        decode(data[:at] + data[at:-2] * 40)
+
+
+def test_the_budget_is_for_all_threads_together(monkeypatch):
+    budget = CountedBudget(60_000)
+    monkeypatch.setattr('birdsort.core.images.DECODING', budget)
+    data, held = encode(noise(100, 60), 'PNG'), []  # 24,000 bytes each
+
+    def work():
+        with decoding(data) as im:
+            time.sleep(0.01)
+            held.append(im.size)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    assert held == [(100, 60)] * 8
+    assert budget.highest == 48_000 and budget.free == 60_000
+
+
+RAISED = [
+    OSError('image file is truncated (5 bytes not processed)'), SyntaxError('broken PNG file'), EOFError(),
+    ValueError('Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK'), struct.error('unpack requires'),
+    Image.DecompressionBombError('exceeds limit'), MemoryError(), OverflowError('int too large'), IndexError(),
+    KeyError(7), TypeError('no'), AttributeError('none'), ZeroDivisionError(), AssertionError(), zlib.error('-3'),
+    RuntimeError('decoder'), RecursionError(), UnicodeDecodeError('utf8', b'x', 0, 1, 'bad'), NotImplementedError(),
+    PermissionError(13, 'Permission denied'), OSError(28, 'No space left on device'), Warning('odd'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('error', RAISED, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize('method', ['_open', 'load'])
+def test_whatever_a_decoder_raises_is_one_error_with_the_files_name(tmp_path, monkeypatch, error, method):
+    def fail(*args, **kw):
+        raise error
+
+    file = tmp_path / 'heron.png'
+    file.write_bytes(PLAIN)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, method, fail)
+    with pytest.raises(ImageError) as e:
+        decode(file)
+    assert str(e.value) == f'{file}: {e.value.reason}' and '\n' not in e.value.reason and 'heron' not in e.value.reason
+    with pytest.raises(ImageError):
+        ingest(PLAIN)
+
+
+@pytest.mark.parametrize('error', RAISED, ids=lambda e: type(e).__name__)
+def test_an_encoder_that_fails_is_not_the_disk(monkeypatch, error):
+    def fail(*args, **kw):
+        raise error
+
+    monkeypatch.setattr(Image.Image, 'save', fail)
+    with pytest.raises(ImageError):
+        ingest(PLAIN)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(ImageError, match='gone.jpg: no such file'):
+        decode(tmp_path / 'gone.jpg')
+    with pytest.raises(ImageError, match='not a file'):
+        decode(tmp_path)
+
+
+def located(**kw):  # A photo that says where it was taken
+    exif = Image.Exif()
+    exif[0x010E] = 'at home'
+    exif.get_ifd(0x8825)[1] = 'N'
+    return encode(noise(), exif=exif, quality=90, **kw)
+
+
+def between(odd, at=20):  # Behind the first segment
+    data = located()
+    return data[:at] + odd + data[at:]
+
+
+SCANNED = located(restart_marker_rows=1)
+RESTART = SCANNED.index(b'\xff\xd1')
+COMMENT = b'\xff\xfe\0\x09at home'
+SAYS_MORE = {
+    'as a camera writes it': located(),
+    'a second image behind it': located() + encode(noise()) + b'at home',
+    'FF 00 before a segment': between(b'\xff\0'),
+    'a restart before a segment': between(b'\xff\xd0'),
+    'a byte before a segment': between(b'\0'),
+    'FF 01 before a segment': between(b'\xff\x01'),
+    'padding': between(b'\xff' * 5),
+    'a second beginning': between(b'\xff\xd8'),
+    'a comment': between(COMMENT),
+    'a comment inside the scan': SCANNED[:RESTART] + COMMENT + SCANNED[RESTART:],
+    'a program of its own': between(b'\xff\xec\0\x09at home'),
+    'a reserved segment': between(b'\xff\xf7\0\x09at home'),
+    'an empty comment inside the scan': SCANNED[:RESTART] + b'\xff\xfe\0\2' + SCANNED[RESTART:],
+    'a preview in JFIF': located()[:4] + b'\0\x17' + located()[6:18] + b'\1\1at home' + located()[20:],
+    'words in what is Adobe’s': between(b'\xff\xee\0\x15Adobe\0\x64\0\0\0\0\1at home'),
+    'JFIF in name only': between(b'\xff\xe0\0\x0dJFIFat home'),
+    'a profile in name only': between(b'\xff\xe2\0\x14ICC_PROFILEat home'),
+    'no end': located()[:-2] + COMMENT,
+    'several passes': located(progressive=True),
+}
+
+
+@pytest.mark.parametrize('data', SAYS_MORE.values(), ids=SAYS_MORE)
+def test_what_is_stored_is_what_was_checked_and_says_no_more_than_its_pixels(data):
+    try:
+        stored, *size = ingest(data)
+    except ImageError:
+        return
+    im = Image.open(io.BytesIO(stored))
+    assert b'at home' not in stored and b'Exif' not in stored and not im.getexif() and tuple(size) == im.size
+    assert strip_metadata(stored) == stored
+    difference = np.asarray(decode(stored), float) - np.asarray(decode(data), float)
+    assert np.abs(difference).mean() < 2, 'another image than the one that was sent'
+
+
+def mutated(rng, data):
+    "A file with a few bytes changed, cut, doubled or taken out."
+    data = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        at, n = rng.randrange(len(data)), rng.choice([1, 1, 2, 4, 30])
+        kind = rng.randrange(5)
+        if kind == 0:
+            data[at : at + n] = rng.randbytes(n)
+        elif kind == 1:
+            data[at : at + n] = rng.choice([b'\xff', b'\0', b'\x7f', b'\x80']) * n
+        elif kind == 2:
+            data[at:at] = data[at : at + n]
+        elif kind == 3:
+            del data[at : at + n]
+        elif rng.random() < 0.2:
+            del data[at:]
+        data = data or bytearray(b'\xff')
+    return bytes(data)
+
+
+def seeds():
+    yield from (located(), located(progressive=True), encode(noise(mode='L')), encode(noise(mode='CMYK')))
+    yield from (encode(noise(mode=mode), 'PNG') for mode in ('RGB', 'RGBA', 'P', 'LA', '1', 'I;16'))
+    yield from (encode(noise(), 'WEBP', quality=50), encode(noise(), 'WEBP', lossless=True), vp8l(60, 40))
+    yield from (encode(noise(mode='P'), 'GIF'), encode(noise(), 'BMP'), encode(noise(mode='P'), 'BMP'))
+    yield from (SCANNED, PLAIN[:33] + chunk(b'zTXt', b'a\0\0' + zlib.compress(b'x' * 9000)) + PLAIN[33:])
+
+
+def test_mutated_files_are_read_or_refused_for_two_seconds():
+    rng, files, end, counts = random.Random(int(time.time())), list(seeds()), time.monotonic() + 2, [0, 0]
+    while time.monotonic() < end:
+        data = mutated(rng, rng.choice(files))
+        try:
+            stored, width, height = ingest(data, 1)
+        except ImageError as e:
+            counts[1] += 1
+            assert 0 < len(e.reason) < 200 and '\n' not in e.reason, (data.hex(), e.reason)
+        else:
+            counts[0] += 1
+            assert b'at home' not in stored or b'Exif' not in stored, data.hex()
+            assert decode(stored, 8).width >= min(width, 8) and read_header(stored)[:2] == (width, height), data.hex()
+    print(f'{counts[0]} read, {counts[1]} refused')
+    assert min(counts) > 5 and DECODING.free == DECODING.most
