@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CandidateRow', 'judge_backbone', 'cheapest_of_the_best', 'HeadChoice', 'local_size', 'why_not_local',
-           'explain_comparison', 'choose_head', 'Choice', 'known_choice', 'explain_choice', 'choose_architecture']
+           'explain_comparison', 'choose_head', 'known_head', 'Choice', 'known_choice', 'explain_choice',
+           'choose_architecture']
 
 # %% ../nbs/45_choose.ipynb #e3b56ab4
 import errno
@@ -221,7 +222,8 @@ def _compare_heads(project, settings, pairs, size, *, quiet):
             local = replace(_with(settings, head='local'), image_size=size)
             maps, precision, device = _maps(project, local, len(pairs), files, quiet=quiet)
         known = MapData(maps, y, len(vocab))
-        group = fit_heads(known, train, precision, device, settings.seed, settings.train.threads)
+        how = settings.train
+        group = fit_heads(known, train, precision, device, settings.seed, how.threads, balanced=how.class_weights)
         losses, local_right = judge_heads(group, known, held_out, precision)
         parts.append((losses, local_right, right))
         found = compare(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
@@ -275,6 +277,15 @@ def choose_head(
     keep_choice(project, sign, dict(found))
     if not quiet: print(found['words'], file=sys.stderr)
     return found
+
+def known_head(
+    project:Project, # Its catalogue
+    settings:Settings, # As they were asked for
+) -> HeadChoice|None: # None where the settings name a head
+    "Which head was chosen, and why, if one was."
+    trained = trained_settings(project, settings)
+    sign = head_signature(project, replace(settings, architecture=trained.architecture, pretrained=trained.pretrained))
+    return cast(HeadChoice, kept_choice(project, sign)) or None if sign else None
 
 # %% ../nbs/45_choose.ipynb #371f1b46
 class Choice(TypedDict, total=False):

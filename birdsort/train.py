@@ -24,7 +24,7 @@ from fastai.learner import Learner
 from fastai.torch_core import distrib_barrier, num_distrib, set_seed
 from torch import nn
 
-from .choose import Choice, choose_architecture, explain_choice, known_choice
+from .choose import Choice, HeadChoice, choose_architecture, explain_choice, known_choice, known_head
 from .core.architectures import short_name
 from .core.project import Project, hold, record_stage, stable_hash
 from .core.settings import Settings
@@ -76,6 +76,7 @@ class _Request(NamedTuple):
     quiet:bool=False
     beside:bool=False # Other trainings of this project run at the same time
     choice:Choice|None=None # How the architecture was chosen, among several
+    head:HeadChoice|None=None # How the head was chosen
 
     @property
     def part(self) -> Path: return run_part(self.project, self.sign)
@@ -208,7 +209,7 @@ def _callbacks(session, number, fit):
     once = fit.stage in ('probe', 'trial') # Of a single epoch there is nothing to watch
     stage = [session.best] if once else stage_callbacks(session.best, fit.min_delta, fit.factor, how.patience)
     cbs = [*stage, session.history, session.checkpoint, StopOnNaN()]
-    if fit.stage == 'probe': cbs.append(FitProbe(req.project, req.settings))
+    if fit.stage == 'probe': cbs.append(FitProbe(req.project, req.settings, session.checkpoint.extra['precision']))
     proof = {'one-cycle': 'polish', 'trial': 'trial'}.get(fit.stage) if number else None
     if proof: cbs.append(KeepIfBetter(session.best, session.checkpoint.extra, proof))
     if not (how.tensorboard and is_main_process()): return cbs
@@ -330,6 +331,7 @@ class TrainResult(TypedDict):
     polish:dict[str, Any]|None # What stage one made of the probe, from `compare_losses`, and in words; None without a probe
     trial:dict[str, Any]|None # The same of a trial of stage two; None where none was needed
     choice:dict[str, Any]|None # How the architecture was chosen among several, and in words; None where one was named
+    head:HeadChoice|None # Which head was chosen, and why; None where one was named
 
 def _in_words(found, explain): return found and dict(found) | dict(words=explain(found))
 
@@ -342,7 +344,7 @@ def _result(session, stages, seconds):
         stages=stages, seconds=round(seconds, 2), precision=known['precision'], threads=sorted(known.get('threads', ())),
         waiting=round(waited/max(trained, 1e-9), 3), lr=known.get('lr', session.learn.lr),
         polish=_in_words(known.get('polish'), explain_polish), trial=_in_words(known.get('trial'), explain_trial),
-        choice=_in_words(session.request.choice, explain_choice))
+        choice=_in_words(session.request.choice, explain_choice), head=session.request.head)
 
 # %% ../nbs/50_train.ipynb #55cc3239
 def _describe(settings):
@@ -420,11 +422,12 @@ def train(
     if known and not force or model is not None: settings = trained_settings(project, asked)
     else:
         with lock(): settings = choose_architecture(project, asked, again=force, quiet=quiet)
-    sign, choice = run_signature(project, settings, model), known_choice(project, asked)
+    sign = run_signature(project, settings, model)
+    chosen = known_choice(project, asked), known_head(project, asked)
     if resume: _check_resume(project, sign, force)
     done = find_run(project, sign)
     if done and not (force or resume or model): result = _known_result(done)
     else:
-        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, choice))
+        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

@@ -146,7 +146,7 @@ def _part(file, start, length):
     file.seek(start)
     return file.read(length)
 
-def _without_texts(file:BinaryIO) -> BinaryIO: # A PNG -> the same PNG, or a copy of what belongs to the picture
+def _without_texts(file:BinaryIO) -> BinaryIO: # A PNG -> the same PNG, or a copy of what belongs to the image
     found = list(islice(_chunks(file), _MOST_PARTS+1))
     if len(found) > _MOST_PARTS: raise ImageError(f'broken image: more than {_MOST_PARTS} chunks')
     kept = sorted((c for c in found if c[0] not in _TEXTS), key=lambda c: c[0] in (b'IDAT', b'IEND'))

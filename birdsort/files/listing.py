@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from .names import NOT_TEXT, compose, is_text, printable
+
 # %% ../../nbs/files/01_listing.ipynb #f2d57a09
 _HEIF = (
     '.heic',
@@ -210,13 +212,15 @@ def list_labels(
     folder:str|Path, # A folder of label folders
 ) -> LabelledListing: # Empty where there is no such folder
     "The images of each label folder, with those in folders inside it, and what is left out."
-    folder, images = Path(folder), {}
+    folder = Path(folder)
+    images:dict[str, list[Path]] = {}
     left_out:dict[Path, str] = {}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if entry.is_dir() and not _is_hidden(entry.name):
             found = list_folder(entry)
-            images[entry.name] = found.images
-            left_out |= found.left_out
+            odd = {file: NOT_TEXT for file in found.images if not is_text(file.relative_to(folder))}
+            images.setdefault(compose(entry.name), []).extend(file for file in found.images if file not in odd)
+            left_out |= found.left_out | odd
         elif why := _outside(entry): left_out[entry] = why
     return LabelledListing(images, left_out)
 
@@ -233,7 +237,7 @@ def place(
 ) -> tuple[str, str]: # (label, name): the name is the path below the label's folder, with /
     "The label of a file, and its name there."
     label, *names = file.relative_to(folder).parts
-    return label, '/'.join(names)
+    return compose(label), '/'.join(names)
 
 # %% ../../nbs/files/01_listing.ipynb #3e8bfbe5
 def summarise(
@@ -241,7 +245,7 @@ def summarise(
 ) -> list[str]: # A line for each reason, the most frequent first
     "How many files are left out and why, in words."
     files:dict[str, list[str]] = {}
-    for file, why in left_out.items(): files.setdefault(why, []).append(file.name)
+    for file, why in left_out.items(): files.setdefault(why, []).append(printable(file.name))
     return [_line(names, why) for why, names in sorted(files.items(), key=lambda pair: -len(pair[1]))]
 
 def _line(names:list[str], why:str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files.listing import images_only, list_folder, summarise, why_left_out
+from ..files.names import NOT_TEXT, is_text, label_key
 from ..files.tables import Rows, find_column, need_columns, read_table, read_text
 from .base import Hit, SourceContext, name_licence
 
@@ -32,7 +33,7 @@ def _read_list(file:Path, tell:Callable[[str], object]=print) -> Rows:
 
 # %% ../../nbs/sources/08_local.ipynb #42e5a2f8
 def _is_same_label(a:str, b:str) -> bool:
-    a, b = (' '.join(label.replace('_', ' ').split()).casefold() for label in (a, b))
+    a, b = (label_key(' '.join(label.replace('_', ' ').split())) for label in (a, b))
     return a == b
 
 def _labelled_rows(path:Path, only:str|None, tell:Callable[[str], object]=print) -> list[tuple[str, dict[str, str]]]:
@@ -80,9 +81,10 @@ def _label_folders(path:Path, label:str, only:str|None) -> list[Path]:
 def _photos(folder:Path, tell:Callable[[str], object]) -> list[Path]:
     "The images of a folder, and files that look like some; what else is there is told."
     images, left_out = list_folder(folder)
-    hits = [file for file in images_only(left_out) if file.is_file()]
+    left_out |= {file: NOT_TEXT for file in images if not is_text(file)}
+    hits = [file for file in (*images, *images_only(left_out)) if file.is_file() and is_text(file)]
     for line in summarise({file: why for file, why in left_out.items() if file not in hits}): tell(f'{folder}: {line}')
-    return sorted(images+hits)
+    return sorted(hits)
 
 def folder(
     label:str, # The label whose images are wanted
