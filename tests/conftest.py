@@ -73,7 +73,9 @@ SERVER_ADDRESS = 'BIRDSORT_TEST_SERVER'  # Of the server that pytest's workers s
 
 if 'PYTEST_XDIST_WORKER' in os.environ:
     forkserver._forkserver._forkserver_address = os.environ[SERVER_ADDRESS]
-    forkserver._forkserver._forkserver_alive_fd = os.open(os.devnull, os.O_WRONLY)  # The server outlives the workers
+    forkserver._forkserver._forkserver_alive_fd = os.open(
+        os.devnull, os.O_WRONLY
+    )  # The server outlives the workers
     share_server()
 
 
@@ -104,7 +106,9 @@ def forked(func, *args, cwd=None, env=None, timeout=300):
         if process.exitcode is None:
             process.kill(), process.join()
             raise subprocess.TimeoutExpired(args, timeout, *(f.read_text() for f in said))
-        return subprocess.CompletedProcess(args, process.exitcode, *(f.read_text(errors='replace') for f in said))
+        return subprocess.CompletedProcess(
+            args, process.exitcode, *(f.read_text(errors='replace') for f in said)
+        )
 
 
 def verb(argv):
@@ -119,7 +123,8 @@ def started(argv, said):
     for f in said:
         f.write_text('')
     process = SERVER.Process(
-        target=alone, args=(own_session, (list(map(str, argv)),), os.getcwd(), dict(os.environ), said)
+        target=alone,
+        args=(own_session, (list(map(str, argv)),), os.getcwd(), dict(os.environ), said),
     )
     process.start()
     return process
@@ -130,7 +135,10 @@ def own_session(argv):
     return verb(argv)
 
 
-READ_AT_START = ('PYTHON', 'HF_')  # Variables that Python and the hub's client read once, before any of our code runs
+READ_AT_START = (
+    'PYTHON',
+    'HF_',
+)  # Variables that Python and the hub's client read once, before any of our code runs
 
 
 def birdsort(*args, cwd=None, env=None, timeout=300):
@@ -139,7 +147,9 @@ def birdsort(*args, cwd=None, env=None, timeout=300):
     argv = list(map(str, args))
     if not any(name.startswith(READ_AT_START) for name in env or {}):
         return forked(verb, argv, cwd=cwd, env=env, timeout=timeout)
-    return subprocess.run([*CLI, *argv], capture_output=True, text=True, cwd=cwd, env=ENV | env, timeout=timeout)
+    return subprocess.run(
+        [*CLI, *argv], capture_output=True, text=True, cwd=cwd, env=ENV | env, timeout=timeout
+    )
 
 
 SEVERAL = """
@@ -197,7 +207,11 @@ def one_line(done, *words):
 
 def files(folder):
     "Every file below a folder, relative -> bytes."
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(Path(folder).rglob('*')) if f.is_file()}
+    return {
+        str(f.relative_to(folder)): f.read_bytes()
+        for f in sorted(Path(folder).rglob('*'))
+        if f.is_file()
+    }
 
 
 def until(ask, seconds=60):
@@ -230,7 +244,9 @@ def make_exported(folder):
     from birdsort.core.settings import Training
     from helpers.birds import tinted
 
-    project = lesson_project(20, folder, architecture='resnet18', epochs=(3, 2), train=Training(precision='fp32'))
+    project = lesson_project(
+        20, folder, architecture='resnet18', epochs=(3, 2), train=Training(precision='fp32')
+    )
     for label in project.settings.labels:
         for seed, file in enumerate(sorted((project.images / label).iterdir())):
             tinted(label, seed).save(file, 'JPEG')
@@ -241,7 +257,9 @@ def make_exported(folder):
 def shared_project(tmp_path_factory, name, make, done):
     "The folder of a project that is made once for all workers; `done` is the file or folder by which it is whole."
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base  # Workers have folders side by side
+    shared = (
+        base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
+    )  # Workers have folders side by side
     from filelock import FileLock
 
     with FileLock(shared / f'{name}.lock'):

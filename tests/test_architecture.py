@@ -69,7 +69,9 @@ NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 
 def cells(notebook):
     "The cells of a notebook as (type, source)."
-    return [(c['cell_type'], ''.join(c['source'])) for c in json.loads(notebook.read_text())['cells']]
+    return [
+        (c['cell_type'], ''.join(c['source'])) for c in json.loads(notebook.read_text())['cells']
+    ]
 
 
 def exports(notebook):
@@ -90,7 +92,9 @@ MODULES = {
 def test_stages_in_front_and_packages_behind():
     names = {re.sub(r'^\d+_', '', n.stem) for n in (ROOT / 'nbs').glob('*.ipynb')}
     assert names == STAGES | {'index'}
-    assert {d.name for d in (ROOT / 'nbs').iterdir() if any(d.glob('*.ipynb'))} == PACKAGES | {'studies'}
+    assert {d.name for d in (ROOT / 'nbs').iterdir() if any(d.glob('*.ipynb'))} == PACKAGES | {
+        'studies'
+    }
 
 
 def test_every_module_has_a_notebook_of_its_name():
@@ -103,7 +107,9 @@ def test_every_module_has_a_notebook_of_its_name():
 def test_at_most_nine_notebooks_in_a_folder():
     folders = {n.parent for n in NOTEBOOKS if n.parent != ROOT / 'nbs'}
     assert len(folders) > 10
-    assert {d.name: len(list(d.glob('*.ipynb'))) for d in folders if len(list(d.glob('*.ipynb'))) > 9} == {}
+    assert {
+        d.name: len(list(d.glob('*.ipynb'))) for d in folders if len(list(d.glob('*.ipynb'))) > 9
+    } == {}
 
 
 def named(node, home):
@@ -119,7 +125,9 @@ def called_imports(tree):
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
+        name = (
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
+        )
         if name not in ('import_module', '__import__', 'run_module', 'find_loader'):
             continue
         first = node.args[0] if node.args else None
@@ -129,7 +137,12 @@ def called_imports(tree):
 def imported(source, module, modules):
     "The modules of birdsort that a module imports, at its top, inside a function, or by a string."
     tree, home = ast.parse(source), ['birdsort', *module.split('.')[:-1]]
-    pairs = [p for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for p in named(n, home)]
+    pairs = [
+        p
+        for n in ast.walk(tree)
+        if isinstance(n, (ast.Import, ast.ImportFrom))
+        for p in named(n, home)
+    ]
     pairs += [(text, '') for _, text in called_imports(tree) if text]
     for base, name in pairs:
         candidates = (f'{base}.{name}'.removeprefix('birdsort.'), base.removeprefix('birdsort.'))
@@ -169,7 +182,9 @@ SOURCES = {module: file.read_text() for module, file in MODULES.items()}
 
 
 def test_arrows_point_one_way():
-    assert len(list(imported(SOURCES['train'], 'train', SOURCES))) > 10, 'the test sees no arrows at all'
+    assert len(list(imported(SOURCES['train'], 'train', SOURCES))) > 10, (
+        'the test sees no arrows at all'
+    )
     assert list(broken(SOURCES)) == []
 
 
@@ -181,9 +196,15 @@ def test_arrows_point_one_way():
         ('core.settings', 'from ..cleaning import issues'),
         ('cleaning.issues', 'from birdsort.sources.http import Web'),
         ('training.runs', 'import birdsort.recipes.bow.recipe'),
-        ('training.runs', "from importlib import import_module\nimport_module('birdsort.recipes.bow.recipe')"),
+        (
+            'training.runs',
+            "from importlib import import_module\nimport_module('birdsort.recipes.bow.recipe')",
+        ),
         ('training.runs', "__import__('birdsort.recipes.sweep')"),
-        ('training.runs', "import importlib\nname = 'bow'\nimportlib.import_module(f'birdsort.recipes.{name}')"),
+        (
+            'training.runs',
+            "import importlib\nname = 'bow'\nimportlib.import_module(f'birdsort.recipes.{name}')",
+        ),
     ],
 )
 def test_a_planted_import_is_found(module, planted):
@@ -193,9 +214,15 @@ def test_a_planted_import_is_found(module, planted):
 def test_no_private_name_is_used_by_another_module():
     used = []
     for module, source in SOURCES.items():
-        imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        imports = [
+            n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.Import, ast.ImportFrom))
+        ]
         pairs = [pair for n in imports for pair in named(n, ['birdsort', *module.split('.')[:-1]])]
-        used += [(module, name) for base, name in pairs if base.startswith('birdsort') and name.startswith('_')]
+        used += [
+            (module, name)
+            for base, name in pairs
+            if base.startswith('birdsort') and name.startswith('_')
+        ]
     assert [(module, name) for module, name in used if name != '__version__'] == []
 
 
@@ -206,8 +233,13 @@ def test_modules_are_exported_from_the_notebooks(tmp_path):
     for f in (copy / 'birdsort').rglob('*.py'):
         if f.name != '__init__.py':
             f.unlink()
-    subprocess.run([Path(sys.executable).parent / 'nbdev_export'], cwd=copy, check=True, capture_output=True)
-    made, here = ({str(f.relative_to(r)): f.read_text() for f in (r / 'birdsort').rglob('*.py')} for r in (copy, ROOT))
+    subprocess.run(
+        [Path(sys.executable).parent / 'nbdev_export'], cwd=copy, check=True, capture_output=True
+    )
+    made, here = (
+        {str(f.relative_to(r)): f.read_text() for f in (r / 'birdsort').rglob('*.py')}
+        for r in (copy, ROOT)
+    )
     assert made.keys() == here.keys()
     assert [n for n in made if made[n] != here[n]] == [], 'run nbdev_export'
 
@@ -232,7 +264,16 @@ def test_readme_is_written_from_index():
 
 @pytest.mark.parametrize('module', sorted(MODULES))
 def test_modules_are_short(module):
-    assert len([line for line in SOURCES[module].splitlines() if line.strip() and not line.startswith('#')]) <= 400
+    assert (
+        len(
+            [
+                line
+                for line in SOURCES[module].splitlines()
+                if line.strip() and not line.startswith('#')
+            ]
+        )
+        <= 400
+    )
 
 
 def is_result_type(node):
@@ -246,7 +287,12 @@ def is_result_type(node):
 def test_every_public_name_has_a_lesson(module):
     code = [source for kind, source in cells(MADE_FROM[module]) if kind == 'code']
     exported = [c for c in code if c.startswith('#| export')]
-    defined = [d for c in exported for d in ast.parse(c).body if isinstance(d, (ast.FunctionDef, ast.ClassDef))]
+    defined = [
+        d
+        for c in exported
+        for d in ast.parse(c).body
+        if isinstance(d, (ast.FunctionDef, ast.ClassDef))
+    ]
     public = [d.name for d in defined if not d.name.startswith('_') and not is_result_type(d)]
     lessons = ' '.join(c for c in code if not c.startswith('#| export'))
     assert [n for n in public if not re.search(rf'\b{n}\b', lessons)] == []

@@ -33,7 +33,9 @@ LESSON = dict(pretrained=True, image_size=96, epochs=(1, 0), train=Training(prec
 @pytest.fixture(scope='module')
 def divided(tmp_path_factory):
     "A project that is split; each test has a copy."
-    project = lesson_project(24, tmp_path_factory.mktemp('divided') / 'birds', architecture=SEVERAL, **LESSON)
+    project = lesson_project(
+        24, tmp_path_factory.mktemp('divided') / 'birds', architecture=SEVERAL, **LESSON
+    )
     split(project, quiet=True)
     return project
 
@@ -58,7 +60,12 @@ def chosen(decided, tmp_path):
 
 def row(name, accuracy, milliseconds, error=0.01):
     return dict(
-        architecture=name, pretrained=True, accuracy=accuracy, error=error, milliseconds=milliseconds, left_out=''
+        architecture=name,
+        pretrained=True,
+        accuracy=accuracy,
+        error=error,
+        milliseconds=milliseconds,
+        left_out='',
     )
 
 
@@ -70,7 +77,10 @@ def row(name, accuracy, milliseconds, error=0.01):
         ([row('a', 0.90, 50), row('b', 0.889, 5)], 'a'),
         ([row('a', 0.90, 50, 0.02), row('b', 0.889, 5), row('c', 0.895, 3)], 'c'),
         ([row('a', 0.2, 50, 0.0)], 'a'),
-        ([row('a', 0.0, 50, 0.0), row('b', 0.0, 3, 0.0)], 'b'),  # Nothing is right: still one of them
+        (
+            [row('a', 0.0, 50, 0.0), row('b', 0.0, 3, 0.0)],
+            'b',
+        ),  # Nothing is right: still one of them
     ],
 )
 def test_the_fastest_within_one_standard_error_wins(rows, winner):
@@ -79,7 +89,11 @@ def test_the_fastest_within_one_standard_error_wins(rows, winner):
 
 @pytest.mark.parametrize('tier', ['', *TIERS])
 def test_each_tier_has_candidates_with_a_licence_and_needs_no_network(tier):
-    names = [name for name, pretrained in architectures([f'auto:{tier}' if tier else 'auto']) if pretrained]
+    names = [
+        name
+        for name, pretrained in architectures([f'auto:{tier}' if tier else 'auto'])
+        if pretrained
+    ]
     assert len(names) >= 4 and FALLBACK in names
     assert {licence(name) for name in names} <= {'apache-2.0', 'mit'}
     assert not any('dinov3' in name for name in names)
@@ -88,10 +102,18 @@ def test_each_tier_has_candidates_with_a_licence_and_needs_no_network(tier):
 def test_the_winner_is_trained_and_told(birds):
     result = train(birds, quiet=True)
     note = open_run(birds, result['run']).note
-    assert note['settings']['architecture'] == FALLBACK and note['choice']['words'] == result['choice']['words']
+    assert (
+        note['settings']['architecture'] == FALLBACK
+        and note['choice']['words'] == result['choice']['words']
+    )
     rows = {r['architecture']: r for r in result['choice']['rows']}
-    assert rows[FALLBACK]['accuracy'] > rows['resnet10t']['accuracy'] and rows[FALLBACK]['licence'] == 'apache-2.0'
-    assert all(r['milliseconds'] > 0 and r['megabytes'] > 0 and not r['left_out'] for r in rows.values())
+    assert (
+        rows[FALLBACK]['accuracy'] > rows['resnet10t']['accuracy']
+        and rows[FALLBACK]['licence'] == 'apache-2.0'
+    )
+    assert all(
+        r['milliseconds'] > 0 and r['megabytes'] > 0 and not r['left_out'] for r in rows.values()
+    )
     assert train(birds, quiet=True) == result, 'nothing is trained twice'
     assert trained_settings(birds).architecture == FALLBACK
     assert 'train' in as_json('status', '--project', birds.path)['done']
@@ -115,7 +137,9 @@ def test_killed_in_the_middle_it_does_nothing_twice(birds, monkeypatch):
     assert killed.returncode == -signal.SIGKILL
     first = kept_choice(birds, choice_signature(birds, birds.settings))['rows']
     judged = []
-    monkeypatch.setattr(choosing, 'judge_backbone', lambda *a: judged.append(a[1]) or judge_backbone(*a))
+    monkeypatch.setattr(
+        choosing, 'judge_backbone', lambda *a: judged.append(a[1]) or judge_backbone(*a)
+    )
     assert choose_architecture(birds, birds.settings, quiet=True).architecture == FALLBACK
     assert [s.architecture for s in judged] == [FALLBACK, 'squeezenet1_1']
     assert known_choice(birds, birds.settings)['rows'][:1] == first
@@ -125,7 +149,11 @@ def test_killed_in_the_middle_it_does_nothing_twice(birds, monkeypatch):
 
 def feature_stores(project):
     "Name -> size of the files of features."
-    return {f.name: f.stat().st_size for f in (project.path / '.cache').glob('features-*') if not f.suffix}
+    return {
+        f.name: f.stat().st_size
+        for f in (project.path / '.cache').glob('features-*')
+        if not f.suffix
+    }
 
 
 def test_the_winners_features_are_those_that_training_uses(chosen):
@@ -180,7 +208,9 @@ def test_the_default_that_cannot_be_had_is_one_run_for_everybody(tmp_path, monke
     default = Settings().architecture
     project = lesson_project(14, tmp_path / 'birds', architecture=default, **LESSON)
     split(project, quiet=True)
-    monkeypatch.setattr('birdsort.choose.within_reach', lambda name: FALLBACK if name == default else name)
+    monkeypatch.setattr(
+        'birdsort.choose.within_reach', lambda name: FALLBACK if name == default else name
+    )
     result = train(project, quiet=True)
     assert open_run(project).settings.architecture == FALLBACK and result['choice'] is None
     assert 'train' in as_json('status', '--project', project.path)['done']
@@ -192,7 +222,11 @@ def test_the_default_that_cannot_be_had_is_one_run_for_everybody(tmp_path, monke
 
 def test_choices_among_others_are_kept_apart(chosen, monkeypatch):
     kept = known_choice(chosen, chosen.settings)
-    train(chosen, quiet=True, settings=change(chosen.settings, architecture='test_resnet', pretrained=False))
+    train(
+        chosen,
+        quiet=True,
+        settings=change(chosen.settings, architecture='test_resnet', pretrained=False),
+    )
     choose_architecture(chosen, change(chosen.settings, architecture=FALLBACK), quiet=True)
     monkeypatch.setattr(choosing, 'judge_backbone', lambda *a: pytest.fail('judged again'))
     assert choose_architecture(chosen, chosen.settings, quiet=True).architecture == FALLBACK
@@ -208,7 +242,11 @@ def test_a_broken_image_is_named_and_no_architecture_blamed(birds):
 
 def test_a_network_of_your_own_needs_no_choice(birds):
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    train(birds, quiet=True, model=nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), *pool, nn.Linear(8, 3)))
+    train(
+        birds,
+        quiet=True,
+        model=nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), *pool, nn.Linear(8, 3)),
+    )
     assert known_choice(birds, birds.settings) is None
 
 

@@ -41,13 +41,19 @@ def test_every_section_begins_with_prose(notebook):
     bare = [
         source.splitlines()[0]
         for (kind, source), (after, _) in pairwise(cells(notebook))
-        if kind == 'markdown' and after == 'code' and re.fullmatch(r'## .*', source.strip().splitlines()[-1])
+        if kind == 'markdown'
+        and after == 'code'
+        and re.fullmatch(r'## .*', source.strip().splitlines()[-1])
     ]
     assert bare == []
 
 
 def code_lines(file):
-    return [line for line in file.read_text().splitlines() if line.strip() and not line.strip().startswith('#')]
+    return [
+        line
+        for line in file.read_text().splitlines()
+        if line.strip() and not line.strip().startswith('#')
+    ]
 
 
 def test_one_line_holds_one_thought():
@@ -148,7 +154,16 @@ def test_no_old_name_is_left():
         f
         for folder in ('birdsort', 'nbs', 'tests', 'bench')
         for f in (ROOT / folder).rglob('*')
-        if f.suffix in ('.py', '.ipynb', '.md') and 'node_modules' not in f.parts and f.name not in MAY_NAME_THEM
+        if f.suffix in ('.py', '.ipynb', '.md')
+        and 'node_modules' not in f.parts
+        and f.name not in MAY_NAME_THEM
     ]
-    texts = {f: '\n'.join(s for _, s in cells(f)) if f.suffix == '.ipynb' else f.read_text() for f in files}
-    assert {str(f.relative_to(ROOT)): set(found) for f, text in texts.items() if (found := old.findall(text))} == {}
+    texts = {
+        f: '\n'.join(s for _, s in cells(f)) if f.suffix == '.ipynb' else f.read_text()
+        for f in files
+    }
+    assert {
+        str(f.relative_to(ROOT)): set(found)
+        for f, text in texts.items()
+        if (found := old.findall(text))
+    } == {}

@@ -231,7 +231,9 @@ def test_a_kill_at_any_moment_loses_nothing(dirty, tmp_path):
     for i in range(6):
         project = Project(shutil.copytree(dirty.path, tmp_path / f'run-{i}'))
         before = folders(project)
-        hits += killed_after(seconds * (i + 0.5) / 6, tmp_path, 'clean', '--apply', '--project', project.path)
+        hits += killed_after(
+            seconds * (i + 0.5) / 6, tmp_path, 'clean', '--apply', '--project', project.path
+        )
         on_project(project, 'clean', '--apply')
         assert contents(project) == every
         copies = project.catalogue.rows(state='removed', reason='near-duplicate')
@@ -415,7 +417,9 @@ def test_many_copies_of_the_same_pixels_stay_together(birds):
     data = one.read_bytes()
     copies = [one.with_name(f'comment_{i}.jpg') for i in range(12)]
     for i, copy in enumerate(copies):
-        comment = b'\xff\xfe\x00\x06' + bytes([65 + i, 66])  # A comment in the JPEG file changes its hash
+        comment = b'\xff\xfe\x00\x06' + bytes(
+            [65 + i, 66]
+        )  # A comment in the JPEG file changes its hash
         copy.write_bytes(data[:2] + comment + data[2:])
     as_json('split', *p)
     on_project(birds, 'split', '--check')

@@ -44,7 +44,9 @@ def camera(path):
         (project.images / label).mkdir(parents=True, exist_ok=True)
         for i, im in enumerate(images):
             im = ImageOps.mirror(im) if label == 'garza' else im
-            im.crop((0, label == 'garza', *im.size)).save(project.images / label / f'{i:02}.jpg', quality=80 + i)
+            im.crop((0, label == 'garza', *im.size)).save(
+                project.images / label / f'{i:02}.jpg', quality=80 + i
+            )
     return project
 
 
@@ -53,7 +55,9 @@ def test_what_counts_as_a_copy_is_said_and_can_be_overruled(tmp_path):
     for file in (project.images / 'garza').iterdir():
         Image.effect_noise((300, 200), 90 + int(file.stem)).convert('RGB').save(file)
     p = ('--project', project.path)
-    said = one_line(birdsort('split', *p), "'buitre' count as 1", '11 of them as copies of buitre/00.jpg', 'off')
+    said = one_line(
+        birdsort('split', *p), "'buitre' count as 1", '11 of them as copies of buitre/00.jpg', 'off'
+    )
     assert 'cacatua' not in said.split('; ', 2)[2]
     cleaned = as_json('clean', '--apply', *p)
     assert (cleaned['did']['removed'], cleaned['certain']) == (0, 0)
@@ -66,7 +70,13 @@ def test_what_counts_as_a_copy_is_said_and_can_be_overruled(tmp_path):
     rows = project.catalogue.rows(label='buitre', state='kept')
     Decisions(project).choose([r['id'] for r in rows], 'distinct')
     assert set(find_issues(project, quiet=True).query("kind == 'near-duplicate'").label) == set()
-    assert sum(split(project, force=True, quiet=True)[part]['buitre'] for part in ('train', 'val', 'test')) == 12
+    assert (
+        sum(
+            split(project, force=True, quiet=True)[part]['buitre']
+            for part in ('train', 'val', 'test')
+        )
+        == 12
+    )
 
 
 def test_copies_beyond_a_fifth_of_a_label_are_not_certain(birds):
@@ -78,7 +88,9 @@ def test_copies_beyond_a_fifth_of_a_label_are_not_certain(birds):
         assert len(proposals(birds, find_issues(birds, quiet=True))) == certain
 
 
-@pytest.mark.parametrize('given', [dict(duplicates='on'), dict(duplicate_threshold=2), dict(duplicate_threshold='x')])
+@pytest.mark.parametrize(
+    'given', [dict(duplicates='on'), dict(duplicate_threshold=2), dict(duplicate_threshold='x')]
+)
 def test_a_wrong_setting_is_refused(birds, given):
     with pytest.raises(ValueError, match=next(iter(given))):
         _ = Project(birds.path, given).settings

@@ -15,8 +15,12 @@ N = 16
 def photo(seed, size=(96, 64)):
     "A smooth scene with grain."
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    return Image.fromarray((np.asarray(coarse) + rng.normal(0, 5, (size[1], size[0], 1))).clip(0, 255).astype(np.uint8))
+    coarse = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    return Image.fromarray(
+        (np.asarray(coarse) + rng.normal(0, 5, (size[1], size[0], 1))).clip(0, 255).astype(np.uint8)
+    )
 
 
 def camera(name):
@@ -90,7 +94,9 @@ def save(folder, label, i, size=(96, 64), suffix='jpg', mode='RGB', **how):
 
 
 def files_of(folder, fake, real):
-    return [save(folder, 'fake', i, **fake) for i in range(N)] + [save(folder, 'origin', i, **real) for i in range(N)]
+    return [save(folder, 'fake', i, **fake) for i in range(N)] + [
+        save(folder, 'origin', i, **real) for i in range(N)
+    ]
 
 
 @pytest.mark.parametrize('name', PAIRS)
@@ -108,21 +114,38 @@ def test_files_alike_are_not_told(tmp_path):
     pairs = files_of(tmp_path, HONEST, HONEST)
     assert format_leaks(pairs) == []
     (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8\xff')
-    assert format_leaks([*pairs, (tmp_path / 'broken.jpg', 'fake'), (tmp_path / 'missing.jpg', 'fake')]) == []
+    assert (
+        format_leaks(
+            [*pairs, (tmp_path / 'broken.jpg', 'fake'), (tmp_path / 'missing.jpg', 'fake')]
+        )
+        == []
+    )
     assert format_leaks(pairs[:N]) == format_leaks([]) == []
 
 
 def test_one_label_of_several(tmp_path):
     labels = 'ant', 'bees', 'crane'
-    pairs = [save(tmp_path, label, i, quality=60 if label == 'bees' else 85) for label in labels for i in range(N)]
+    pairs = [
+        save(tmp_path, label, i, quality=60 if label == 'bees' else 85)
+        for label in labels
+        for i in range(N)
+    ]
     leaks = format_leaks(pairs)
     assert [leak.label for leak in leaks] == ['bees']
-    assert explain_leaks(leaks, labels).startswith('bees: these files differ from the others by JPEG quality')
+    assert explain_leaks(leaks, labels).startswith(
+        'bees: these files differ from the others by JPEG quality'
+    )
 
 
 def test_few_files_prove_nothing(tmp_path):
     fake, real = PAIRS['JPEG quality']
-    assert format_leaks([save(tmp_path, 'fake', i, **fake) for i in range(5)] + files_of(tmp_path, real, real)[N:]) == []
+    assert (
+        format_leaks(
+            [save(tmp_path, 'fake', i, **fake) for i in range(5)]
+            + files_of(tmp_path, real, real)[N:]
+        )
+        == []
+    )
 
 
 def moved(image, quality=60):

@@ -11,16 +11,33 @@ import pytest
 from birdsort.aviary.sample_project import lesson_project
 from conftest import CLI, ENV, as_json, birdsort, files, one_line
 
-STAGES = ['new', 'scrape', 'clean', 'split', 'train', 'evaluate', 'compare', 'report', 'export', 'predict', 'serve']
+STAGES = [
+    'new',
+    'scrape',
+    'clean',
+    'split',
+    'train',
+    'evaluate',
+    'compare',
+    'report',
+    'export',
+    'predict',
+    'serve',
+]
 VERBS = [*STAGES, 'bow', 'sweep', 'gan', 'study', 'status', 'run', 'demo']
 
 
 def test_help_is_light():
     done = subprocess.run(
-        [sys.executable, '-X', 'importtime', *CLI[1:], '--help'], capture_output=True, text=True, env=ENV
+        [sys.executable, '-X', 'importtime', *CLI[1:], '--help'],
+        capture_output=True,
+        text=True,
+        env=ENV,
     )
     loaded = {
-        l.rsplit('|', 1)[-1].strip().split('.')[0] for l in done.stderr.splitlines() if l.startswith('import time:')
+        l.rsplit('|', 1)[-1].strip().split('.')[0]
+        for l in done.stderr.splitlines()
+        if l.startswith('import time:')
     }
     assert {'birdsort', 'argparse'} <= loaded
     assert not loaded & {'torch', 'fastai', 'numpy', 'PIL', 'selenium', 'ipywidgets', 'requests'}
@@ -33,18 +50,38 @@ def test_every_verb_explains_itself(verb):
     done = birdsort(verb, '--help')
     assert done.returncode == 0 and '--json' in done.stdout and '--debug' in done.stdout
     usage, _, options = done.stdout.partition('options:')
-    entries = [re.split(r'\s{2,}', e.strip(), maxsplit=1) for e in re.split(r'\n  (?=-)', options)[1:]]
+    entries = [
+        re.split(r'\s{2,}', e.strip(), maxsplit=1) for e in re.split(r'\n  (?=-)', options)[1:]
+    ]
     assert all(len(e) == 2 and len(e[1]) > 5 for e in entries), 'a flag without help'
-    assert set(re.findall(r'\[(-[a-z-]+)', usage)) <= {f for e in entries for f in re.findall(r'--?[a-z-]+', e[0])}
+    assert set(re.findall(r'\[(-[a-z-]+)', usage)) <= {
+        f for e in entries for f in re.findall(r'--?[a-z-]+', e[0])
+    }
 
 
 def test_a_new_project(tmp_path):
     made = as_json('new', tmp_path / 'birds')
-    assert made['labels']['buitre'] == ['griffon vulture', 'Egyptian vulture'] and len(made['labels']) == 7
+    assert (
+        made['labels']['buitre'] == ['griffon vulture', 'Egyptian vulture']
+        and len(made['labels']) == 7
+    )
     assert made['notebooks'] == sorted(f.name for f in (tmp_path / 'birds/notebooks').iterdir())
-    assert [n[:2] for n in made['notebooks']] == ['10', '20', '30', '40', '45', '50', '60', '62', '70', '80']
+    assert [n[:2] for n in made['notebooks']] == [
+        '10',
+        '20',
+        '30',
+        '40',
+        '45',
+        '50',
+        '60',
+        '62',
+        '70',
+        '80',
+    ]
     one_line(birdsort('new', tmp_path / 'birds'), 'project already')
-    named = as_json('new', tmp_path / 'mine', 'red_kite', 'stork=white stork, black stork', '-n', 30)
+    named = as_json(
+        'new', tmp_path / 'mine', 'red_kite', 'stork=white stork, black stork', '-n', 30
+    )
     assert named['labels'] == {'red_kite': ['red kite'], 'stork': ['white stork', 'black stork']}
 
 
@@ -82,11 +119,17 @@ def test_mistakes_of_order(birds):
 def test_mistakes_of_spelling(birds):
     p = ['--project', birds.path]
     one_line(birdsort('scarpe', *p), "'scarpe'", "did you mean 'scrape'")
-    one_line(birdsort('scrape', '--label', 'graza', *p), "'graza'", "did you mean 'garza'", 'cacatua')
+    one_line(
+        birdsort('scrape', '--label', 'graza', *p), "'graza'", "did you mean 'garza'", 'cacatua'
+    )
     one_line(birdsort('status', '--projekt', birds.path), '--projekt', '--help')
     one_line(birdsort('status', '--project', birds.path / 'nowhere'), 'nowhere', 'birdsort new')
     one_line(birdsort('predict', birds.path / 'no.jpg', *p), 'no.jpg')
-    one_line(birdsort('demo', '--out', birds.path.parent / 'demo', '--gallery', 'nowhere'), 'nowhere', '--gallery')
+    one_line(
+        birdsort('demo', '--out', birds.path.parent / 'demo', '--gallery', 'nowhere'),
+        'nowhere',
+        '--gallery',
+    )
     toml = birds.path / 'birdsort.toml'
     toml.write_text(toml.read_text().replace('"test_resnet"', '"resnext50"'))
     birdsort('split', *p)
@@ -169,7 +212,12 @@ def test_a_full_disk(birds, verb, size):
         as_json('split', *p)
     before = files(birds.images)
     done = subprocess.run(
-        [*CLI, verb, *p], capture_output=True, text=True, env=ENV, preexec_fn=full_disk(size), timeout=200
+        [*CLI, verb, *p],
+        capture_output=True,
+        text=True,
+        env=ENV,
+        preexec_fn=full_disk(size),
+        timeout=200,
     )
     one_line(done, 'full')
     assert files(birds.images) == before
@@ -183,7 +231,9 @@ def test_exactly_one_json_object(tmp_path):
     split = as_json('split', *p)
     assert {s: sum(split[s].values()) for s in split} == {'train': 42, 'val': 9, 'test': 9}
     train = as_json('train', *p)
-    assert [set(s) for s in train['stages']] == [{'name', 'epochs', 'seconds', 'valid_loss', 'accuracy'}] * 2
+    assert [set(s) for s in train['stages']] == [
+        {'name', 'epochs', 'seconds', 'valid_loss', 'accuracy'}
+    ] * 2
     assert train['seconds'] > 0
     score = as_json('evaluate', *p)
     assert {'n', 'loss', 'accuracy', 'f1_macro', 'per_label'} <= set(score) and score['n'] == 9
@@ -191,7 +241,10 @@ def test_exactly_one_json_object(tmp_path):
     (birds.path / 'note.txt').write_text('no image')
     rows = as_json('predict', birds.images / 'garza', birds.path / 'note.txt', *p)['predictions']
     assert len(rows) == 21
-    assert set(rows[0]) == {'file', 'label', 'probability', 'best'} and 0 <= rows[0]['probability'] <= 1
+    assert (
+        set(rows[0]) == {'file', 'label', 'probability', 'best'}
+        and 0 <= rows[0]['probability'] <= 1
+    )
     assert rows[-1]['label'] is None and rows[-1]['error'] == 'not an image'
     status = as_json('status', *p)
     assert status['next'] == 'predict' and status['labels']['garza']['kept'] == 20

@@ -123,7 +123,10 @@ def test_text_becomes_a_value_of_the_field_s_type(argv, expected):
     [
         (['--width', '2.5'], ['--width', "'2.5' is not a whole number"]),
         (['--wet-share', 'half'], ['--wet-share', "'half' is not a number"]),
-        (['--levels', '1,two'], ['--levels', 'whole numbers with commas, such as 1,2,4', "'1,two'"]),
+        (
+            ['--levels', '1,two'],
+            ['--levels', 'whole numbers with commas, such as 1,2,4', "'1,two'"],
+        ),
         (['--weights', 'x'], ['--weights', 'numbers with commas, such as 0.5,0.5', "'x'"]),
         (['--no-dry'], ['--no-dry']),
         (['--seed', '1'], ['--seed']),
@@ -157,7 +160,9 @@ def test_settings_of_training_share_the_mechanism(capsys, tmp_path):
             cli.main(['train', '--project', str(tmp_path), *argv])
         err = capsys.readouterr().err
         assert all(word in err for word in words), err
-    args = cli.parse(['train', '--lr', 'auto', '--epochs', '5,5', '--no-cache', '--unfreeze', '1 group'])
+    args = cli.parse(
+        ['train', '--lr', 'auto', '--epochs', '5,5', '--no-cache', '--unfreeze', '1 group']
+    )
     assert (args.lr, args.epochs, args.cache, args.unfreeze) == ('auto', (5, 5), False, '1 group')
     assert not hasattr(args, 'mixup')
 
@@ -169,7 +174,10 @@ def test_a_renamed_flag_is_answered_only_where_a_verb_has_none_of_that_name(caps
         "Draw."
 
     parser = parser_of(draw)
-    for argv, words in [(['-n', 'x'], "'x' is not a whole number"), (['--again'], '--again is now --force')]:
+    for argv, words in [
+        (['-n', 'x'], "'x' is not a whole number"),
+        (['--again'], '--again is now --force'),
+    ]:
         with pytest.raises(SystemExit):
             parser.parse_args(['draw', *argv])
         assert words in capsys.readouterr().err

@@ -58,8 +58,13 @@ def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):
     missing = package._replace(name='no-such-package')
     changed = shutil.copytree(package.path.parent, tmp_path / 'changed') / package.path.name
     changed.write_bytes(changed.read_bytes()[:-1] + b'?')
-    elsewhere = package._replace(file=str(changed))  # An absolute path takes the place of the package's folder
-    for broken, words in ((missing, 'pip install no-such-package'), (elsewhere, 'is not the file that birdsort knows')):
+    elsewhere = package._replace(
+        file=str(changed)
+    )  # An absolute path takes the place of the package's folder
+    for broken, words in (
+        (missing, 'pip install no-such-package'),
+        (elsewhere, 'is not the file that birdsort knows'),
+    ):
         monkeypatch.setitem(architectures.PIP_WEIGHTS, 'efficientnet_lite0', broken)
         with pytest.raises(NoWeights, match=words):
             pip_weights(NAME)

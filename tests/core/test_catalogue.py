@@ -44,8 +44,13 @@ def make_version_0(path):
     "A catalogue of birdsort 0.1 with rows in every table; big enough for its pages not to fit in the cache."
     db = sqlite3.connect(path)
     db.executescript(TABLES)
-    images = [(i, ('stork', 'heron')[i % 2], f'http://photos/{i}', 'kept', f'{i}.jpg') for i in range(1, 201)]
-    db.executemany('insert into picture (id, label, address, state, name) values (?, ?, ?, ?, ?)', images)
+    images = [
+        (i, ('stork', 'heron')[i % 2], f'http://photos/{i}', 'kept', f'{i}.jpg')
+        for i in range(1, 201)
+    ]
+    db.executemany(
+        'insert into picture (id, label, address, state, name) values (?, ?, ?, ?, ?)', images
+    )
     result = json.dumps({'sides': {'test': {'n': 3}}, 'pictures': ['a.png'] * 500})
     stages = [(stage, '0123', result, 'then') for stage in ('split', 'train', 'evaluate')]
     db.executemany('insert into stage values (?, ?, ?, ?)', stages)
@@ -124,7 +129,9 @@ def test_an_upgraded_catalogue_is_left_alone(tmp_path):
 @pytest.fixture
 def newer(tmp_path):
     "A project whose catalogue a newer birdsort has written."
-    project = new_project(tmp_path / 'birds', labels={'stork': ['white stork'], 'heron': ['grey heron']})
+    project = new_project(
+        tmp_path / 'birds', labels={'stork': ['white stork'], 'heron': ['grey heron']}
+    )
     project.catalogue.add([dict(label='stork', address='http://photos/1')])
     project.catalogue.execute(f'pragma user_version = {SCHEMA_VERSION + 1}')
     project.catalogue.db.close()
@@ -138,7 +145,12 @@ def test_a_catalogue_of_a_newer_version_is_refused_and_not_touched(newer):
         _ = newer.catalogue
     message = str(refused.value)
     assert '\n' not in message
-    for part in (str(file), f'version {SCHEMA_VERSION + 1}', f'to {SCHEMA_VERSION}:', 'upgrade birdsort'):
+    for part in (
+        str(file),
+        f'version {SCHEMA_VERSION + 1}',
+        f'to {SCHEMA_VERSION}:',
+        'upgrade birdsort',
+    ):
         assert part in message
     assert file.read_bytes() == before
     assert not [f for f in os.listdir(newer.path) if f.startswith('catalogue.sqlite-')]

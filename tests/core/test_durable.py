@@ -33,7 +33,14 @@ def make(folder, n=4):
             (project.images / label / f'{i}.jpg').write_bytes(f'{label} {i}'.encode())
     origin = dict(source='gbif', licence='cc-by', state='kept')
     project.catalogue.add(
-        origin | dict(label=label, name=f'{i}.jpg', author=f'Ada {i}', title='=x', address=f'http://photos/{label}/{i}')
+        origin
+        | dict(
+            label=label,
+            name=f'{i}.jpg',
+            author=f'Ada {i}',
+            title='=x',
+            address=f'http://photos/{label}/{i}',
+        )
         for label in LABELS
         for i in range(n)
     )
@@ -70,7 +77,10 @@ def step_until(folder, at, verb):
     if verb == 'undo':
         undo(project)
     else:
-        plan = [Move(ids['stork', '0.jpg'], 'kept', 'heron'), Move(ids['heron', '1.jpg'], 'removed', 'heron', 'x')]
+        plan = [
+            Move(ids['stork', '0.jpg'], 'kept', 'heron'),
+            Move(ids['heron', '1.jpg'], 'removed', 'heron', 'x'),
+        ]
         move_images(project, plan)
     return next(steps) - 1
 
@@ -125,7 +135,9 @@ DAMAGE = dict(
     zeros=lambda f: f.write_bytes(bytes(f.stat().st_size)),
     zero_page=zero_page,
     garbage_page=garbage_page,
-    first_page=lambda f: f.write_bytes(f.read_bytes()[:100] + os.urandom(3996) + f.read_bytes()[4096:]),
+    first_page=lambda f: f.write_bytes(
+        f.read_bytes()[:100] + os.urandom(3996) + f.read_bytes()[4096:]
+    ),
     gzip=lambda f: f.write_bytes(b'\x1f\x8b' + f.read_bytes()),
     short=lambda f: os.truncate(f, 50),
     page_size=lambda f: f.write_bytes(f.read_bytes()[:16] + b'\xff\xff' + f.read_bytes()[18:]),
@@ -145,7 +157,10 @@ def test_a_damaged_catalogue_is_called_that(project, damage):
     said = explain(found.value)
     assert 'is damaged' in said and 'catalogue.sqlite.bak' in said
     assert 'should not happen' not in said and '\n' not in said
-    assert files(project.path) | {'.lock': b''} == before | {'catalogue.sqlite': damaged, '.lock': b''}
+    assert files(project.path) | {'.lock': b''} == before | {
+        'catalogue.sqlite': damaged,
+        '.lock': b'',
+    }
     shutil.copy(f'{file}.bak', file)
     assert len(Project(project.path).catalogue.rows()) == 8
 
@@ -171,25 +186,37 @@ EMPTY = dict(
     no_table=run_sql('drop table image'),
     one_label=run_sql("delete from image where label = 'stork'"),
     no_names=run_sql('update image set name = null'),
-    no_authors=run_sql('update image set author = null, licence = null, title = null, address = null'),
+    no_authors=run_sql(
+        'update image set author = null, licence = null, title = null, address = null'
+    ),
     another=of_another_project,
     other_names=run_sql("update image set name = 'x' || name"),
     half=run_sql('delete from image where id % 2'),
-    all_rejected=run_sql("update image set state = 'rejected', reason = 'file is gone', name = null"),
-    emptied_texts=run_sql("update image set author = '', licence = '', title = '', page = '', address = null"),
+    all_rejected=run_sql(
+        "update image set state = 'rejected', reason = 'file is gone', name = null"
+    ),
+    emptied_texts=run_sql(
+        "update image set author = '', licence = '', title = '', page = '', address = null"
+    ),
 )
 
 
 @pytest.mark.parametrize('empty', EMPTY.values(), ids=EMPTY)
 def test_a_look_never_writes_less_than_there_was(project, empty):
-    before, table = read_attribution(project), (project.path / 'attribution.csv').read_text().splitlines()
+    before, table = (
+        read_attribution(project),
+        (project.path / 'attribution.csv').read_text().splitlines(),
+    )
     assert len(before) == 8
     project.catalogue.db.close()
     empty(project)
     status(project.path)
     assert read_attribution(project) == before
     assert sorted((project.path / 'attribution.csv').read_text().splitlines()) == sorted(table)
-    authors = {(r['label'], r['name']): r['author'] for r in Project(project.path).catalogue.rows(state='kept')}
+    authors = {
+        (r['label'], r['name']): r['author']
+        for r in Project(project.path).catalogue.rows(state='kept')
+    }
     if empty not in (EMPTY['no_authors'], EMPTY['emptied_texts']):
         assert authors == {key: origin['author'] for key, origin in before.items()}
 
@@ -198,7 +225,9 @@ def test_an_image_that_is_gone_leaves_the_table(project):
     (project.images / 'stork' / '0.jpg').unlink()
     sync(project)
     write_attribution(project)
-    assert ('stork', '0.jpg') not in read_attribution(project) and len(read_attribution(project)) == 7
+    assert ('stork', '0.jpg') not in read_attribution(project) and len(
+        read_attribution(project)
+    ) == 7
 
 
 def test_the_backup_is_of_the_time_before_and_never_of_an_emptied_catalogue(project):
@@ -272,7 +301,8 @@ def test_another_content_is_another_signature(project, change):
 
 def test_the_first_look_is_what_an_older_birdsort_had_seen(project):
     expected = [
-        [f.parent.name, f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in sorted(project.images.glob('*/*'))
+        [f.parent.name, f.name, f.stat().st_size, f.stat().st_mtime_ns]
+        for f in sorted(project.images.glob('*/*'))
     ]
     assert sorted(fingerprint_folder(project.images, project)) == expected
 
@@ -287,7 +317,7 @@ def test_a_copy_of_a_project_is_as_far_as_the_project(project, tmp_path):
 
 def as_another_user(folder, argv):
     "Run a verb as a user who may not write into the project."
-    if not os.geteuid(): # Root may write everywhere, but without its capabilities
+    if not os.geteuid():  # Root may write everywhere, but without its capabilities
         header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
         assert ctypes.CDLL(None).capset(header, none) == 0
     return verb([*argv, '--project', str(folder)])
@@ -338,10 +368,20 @@ def test_an_image_is_on_the_disk_before_its_row(project, disk, monkeypatch):
     draw_bird('owl', 1).save(file)
     part = project.images / 'stork' / '.1.part'
     update = project.catalogue.update
-    monkeypatch.setattr(project.catalogue, 'update', lambda i, **v: (disk.append(('row', v['state'])), update(i, **v)))
+    monkeypatch.setattr(
+        project.catalogue,
+        'update',
+        lambda i, **v: (disk.append(('row', v['state'])), update(i, **v)),
+    )
     news = scrape._store(file.read_bytes(), project.settings, part)
     assert scrape._keep(project, row, news, part)
-    assert disk == [('sync', part.name), ('row', 'asked'), ('rename', part.name), ('sync', 'stork'), ('row', 'kept')]
+    assert disk == [
+        ('sync', part.name),
+        ('row', 'asked'),
+        ('rename', part.name),
+        ('sync', 'stork'),
+        ('row', 'kept'),
+    ]
 
 
 def test_moved_files_are_on_the_disk_before_their_rows(project, disk):

@@ -30,7 +30,12 @@ ROW = dict(label='stork', state='kept', reason=None, name='1.jpg', split=None, a
 def victim(tmp_path):
     "A project from elsewhere, beside files of the user that it has no business with."
     project = new_project(tmp_path / 'birds', labels=LABELS)
-    for file in ('birds/images/stork/1.jpg', 'birds/removed/heron/2.jpg', 'home/id_rsa', 'home/stork/1.jpg'):
+    for file in (
+        'birds/images/stork/1.jpg',
+        'birds/removed/heron/2.jpg',
+        'home/id_rsa',
+        'home/stork/1.jpg',
+    ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(file.encode())
     sync(project)
@@ -135,7 +140,9 @@ def test_rows_of_the_journal_are_rows(victim, row):
 def test_every_name_in_the_catalogue_is_resolved(victim, label, name, state, action):
     home, before = victim.path.parent / 'home', others(victim)
     row = dict(label=label.format(home=home), name=name.format(home=home), state=state)
-    victim.catalogue.execute('update image set label = :label, name = :name, state = :state where id = 1', row)
+    victim.catalogue.execute(
+        'update image set label = :label, name = :name, state = :state where id = 1', row
+    )
     Decisions(victim).choose([1], action)
     apply(victim)
     assert others(victim) == before
@@ -143,7 +150,9 @@ def test_every_name_in_the_catalogue_is_resolved(victim, label, name, state, act
 
 def test_a_label_that_is_a_path_is_not_moved_to(victim):
     before = others(victim)
-    victim.catalogue.execute("insert into choice (step, image, action, label) values (1, 1, 'move', '../../home')")
+    victim.catalogue.execute(
+        "insert into choice (step, image, action, label) values (1, 1, 'move', '../../home')"
+    )
     apply(victim)
     assert others(victim) == before
     assert (victim.images / 'stork/1.jpg').is_file()
@@ -238,7 +247,9 @@ def test_no_module_opens_a_pickle_but_the_one_that_is_trusted():
     found = {}
     for file in (ROOT / 'birdsort').rglob('*.py'):
         module = '.'.join(file.relative_to(ROOT / 'birdsort').with_suffix('').parts)
-        names = {name for name, options in calls(ast.parse(file.read_text())) if runs_code(name, options)}
+        names = {
+            name for name, options in calls(ast.parse(file.read_text())) if runs_code(name, options)
+        }
         if names:
             found[module] = names
     assert found == MAY_RUN_CODE

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from birdsort.core.images import DECODING, Budget, ImageError, decode, decoding, ingest, read_header, strip_metadata
+from birdsort.core.images import (
+    DECODING,
+    Budget,
+    ImageError,
+    decode,
+    decoding,
+    ingest,
+    read_header,
+    strip_metadata,
+)
 
 
 def encode(im, format='JPEG', **kw):
@@ -26,12 +35,22 @@ def noise(width=96, height=64, mode='RGB'):
 
 
 def chunk(kind, content):
-    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    return (
+        struct.pack('>I', len(content))
+        + kind
+        + content
+        + struct.pack('>I', zlib.crc32(kind + content))
+    )
 
 
 def png(width, height, depth=8, colour=2, rows=b'', *, interlaced=False):
     header = struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, interlaced)
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + chunk(b'IDAT', zlib.compress(rows))
+        + chunk(b'IEND', b'')
+    )
 
 
 def vp8l(width, height):  # A whole lossless WebP of one colour, of a few bytes
@@ -114,7 +133,9 @@ def test_a_large_image_is_read_within_the_budget(monkeypatch, data, side):
     monkeypatch.setattr('birdsort.core.images.MAX_PIXELS', 2_000_000)
     im = decode(data, side)
     width, height = read_header(data)[:2]
-    assert min(im.size) >= side and abs(im.width / im.height - width / height) < 0.02 * width / height
+    assert (
+        min(im.size) >= side and abs(im.width / im.height - width / height) < 0.02 * width / height
+    )
     assert 4 * im.width * im.height <= budget.highest <= budget.most and budget.free == budget.most
 
 
@@ -128,8 +149,11 @@ TOO_LARGE = {
     'a PNG in 16 bits': png(9000, 9000, 16, 6),
     'an interlaced PNG': png(9000, 9000, interlaced=True),
     'a PNG of the largest side': png(2**31 - 1, 2**31 - 1),
-    'a GIF': b'GIF89a' + struct.pack('<HH', 65_535, 65_535) + encode(Image.new('P', (4, 4)), 'GIF')[10:],
-    'a BMP': b'BM' + struct.pack('<IHHIIIIHHIIIIII', 0, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
+    'a GIF': b'GIF89a'
+    + struct.pack('<HH', 65_535, 65_535)
+    + encode(Image.new('P', (4, 4)), 'GIF')[10:],
+    'a BMP': b'BM'
+    + struct.pack('<IHHIIIIHHIIIIII', 0, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
     'a JPEG of several passes': resized(encode(noise(), progressive=True), 16_000, 12_000),
     'a JPEG of four gigapixels': resized(encode(noise()), 65_535, 65_535),
 }
@@ -185,7 +209,9 @@ RAISED = [
 
 @pytest.mark.parametrize('error', RAISED, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize('method', ['_open', 'load'])
-def test_whatever_a_decoder_raises_is_one_error_with_the_files_name(tmp_path, monkeypatch, error, method):
+def test_whatever_a_decoder_raises_is_one_error_with_the_files_name(
+    tmp_path, monkeypatch, error, method
+):
     def fail(*args, **kw):
         raise error
 
@@ -194,7 +220,11 @@ def test_whatever_a_decoder_raises_is_one_error_with_the_files_name(tmp_path, mo
     monkeypatch.setattr(PngImagePlugin.PngImageFile, method, fail)
     with pytest.raises(ImageError) as e:
         decode(file)
-    assert str(e.value) == f'{file}: {e.value.reason}' and '\n' not in e.value.reason and 'heron' not in e.value.reason
+    assert (
+        str(e.value) == f'{file}: {e.value.reason}'
+        and '\n' not in e.value.reason
+        and 'heron' not in e.value.reason
+    )
     with pytest.raises(ImageError):
         ingest(PLAIN)
 
@@ -245,7 +275,11 @@ SAYS_MORE = {
     'a program of its own': between(b'\xff\xec\0\x09at home'),
     'a reserved segment': between(b'\xff\xf7\0\x09at home'),
     'an empty comment inside the scan': SCANNED[:RESTART] + b'\xff\xfe\0\2' + SCANNED[RESTART:],
-    'a preview in JFIF': located()[:4] + b'\0\x17' + located()[6:18] + b'\1\1at home' + located()[20:],
+    'a preview in JFIF': located()[:4]
+    + b'\0\x17'
+    + located()[6:18]
+    + b'\1\1at home'
+    + located()[20:],
     'words in what is Adobe’s': between(b'\xff\xee\0\x15Adobe\0\x64\0\0\0\0\1at home'),
     'JFIF in name only': between(b'\xff\xe0\0\x0dJFIFat home'),
     'a profile in name only': between(b'\xff\xe2\0\x14ICC_PROFILEat home'),
@@ -261,7 +295,12 @@ def test_what_is_stored_is_what_was_checked_and_says_no_more_than_its_pixels(dat
     except ImageError:
         return
     im = Image.open(io.BytesIO(stored))
-    assert b'at home' not in stored and b'Exif' not in stored and not im.getexif() and tuple(size) == im.size
+    assert (
+        b'at home' not in stored
+        and b'Exif' not in stored
+        and not im.getexif()
+        and tuple(size) == im.size
+    )
     assert strip_metadata(stored) == stored
     difference = np.asarray(decode(stored), float) - np.asarray(decode(data), float)
     assert np.abs(difference).mean() < 2, 'another image than the one that was sent'
@@ -288,15 +327,36 @@ def mutated(rng, data):
 
 
 def seeds():
-    yield from (located(), located(progressive=True), encode(noise(mode='L')), encode(noise(mode='CMYK')))
+    yield from (
+        located(),
+        located(progressive=True),
+        encode(noise(mode='L')),
+        encode(noise(mode='CMYK')),
+    )
     yield from (encode(noise(mode=mode), 'PNG') for mode in ('RGB', 'RGBA', 'P', 'LA', '1', 'I;16'))
-    yield from (encode(noise(), 'WEBP', quality=50), encode(noise(), 'WEBP', lossless=True), vp8l(60, 40))
-    yield from (encode(noise(mode='P'), 'GIF'), encode(noise(), 'BMP'), encode(noise(mode='P'), 'BMP'))
-    yield from (SCANNED, PLAIN[:33] + chunk(b'zTXt', b'a\0\0' + zlib.compress(b'x' * 9000)) + PLAIN[33:])
+    yield from (
+        encode(noise(), 'WEBP', quality=50),
+        encode(noise(), 'WEBP', lossless=True),
+        vp8l(60, 40),
+    )
+    yield from (
+        encode(noise(mode='P'), 'GIF'),
+        encode(noise(), 'BMP'),
+        encode(noise(mode='P'), 'BMP'),
+    )
+    yield from (
+        SCANNED,
+        PLAIN[:33] + chunk(b'zTXt', b'a\0\0' + zlib.compress(b'x' * 9000)) + PLAIN[33:],
+    )
 
 
 def test_mutated_files_are_read_or_refused_for_two_seconds():
-    rng, files, end, counts = random.Random(int(time.time())), list(seeds()), time.monotonic() + 2, [0, 0]
+    rng, files, end, counts = (
+        random.Random(int(time.time())),
+        list(seeds()),
+        time.monotonic() + 2,
+        [0, 0],
+    )
     while time.monotonic() < end:
         data = mutated(rng, rng.choice(files))
         try:
@@ -307,6 +367,9 @@ def test_mutated_files_are_read_or_refused_for_two_seconds():
         else:
             counts[0] += 1
             assert b'at home' not in stored or b'Exif' not in stored, data.hex()
-            assert decode(stored, 8).width >= min(width, 8) and read_header(stored)[:2] == (width, height), data.hex()
+            assert decode(stored, 8).width >= min(width, 8) and read_header(stored)[:2] == (
+                width,
+                height,
+            ), data.hex()
     print(f'{counts[0]} read, {counts[1]} refused')
     assert min(counts) > 5 and DECODING.free == DECODING.most

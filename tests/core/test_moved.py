@@ -12,7 +12,15 @@ from birdsort.core.scaffold import new_project
 from birdsort.core.settings import RENAMED, Settings, Training, parse_settings
 
 # A value for each old name that is not the default
-VALUES = dict(n=7, noai=False, views=3, lr_mult=50, rest_batch_norm=False, keep_memory=False, small_first=False)
+VALUES = dict(
+    n=7,
+    noai=False,
+    views=3,
+    lr_mult=50,
+    rest_batch_norm=False,
+    keep_memory=False,
+    small_first=False,
+)
 
 
 def toml(key, value):

@@ -13,7 +13,14 @@ import pytest
 from birdsort.cleaning.decisions import Choice, apply, read_decisions, write_issues
 from birdsort.cleaning.issues import Issue
 from birdsort.commands.formatting import explain, format_result
-from birdsort.core.inventory import csv_cell, csv_text, markdown_text, sync, terminal_text, write_attribution
+from birdsort.core.inventory import (
+    csv_cell,
+    csv_text,
+    markdown_text,
+    sync,
+    terminal_text,
+    write_attribution,
+)
 from birdsort.core.scaffold import asset, new_project
 
 FORMULAS = [
@@ -54,17 +61,33 @@ def cells_of(text):
 
 
 def begins_a_formula(cell):
-    seen = ''.join(c for c in cell if unicodedata.category(c) not in ('Cc', 'Cf')).strip().strip('"').strip()
+    seen = (
+        ''.join(c for c in cell if unicodedata.category(c) not in ('Cc', 'Cf'))
+        .strip()
+        .strip('"')
+        .strip()
+    )
     return unicodedata.normalize('NFKC', seen[:1]) in ('=', '+', '-', '@')
 
 
 @pytest.fixture(scope='module')
 def named_by_others(tmp_path_factory):
     "A project whose images are called what others call them."
-    project = new_project(tmp_path_factory.mktemp('texts') / 'birds', labels={'owl': ['owl'], 'heron': ['heron']})
+    project = new_project(
+        tmp_path_factory.mktemp('texts') / 'birds', labels={'owl': ['owl'], 'heron': ['heron']}
+    )
     address = 'https://ada:secret@photos.example/{}.jpg'
     rows = [
-        dict(label='owl', state='kept', name=f'{i}.jpg', title=f, author=f, licence=f, page=f, address=address.format(i))
+        dict(
+            label='owl',
+            state='kept',
+            name=f'{i}.jpg',
+            title=f,
+            author=f,
+            licence=f,
+            page=f,
+            address=address.format(i),
+        )
         for i, f in enumerate(FORMULAS)
     ]
     project.catalogue.add(rows)
@@ -88,19 +111,45 @@ def test_no_cell_of_a_table_is_a_formula(named_by_others):
 
 
 def test_numbers_and_plain_texts_stay_as_they_are():
-    plain = [-1, -0.5, None, 'Ada', "d'Orsay", 'a-b', 'a = b', "'quoted'", 'größer', 'a,b', '1;2', '']
+    plain = [
+        -1,
+        -0.5,
+        None,
+        'Ada',
+        "d'Orsay",
+        'a-b',
+        'a = b',
+        "'quoted'",
+        'größer',
+        'a,b',
+        '1;2',
+        '',
+    ]
     assert list(map(csv_cell, plain)) == plain
-    assert list(map(csv_cell, map(csv_cell, FORMULAS))) == list(map(csv_cell, FORMULAS)), 'once is enough'
+    assert list(map(csv_cell, map(csv_cell, FORMULAS))) == list(map(csv_cell, FORMULAS)), (
+        'once is enough'
+    )
 
 
 def test_decisions_come_back_from_a_spreadsheet(tmp_path):
     project = new_project(tmp_path / 'birds', labels={'owl': ['owl'], 'heron': ['heron']})
-    names = ['-rf.jpg', '=1.jpg', '@home.jpg', 'a;-b.jpg', "'=x.jpg", '+.jpg', 'plain.jpg', ' -.jpg']
+    names = [
+        '-rf.jpg',
+        '=1.jpg',
+        '@home.jpg',
+        'a;-b.jpg',
+        "'=x.jpg",
+        '+.jpg',
+        'plain.jpg',
+        ' -.jpg',
+    ]
     for name in names:
         (project.images / 'owl').mkdir(parents=True, exist_ok=True)
         (project.images / 'owl' / name).write_bytes(name.encode())
     sync(project)
-    issues = pd.DataFrame([('owl', name, 'blurred', 0.5, '') for name in names], columns=Issue._fields)
+    issues = pd.DataFrame(
+        [('owl', name, 'blurred', 0.5, '') for name in names], columns=Issue._fields
+    )
     table = list(csv.DictReader(write_issues(project, issues).open(newline='')))
     for row in table:
         row['decision'] = 'remove'
@@ -127,7 +176,10 @@ def test_a_name_in_a_table_that_may_be_two_images_is_refused(tmp_path):
 def test_the_page_writes_tables_by_the_same_rule():
     page = asset('clean_sheet.html')
     (pattern,) = re.findall(r'text\(t\)\.replace\(/(.+)/g, "\$1\$2\'"\)', page)
-    by_page = [re.sub(pattern, r"\1\2'", re.sub('[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', f)) for f in FORMULAS]
+    by_page = [
+        re.sub(pattern, r"\1\2'", re.sub('[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', f))
+        for f in FORMULAS
+    ]
     assert [cell for cell in by_page if begins_a_formula(cell.replace('\u200b', ''))] == []
 
 
@@ -155,12 +207,16 @@ MARKUP = [
 @pytest.mark.parametrize('text', MARKUP)
 def test_markdown_shows_what_was_written(text):
     markdown_it = pytest.importorskip('markdown_it')
-    html = markdown_it.MarkdownIt('gfm-like', dict(linkify=False)).render(f'| owl |\n| --- |\n| {markdown_text(text)} |\n')
+    html = markdown_it.MarkdownIt('gfm-like', dict(linkify=False)).render(
+        f'| owl |\n| --- |\n| {markdown_text(text)} |\n'
+    )
     seen = Seen()
     seen.feed(html)
     assert set(seen.tags) <= {'table', 'thead', 'tbody', 'tr', 'th', 'td'}
     assert seen.tags.count('td') == 1
-    assert ' '.join(seen.text.split()) == 'owl ' + ' '.join(re.sub('[\u2028\r\n]+', ' ', text).split())
+    assert ' '.join(seen.text.split()) == 'owl ' + ' '.join(
+        re.sub('[\u2028\r\n]+', ' ', text).split()
+    )
 
 
 class Seen(HTMLParser):
@@ -242,7 +298,9 @@ def test_the_cleaner_shows_a_name_as_a_name(tmp_path):
     from birdsort.cleaning.cleaner import _summary
 
     for text in MARKUP:
-        view = SimpleNamespace(label=text, message=text, issues=SimpleNamespace(attrs=dict(note=text)))
+        view = SimpleNamespace(
+            label=text, message=text, issues=SimpleNamespace(attrs=dict(note=text))
+        )
         seen = Seen()
         seen.feed(_summary(view, dict(kept=1, pending=0, proposed=0)))
         assert set(seen.tags) <= {'div', 'b', 'br', 'small'}
@@ -251,7 +309,9 @@ def test_the_cleaner_shows_a_name_as_a_name(tmp_path):
 def test_a_card_shows_a_licence_as_a_text(named_by_others):
     from birdsort.deploy.model_card import model_card
 
-    named_by_others.catalogue.execute("update image set licence = '[cc0](http://spy/) <b>|' where name = '1.jpg'")
+    named_by_others.catalogue.execute(
+        "update image set licence = '[cc0](http://spy/) <b>|' where name = '1.jpg'"
+    )
     norm = dict(mean=[0, 0, 0], std=[1, 1, 1])
     config = dict(
         labels=['owl', '<img src=x>'], library='timm', architecture='a', size=64, crop=dict(resize=64),

@@ -68,7 +68,20 @@ def empty(file, other):
     os.truncate(file, 0)
 
 
-HARM = [zeros, first_block_is_zero, one_bit, last_byte, swapped, cut_off, sparse, no_sums, zero_sums, short_sums, gone, empty]
+HARM = [
+    zeros,
+    first_block_is_zero,
+    one_bit,
+    last_byte,
+    swapped,
+    cut_off,
+    sparse,
+    no_sums,
+    zero_sums,
+    short_sums,
+    gone,
+    empty,
+]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,14 @@ import torch
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.core.settings import Training
 from birdsort.data import dataloaders
-from birdsort.datasets.cache import KeyedRows, RowFile, cache_dataloaders, cached_loader, fill_cache, prune_cache
+from birdsort.datasets.cache import (
+    KeyedRows,
+    RowFile,
+    cache_dataloaders,
+    cached_loader,
+    fill_cache,
+    prune_cache,
+)
 from birdsort.datasets.splits import load_splits
 from birdsort.split import split
 from conftest import SERVER
@@ -50,7 +57,10 @@ def test_a_truncated_cache_file_is_filled_again(tmp_path, name):
     damaged = tmp_path / name
     damaged.write_bytes(numbers(0, 10).numpy().tobytes()[:-2])
     fill(tmp_path / 'rows', tmp_path / 'log')
-    assert RowFile(tmp_path / 'rows', (1,), torch.float32)[range(ROWS)].tolist() == numbers(0, ROWS).tolist()
+    assert (
+        RowFile(tmp_path / 'rows', (1,), torch.float32)[range(ROWS)].tolist()
+        == numbers(0, ROWS).tolist()
+    )
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +76,10 @@ def project():
         ('file,label\na.jpg,garza\n', "line 2: no file 'a.jpg'"),
         ('file,label\n,garza\n', "line 2: no file ''"),
         ('file,label\nbirds.csv\n', "line 2: 'birds.csv' has no label"),
-        ('file,label,split\nbirds.csv,garza,exam\n', "line 2: the column split looks like a split, and 'exam' is none of"),
+        (
+            'file,label,split\nbirds.csv,garza,exam\n',
+            "line 2: the column split looks like a split, and 'exam' is none of",
+        ),
     ],
 )
 def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path, project, text, message):

@@ -80,7 +80,9 @@ def test_all_files_are_written_and_described(exported):
     assert config['labels'] == result['labels'] == (folder / 'labels.txt').read_text().split()
     assert config['temperature'] == pytest.approx(evaluated['temperature'])
     assert config['threshold']['confidence'] == pytest.approx(evaluated['threshold']['confidence'])
-    done = subprocess.run(['sha256sum', '-c', 'SHA256SUMS'], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        ['sha256sum', '-c', 'SHA256SUMS'], cwd=folder, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count('OK') == len(FILES - left_out) - 1
     assert {name: sha256(folder / name) for name in config['hashes']} == config['hashes']
@@ -96,7 +98,9 @@ def test_the_model_card_is_valid_and_contains_the_metrics(exported):
     card = ModelCard.load(project.export / 'README.md')
     assert card.data.pipeline_tag == 'image-classification'
     metrics = [evaluated['accuracy'], evaluated['f1_macro']]
-    assert [r.metric_value for r in card.data.eval_results] == [round(value, 4) for value in metrics]
+    assert [r.metric_value for r in card.data.eval_results] == [
+        round(value, 4) for value in metrics
+    ]
     low, high = evaluated['intervals']['accuracy']
     for words in (
         f"{100 * evaluated['accuracy']:.1f} % of {evaluated['n']} test images",
@@ -154,13 +158,17 @@ def write_formats(learn, config, images, folder):
     to_pickle(learn, folder / ENGINES['pickle'])
     (folder / ENGINES['torch']).write_bytes(to_safetensors(learn.model))
     (folder / ENGINES['onnx']).write_bytes(graph)
-    (folder / ENGINES['int8']).write_bytes(to_int8(graph, [np.stack([prepare(im, config) for im in images])]))
+    (folder / ENGINES['int8']).write_bytes(
+        to_int8(graph, [np.stack([prepare(im, config) for im in images])])
+    )
     return config | dict(hashes={name: sha256(folder / name) for name in ENGINES.values()})
 
 
 def small_transformer(**given):
     "torchvision's transformer as `vit_b_32` builds it, with two layers for twelve, for smaller images."
-    return VisionTransformer(image_size=96, patch_size=32, num_layers=2, num_heads=12, hidden_dim=768, mlp_dim=3072)
+    return VisionTransformer(
+        image_size=96, patch_size=32, num_layers=2, num_heads=12, hidden_dim=768, mlp_dim=3072
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +191,9 @@ def test_networks_are_the_same_in_all_formats(split_birds, tmp_path, arch, size,
     settings = change(split_birds.settings, architecture=arch, image_size=size, **kw)
     learn = bare(make_learner(split_birds, settings=settings))
     torch.manual_seed(0)
-    for p in learn.model.parameters():  # New weights give almost equal probabilities: make them differ
+    for (
+        p
+    ) in learn.model.parameters():  # New weights give almost equal probabilities: make them differ
         if p.ndim > 1:
             nn.init.normal_(p, std=0.05)
     config = json.loads(json.dumps(describe_network(learn, settings))) | dict(temperature=1.0)
@@ -198,7 +208,9 @@ def test_networks_are_the_same_in_all_formats(split_birds, tmp_path, arch, size,
         prepared = [model.prepare(im) for im in images]
         for n in (1, 5):
             assert np.allclose(model(prepared[:n]), expected[:n], atol=tolerance), engine
-    metadata = onnxruntime.InferenceSession(tmp_path / ENGINES['onnx']).get_modelmeta().custom_metadata_map
+    metadata = (
+        onnxruntime.InferenceSession(tmp_path / ENGINES['onnx']).get_modelmeta().custom_metadata_map
+    )
     assert json.loads(metadata['labels']) == config['labels']
     assert int(metadata['input_size']) == side
     assert json.loads(metadata['mean']) == config['normalisation']['mean']
@@ -207,7 +219,11 @@ def test_networks_are_the_same_in_all_formats(split_birds, tmp_path, arch, size,
 class Mine(nn.Sequential):
     def __init__(self):
         super().__init__(
-            nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+            nn.Conv2d(3, 8, 3, stride=2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
         )
 
 
@@ -229,7 +245,11 @@ def test_8_bits_are_left_out_if_the_validation_accuracy_falls(exported, tmp_path
     from birdsort.evaluation.predictions import predictions
 
     project = exported[0]
-    learn, config, val = bare(load_run(open_run(project))), read_config(project.export), predictions(project)
+    learn, config, val = (
+        bare(load_run(open_run(project))),
+        read_config(project.export),
+        predictions(project),
+    )
     data = to_onnx(Sampled(learn.model, 64), config)
     always_wrong = val._replace(targets=(val.predicted + 1) % 3)  # No accuracy to lose
     assert _eight_bits(data, tmp_path, config, learn, always_wrong)[1] is None
@@ -237,7 +257,9 @@ def test_8_bits_are_left_out_if_the_validation_accuracy_falls(exported, tmp_path
     for p in constant.parameters():
         nn.init.zeros_(p)
     monkeypatch.setattr('birdsort.export.to_int8', lambda data, batches: to_onnx(constant, config))
-    ones = np.ones(len(val.targets), dtype='int64')  # A validation split on which the network is always right
+    ones = np.ones(
+        len(val.targets), dtype='int64'
+    )  # A validation split on which the network is always right
     always_right = val._replace(probs=np.eye(3, dtype='float32')[ones], targets=ones)
     small, why = _eight_bits(data, tmp_path, config, learn, always_right)
     assert small is None
@@ -317,7 +339,9 @@ def refused(copied, exported):
     "A function that asserts that predict refuses the copied export, in one line with these words."
 
     def check(*words, engine='auto'):
-        one_line(birdsort('predict', image(exported[0]), '--model', copied, '--engine', engine), *words)
+        one_line(
+            birdsort('predict', image(exported[0]), '--model', copied, '--engine', engine), *words
+        )
 
     return check
 
@@ -359,6 +383,8 @@ def test_an_invalid_config_is_refused(copied, refused):
 
 def test_a_label_cannot_lead_out_of_the_folder(copied, exported, tmp_path):
     write_config(copied, labels=['..', '../out', '/out'])
-    done = birdsort('predict', image(exported[0]), '--model', copied, '--sort-into', tmp_path / 'in')
+    done = birdsort(
+        'predict', image(exported[0]), '--model', copied, '--sort-into', tmp_path / 'in'
+    )
     assert done.returncode == 2 and 'cannot be used' in done.stdout, done
     assert not (tmp_path / 'out').exists()

@@ -72,9 +72,19 @@ def export(tmp_path):
         'learner.pkl': os.urandom(3_000_000),
     }
     unwanted = dict.fromkeys(
-        ('.learner.pkl.part', 'model.onnx.part', 'more/notes.txt', '.hidden/notes.txt', 'photo.jpg', 'model[.]onnx'), b'no'
+        (
+            '.learner.pkl.part',
+            'model.onnx.part',
+            'more/notes.txt',
+            '.hidden/notes.txt',
+            'photo.jpg',
+            'model[.]onnx',
+        ),
+        b'no',
     )
-    wanted['SHA256SUMS'] = ''.join(f'{sha256(data).hexdigest()}  {name}\n' for name, data in wanted.items()).encode()
+    wanted['SHA256SUMS'] = ''.join(
+        f'{sha256(data).hexdigest()}  {name}\n' for name, data in wanted.items()
+    ).encode()
     for name, data in (wanted | unwanted).items():
         (folder / name).write_bytes(data)
     (tmp_path / 'secret').write_bytes(b'no')
@@ -150,8 +160,12 @@ def test_the_stand_in_accepts_only_what_the_hub_accepts():
             send('POST', f'{api}/repos/create', repository, token, status)
         existing = send('POST', f'{api}/repos/create', repository, status=409)
         assert existing['url'] == f'{hub.address}/{NAME}'
-        send('POST', f'{api}/models/{NAME}/commit/main', commit, status=400)  # The file was never uploaded
-        batch = send('POST', f'{hub.address}/{NAME}.git/info/lfs/objects/batch', dict(objects=[large]))
+        send(
+            'POST', f'{api}/models/{NAME}/commit/main', commit, status=400
+        )  # The file was never uploaded
+        batch = send(
+            'POST', f'{hub.address}/{NAME}.git/info/lfs/objects/batch', dict(objects=[large])
+        )
         upload = batch['objects'][0]['actions']['upload']['href']
         send('PUT', upload, b'Weights', status=400)
         send('PUT', f'{upload}0', b'weights', status=403)
@@ -168,12 +182,19 @@ def test_what_is_pushed_can_be_downloaded(protocol, export):
         assert hub.content(NAME) == contents(export)
         address = f'{hub.address}/{NAME}'
         assert result == dict(address=address, commit=f'{address}/commit/{commit.oid}', files=names)
-        assert len(repository.commits) == 2, 'everything is one commit, after the one that created the repository'
+        assert len(repository.commits) == 2, (
+            'everything is one commit, after the one that created the repository'
+        )
         assert commit.title.startswith('Exported by birdsort')
-        assert {p for p, f in commit.files.items() if f.large} == {'model.safetensors', 'learner.pkl'}
+        assert {p for p, f in commit.files.items() if f.large} == {
+            'model.safetensors',
+            'learner.pkl',
+        }
         assert not repository.private
         do('env', dict(HF_TOKEN=''))  # Anybody can download
-        assert {name: Path(do('download', NAME, name)).read_bytes() for name in names} == contents(export)
+        assert {name: Path(do('download', NAME, name)).read_bytes() for name in names} == contents(
+            export
+        )
 
 
 def test_a_second_push_sends_only_what_is_new(protocol, export):
@@ -208,7 +229,13 @@ def test_an_interrupted_push_is_continued(protocol, export):
     hub = Hub(dies_at=6_000_000, after=int(lfs))  # By the other protocol both files go as one
     with hub, client(hub, protocol) as do:
         error = do('push', export, NAME)
-        one_line(error, 'RuntimeError: ana/birds was not pushed', 'run the same command again', hub.address, 'Connect')
+        one_line(
+            error,
+            'RuntimeError: ana/birds was not pushed',
+            'run the same command again',
+            hub.address,
+            'Connect',
+        )
     assert hub.content(NAME) == {}, 'half of an export was visible'
     with hub, client(hub, protocol) as do:
         assert do('push', export, NAME)['files'] == sorted(NAMES)

@@ -31,7 +31,9 @@ def prepare(model, images):
     texts = onnxruntime.InferenceSession(model).get_modelmeta().custom_metadata_map
     metadata = {k: json.loads(text) for k, text in texts.items()}
     size = (metadata['input_size'],) * 2
-    pixels = np.float32([Image.open(f).resize(size, Image.Resampling.BILINEAR) for f in images]) / 255
+    pixels = (
+        np.float32([Image.open(f).resize(size, Image.Resampling.BILINEAR) for f in images]) / 255
+    )
     x = (pixels - np.float32(metadata['mean'])) / np.float32(metadata['std'])
     return x.transpose(0, 3, 1, 2), metadata
 
@@ -40,7 +42,10 @@ def in_python(model, images):
     x, metadata = prepare(model, images)
     (logits,) = onnxruntime.InferenceSession(model).run(['logits'], {'images': x})
     exp = np.exp(logits / metadata['temperature'])
-    return [dict(label=metadata['labels'][row.argmax()], probability=row.max() / row.sum()) for row in exp]
+    return [
+        dict(label=metadata['labels'][row.argmax()], probability=row.max() / row.sum())
+        for row in exp
+    ]
 
 
 def by_birdsort(project, images):
@@ -52,7 +57,9 @@ def assert_alike(ours, theirs, images, tolerance):
     "The same labels in the same order, and probabilities no further apart than the tolerance."
     assert [p['file'] for p in theirs] == [str(f) for f in images]
     assert [p['label'] for p in ours] == [p['label'] for p in theirs]
-    differences = [abs(a['probability'] - b['probability']) for a, b in zip(ours, theirs, strict=True)]
+    differences = [
+        abs(a['probability'] - b['probability']) for a, b in zip(ours, theirs, strict=True)
+    ]
     assert max(differences) <= tolerance
 
 

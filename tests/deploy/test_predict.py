@@ -119,14 +119,20 @@ def test_standard_input(project, images):
 
 
 def test_addresses_follow_the_rules_of_the_downloader(project, images, site):
-    here, good, missing = ['--project', project.path], f'http://{site}/garza-0.jpg', f'http://{site}/nothing.jpg'
+    here, good, missing = (
+        ['--project', project.path],
+        f'http://{site}/garza-0.jpg',
+        f'http://{site}/nothing.jpg',
+    )
     (refused,) = as_json('predict', good, *here)['predictions']
     assert refused['error'] == 'private address'
     done = as_json('predict', good, missing, images / 'garza-0.jpg', '--allow', site, *here)
     fetched, failed, file = done['predictions']
     assert (fetched['label'], fetched['probability']) == (file['label'], file['probability'])
     assert failed['error'] == 'http 404'
-    one_line(birdsort('predict', good, '--sort-into', images / 'sorted', *here), 'download it first')
+    one_line(
+        birdsort('predict', good, '--sort-into', images / 'sorted', *here), 'download it first'
+    )
 
 
 def test_sorting_moves_and_overwrites_nothing(project, images):
@@ -153,7 +159,10 @@ def test_sorting_images_below_the_threshold(project, images):
     here, folder = ['--project', project.path], images / 'doubtful'
     result = as_json('predict', images, '--sort-into', folder, '--threshold', '1.01', *here)
     assert result['sorted'] == {'none_of_these': 9}
-    assert 'not sorted' in birdsort('predict', images / 'garza-0.png', '--sort-into', folder, *here).stdout
+    assert (
+        'not sorted'
+        in birdsort('predict', images / 'garza-0.png', '--sort-into', folder, *here).stdout
+    )
 
 
 LOADED = """
@@ -166,7 +175,9 @@ print(c, *sorted({'torch', 'fastai', 'pandas', 'matplotlib', 'aiohttp', 'PIL', '
 def test_predicting_does_not_load_torch(project, images):
     def loaded(code, *options):
         command = ['predict', str(images / 'garza-0.jpg'), '--project', str(project.path), *options]
-        return subprocess.run([sys.executable, '-c', code, *command], capture_output=True, text=True, env=ENV)
+        return subprocess.run(
+            [sys.executable, '-c', code, *command], capture_output=True, text=True, env=ENV
+        )
 
     done = loaded(LOADED)
     assert done.stdout.splitlines()[-1] == '0 PIL onnxruntime', done
@@ -212,7 +223,10 @@ def voila(notebook):
 def test_an_image_is_uploaded_under_voila(project, tmp_path):
     import nbformat
 
-    cells = [f'from birdsort.predict import Predictor\npredictor = Predictor({str(project.path)!r})', 'predictor']
+    cells = [
+        f'from birdsort.predict import Predictor\npredictor = Predictor({str(project.path)!r})',
+        'predictor',
+    ]
     kernel = dict(name='python3', display_name='python3', language='python')
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(c) for c in cells], metadata=dict(kernelspec=kernel)
@@ -222,11 +236,17 @@ def test_an_image_is_uploaded_under_voila(project, tmp_path):
     labels = [row['label'] for row in Predictor(project)(uploads)]
     with voila(tmp_path / 'app.ipynb') as address, browser() as driver:
         driver.get(address)
-        button = until(lambda: driver.find_elements(By.CSS_SELECTOR, 'button.jupyter-widgets'), 120)[0]
+        button = until(
+            lambda: driver.find_elements(By.CSS_SELECTOR, 'button.jupyter-widgets'), 120
+        )[0]
         # Where a person would see the dialog for choosing files
-        driver.execute_script('HTMLInputElement.prototype.click = function() { document.body.append(this) }')
+        driver.execute_script(
+            'HTMLInputElement.prototype.click = function() { document.body.append(this) }'
+        )
         button.click()
-        driver.find_element(By.CSS_SELECTOR, 'input[type=file]').send_keys('\n'.join(map(str, uploads)))
+        driver.find_element(By.CSS_SELECTOR, 'input[type=file]').send_keys(
+            '\n'.join(map(str, uploads))
+        )
         shown = until(lambda: driver.find_elements(By.CSS_SELECTOR, '.jupyter-widgets img'))
         assert [img.get_attribute('alt') for img in shown] == [f.name for f in uploads]
         text = driver.find_element(By.TAG_NAME, 'body').text

@@ -60,7 +60,10 @@ def served(*args, temporary):
 @pytest.fixture(scope='module')
 def server(trained, tmp_path_factory):
     temporary = tmp_path_factory.mktemp('tmp')
-    with served('--project', trained.path, '--threshold', 0, temporary=temporary) as (address, process):
+    with served('--project', trained.path, '--threshold', 0, temporary=temporary) as (
+        address,
+        process,
+    ):
         yield address, process
 
 
@@ -82,7 +85,8 @@ class Page:
     def __init__(self, driver, address, width):
         self.driver = driver
         driver.execute_cdp_cmd(
-            'Emulation.setDeviceMetricsOverride', dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
+            'Emulation.setDeviceMetricsOverride',
+            dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 500),
         )
         driver.get_log('browser')
         driver.get(address)
@@ -150,7 +154,9 @@ def test_photos_are_labelled_on_the_page(server, birds, tmp_path, width):
         assert driver.execute_script('return document.documentElement.scrollWidth <= innerWidth'), (
             'the page is wider than the window'
         )
-        loaded = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        loaded = driver.execute_script(
+            "return performance.getEntriesByType('resource').map(e => e.name)"
+        )
         assert len(loaded) > 10
         assert [address for address in loaded if not address.startswith((server[0], 'data:'))] == []
         assert driver.get_log('browser') == []
@@ -173,8 +179,12 @@ def test_one_bad_photo_does_not_stop_the_others(server, birds):
         assert name in cards[3]
         page.shot('bad_375')
         page.drop(('first.jpg', birds[0][1]))
-        page.drop(('second.jpg', birds[2][1]), ('third.txt', b'no'))  # Replaces the first, also its late result
-        page.until(lambda: page.headings() == [birds[2][0], 'No prediction'] and not page.all('.bs-soon'))
+        page.drop(
+            ('second.jpg', birds[2][1]), ('third.txt', b'no')
+        )  # Replaces the first, also its late result
+        page.until(
+            lambda: page.headings() == [birds[2][0], 'No prediction'] and not page.all('.bs-soon')
+        )
         time.sleep(1)
         assert page.headings() == [birds[2][0], 'No prediction']
         driver.execute_script(
@@ -224,7 +234,9 @@ def test_many_clients_at_once(server, birds):
 
     def is_correct(i):
         label, data = birds[i % 3]
-        answer = requests.post(f'{address}/predict', files={'photo': (f'{i}.jpg', data)}, timeout=60)
+        answer = requests.post(
+            f'{address}/predict', files={'photo': (f'{i}.jpg', data)}, timeout=60
+        )
         return answer.status_code == 200 and answer.json()['predictions'][0]['label'] == label
 
     def memory():
@@ -258,7 +270,10 @@ def test_invalid_requests_are_refused(server, birds, where):
     before = psutil.Process(process.pid).memory_info().rss
     too_large = (413, 'larger than 20 MB')
     assert post(files={'a': ('a.jpg', b'\0' * 50_000_000)}) == too_large
-    assert post(data=chunks(50), headers={'Content-Type': 'multipart/form-data; boundary=x'}) == too_large
+    assert (
+        post(data=chunks(50), headers={'Content-Type': 'multipart/form-data; boundary=x'})
+        == too_large
+    )
     assert psutil.Process(process.pid).memory_info().rss - before < 20e6
     status, why = post(files={'a': ('bomb.png', bomb())})
     assert status == 422
@@ -280,10 +295,18 @@ def test_invalid_requests_are_refused(server, birds, where):
 def test_good_images_among_bad_ones(server, birds):
     rows = requests.post(
         f'{server[0]}/predict',
-        files=[('a', ('a.jpg', birds[0][1])), ('b', ('b.txt', b'no')), ('c', ('c.jpg', birds[2][1]))],
+        files=[
+            ('a', ('a.jpg', birds[0][1])),
+            ('b', ('b.txt', b'no')),
+            ('c', ('c.jpg', birds[2][1])),
+        ],
         timeout=30,
     ).json()['predictions']
-    assert [(r['file'], r['label']) for r in rows] == [('a.jpg', birds[0][0]), ('b.txt', None), ('c.jpg', birds[2][0])]
+    assert [(r['file'], r['label']) for r in rows] == [
+        ('a.jpg', birds[0][0]),
+        ('b.txt', None),
+        ('c.jpg', birds[2][0]),
+    ]
     assert rows[1]['error'] == 'not an image'
     assert list(rows[0]['best'])[0] == birds[0][0]
 
@@ -321,7 +344,9 @@ def test_a_request_too_many_is_told_to_come_again(server):
     wait_for(lambda: waiting() == 0)
 
 
-def raw(address, path, **headers):  # A GET whose path is sent as it is -> (status, the whole answer)
+def raw(
+    address, path, **headers
+):  # A GET whose path is sent as it is -> (status, the whole answer)
     host, port = address.removeprefix('http://').split(':')
     with socket.create_connection((host, int(port)), timeout=10) as s:
         lines = [f'{k}: {v}' for k, v in (dict(Host=f'{host}:{port}') | headers).items()]
@@ -358,10 +383,21 @@ def test_no_file_can_be_read(server, trained, tmp_path):
         assert status in (403, 404), path
         assert b'the secret' not in answer
         assert b'root:' not in answer
-    for path in ('upload', 'run/answers', 'call/answers', 'component_server', 'process_recording', 'vibe-edit'):
-        answer = requests.post(f'{address}/gradio_api/{path}', files={'files': ('a.txt', b'x')}, timeout=10)
+    for path in (
+        'upload',
+        'run/answers',
+        'call/answers',
+        'component_server',
+        'process_recording',
+        'vibe-edit',
+    ):
+        answer = requests.post(
+            f'{address}/gradio_api/{path}', files={'files': ('a.txt', b'x')}, timeout=10
+        )
         assert answer.status_code == 404
-    file = dict(path=str(secret), name='a.jpg', photo=str(secret), meta={'_type': 'gradio.FileData'})
+    file = dict(
+        path=str(secret), name='a.jpg', photo=str(secret), meta={'_type': 'gradio.FileData'}
+    )
     for sent in (
         dict(data=[[file]]),
         dict(data=[], event_data=dict(photos=[file])),
@@ -383,9 +419,15 @@ def test_pages_of_other_sites_are_refused(server, birds):
     port = address.rpartition(':')[2]
     assert raw(address, '/', Host=f'elsewhere.example:{port}')[0] == 421
     assert raw(address, '/', Host='')[0] == 421
-    assert raw(address, '/', Host=f'localhost:{port}')[0] == raw(address, '/health', Host=f'LOCALHOST:{port}')[0] == 200
+    assert (
+        raw(address, '/', Host=f'localhost:{port}')[0]
+        == raw(address, '/health', Host=f'LOCALHOST:{port}')[0]
+        == 200
+    )
     for origin in ('https://elsewhere.example', 'null', f'http://localhost:{port}'):
-        answer = requests.post(f'{address}/predict', files={'a': birds[0][1]}, headers={'Origin': origin}, timeout=10)
+        answer = requests.post(
+            f'{address}/predict', files={'a': birds[0][1]}, headers={'Origin': origin}, timeout=10
+        )
         assert answer.status_code == 403
         assert 'foreign page' in answer.json()['error']
     answer = requests.get(address, headers={'Origin': address}, timeout=10)
@@ -397,8 +439,15 @@ def test_pages_of_other_sites_are_refused(server, birds):
 
 def test_a_port_that_is_taken(server, trained):
     port = server[0].rpartition(':')[2]
-    one_line(birdsort('serve', '--project', trained.path, '--port', port), f'port {port} is taken', '--port')
-    one_line(birdsort('serve', '--project', trained.path, '--host', 'no.such.host.invalid'), 'no.such.host.invalid')
+    one_line(
+        birdsort('serve', '--project', trained.path, '--port', port),
+        f'port {port} is taken',
+        '--port',
+    )
+    one_line(
+        birdsort('serve', '--project', trained.path, '--host', 'no.such.host.invalid'),
+        'no.such.host.invalid',
+    )
 
 
 class CreatesFile:

@@ -72,7 +72,9 @@ def predicted(folder):
 
 def test_a_pickle_of_the_older_fastai(tmp_path, monkeypatch):
     "Made in the first environment, opened without birdsort by both: the same labels and probabilities."
-    older = str(Path(torch.__file__).parents[4] / 'bin/python')  # The first environment, whose torch this one sees
+    older = str(
+        Path(torch.__file__).parents[4] / 'bin/python'
+    )  # The first environment, whose torch this one sees
     code = inspect.getsource(predicted) + MAKE
     done = subprocess.run(
         [older, '-W', 'ignore', '-c', code, str(tmp_path / 'birds')],

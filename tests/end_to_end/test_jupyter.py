@@ -83,7 +83,9 @@ class Page:
     def click(self, place, shift=False):
         tile, act = self.tiles()[place], ActionChains(self.driver)
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", tile)
-        (act.key_down(Keys.SHIFT).click(tile).key_up(Keys.SHIFT) if shift else act.click(tile)).perform()
+        (
+            act.key_down(Keys.SHIFT).click(tile).key_up(Keys.SHIFT) if shift else act.click(tile)
+        ).perform()
 
     def keys(self, *keys):
         ActionChains(self.driver).send_keys(*keys).perform()
@@ -99,7 +101,9 @@ class Page:
 
     def choose(self, box, text):  # 0 label, 1 show, 2 target
         before = self.ids()
-        Select(self.driver.find_elements(By.CSS_SELECTOR, '.jupyter-widgets select')[box]).select_by_visible_text(text)
+        Select(
+            self.driver.find_elements(By.CSS_SELECTOR, '.jupyter-widgets select')[box]
+        ).select_by_visible_text(text)
         if box == 0:
             until(lambda: self.ids() and self.ids() != before)
 
@@ -138,7 +142,9 @@ def test_the_cleaner_in_jupyterlab(birds, lab):
         page.choose(0, 'garza')
         until(lambda: page.marks() == marks)
         assert files(birds.images) == before, 'nothing is moved before apply'
-        driver.execute_async_script("jupyterapp.serviceManager.sessions.shutdownAll().then(() => arguments[0]())")
+        driver.execute_async_script(
+            "jupyterapp.serviceManager.sessions.shutdownAll().then(() => arguments[0]())"
+        )
         page.open(address)  # and so a kernel that is started anew
         page.choose(0, 'garza')
         until(lambda: page.marks() == marks)
@@ -160,9 +166,9 @@ def test_the_cleaner_in_jupyterlab(birds, lab):
         page.press('apply 4')
         until(lambda: len(page.ids()) == 16)
     rows = {r['id']: r for r in birds.catalogue.rows()}
-    assert {(rows[int(i)]['state'], rows[int(i)]['label'], rows[int(i)]['reason']) for i in chosen} == {
-        ('removed', 'garza', 'by hand')
-    }
+    assert {
+        (rows[int(i)]['state'], rows[int(i)]['label'], rows[int(i)]['reason']) for i in chosen
+    } == {('removed', 'garza', 'by hand')}
     assert rows[int(moved)]['label'] == 'garza' and all(
         (birds.removed / 'garza' / rows[int(i)]['name']).is_file() for i in chosen
     )

@@ -42,7 +42,9 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     kernel.start_kernel(cwd=str(folder / 'notebooks'))
     for file in sorted((folder / 'notebooks').glob('*.ipynb')):
         nb = nbformat.read(file, 4)
-        assert not any(c.get('outputs') for c in nb.cells) and not any('#|' in c.source for c in nb.cells)
+        assert not any(c.get('outputs') for c in nb.cells) and not any(
+            '#|' in c.source for c in nb.cells
+        )
         step_through(nb, kernel)
         seen[file.stem] = [o for c in nb.cells if c.cell_type == 'code' for o in c.outputs]
     kernel.shutdown_kernel()
@@ -58,12 +60,19 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         '70_export',
         '80_predict',
     ]
-    shown = {name: {kind for o in outs for kind in o.get('data', {})} for name, outs in seen.items()}
-    assert 'application/vnd.jupyter.widget-view+json' in shown['20_clean'], 'the Cleaner was not shown'
-    assert 'application/vnd.jupyter.widget-view+json' in shown['80_predict'], 'the Predictor was not shown'
-    assert all({'image/png', 'image/jpeg'} & shown[n] for n in ('10_scrape', '40_data', '50_train', '60_evaluate')), (
-        'an image is missing'
+    shown = {
+        name: {kind for o in outs for kind in o.get('data', {})} for name, outs in seen.items()
+    }
+    assert 'application/vnd.jupyter.widget-view+json' in shown['20_clean'], (
+        'the Cleaner was not shown'
     )
+    assert 'application/vnd.jupyter.widget-view+json' in shown['80_predict'], (
+        'the Predictor was not shown'
+    )
+    assert all(
+        {'image/png', 'image/jpeg'} & shown[n]
+        for n in ('10_scrape', '40_data', '50_train', '60_evaluate')
+    ), 'an image is missing'
     project = Project(folder)
     assert project.catalogue.counts('label', 'split') == {
         ('buitre', 'test'): 3,

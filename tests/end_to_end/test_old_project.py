@@ -42,7 +42,9 @@ small_first = false
 "heron" = ["grey heron"]
 "stork" = ["white stork"]
 """
-SIGNATURE = '32ea6834ef4f6c5f'  # What birdsort 0.1 signed a training of these images and settings with
+SIGNATURE = (
+    '32ea6834ef4f6c5f'  # What birdsort 0.1 signed a training of these images and settings with
+)
 SPLITS = {'train': 4, 'val': 1, 'test': 1}
 THEN = 1_700_000_000  # When the images were last changed
 
@@ -65,18 +67,31 @@ def fill(home):
             for i in (next(names) for _ in range(n)):
                 for folder in (home / 'images', home / 'split' / split):
                     draw(folder / label / f'{i}.bmp', (60 * k + 100, 40 * i, 90))
-                db.execute(row, (label, 'pencil', f'pencil:{label}/{i}', 'kept', f'{i}.bmp', split, 'Ada'))
-    db.execute(row, ('heron', 'gbif', 'http://photos.example/1.jpg', 'removed', 'toy.bmp', None, 'Grace'))
+                db.execute(
+                    row, (label, 'pencil', f'pencil:{label}/{i}', 'kept', f'{i}.bmp', split, 'Ada')
+                )
+    db.execute(
+        row, ('heron', 'gbif', 'http://photos.example/1.jpg', 'removed', 'toy.bmp', None, 'Grace')
+    )
     draw(home / 'removed' / 'heron' / 'toy.bmp', (0, 0, 0))
     was = dict(label='heron', state='kept', reason=None, name='toy.bmp', split=None)
     was |= dict(address='http://photos.example/1.jpg')
     step = ('by hand', '2026-11-21T09:30:00+00:00')
     db.execute('insert into step (name, made) values (?, ?)', step)
-    move = 'images/heron/toy.bmp', 'removed/heron/toy.bmp', json.dumps(was), json.dumps(was | dict(state='removed'))
+    move = (
+        'images/heron/toy.bmp',
+        'removed/heron/toy.bmp',
+        json.dumps(was),
+        json.dumps(was | dict(state='removed')),
+    )
     columns = 'step, picture, source, target, was, becomes, done'
     db.execute(f'insert into move ({columns}) values (1, 13, ?, ?, ?, ?, 1)', move)
-    judged = dict(run='001_resnet18', accuracy=0.5, sides={'test': {'n': 2}}, pictures=['history.png'])
-    db.execute('insert into stage values (?, ?, ?, ?)', ('evaluate', 'signed', json.dumps(judged), step[1]))
+    judged = dict(
+        run='001_resnet18', accuracy=0.5, sides={'test': {'n': 2}}, pictures=['history.png']
+    )
+    db.execute(
+        'insert into stage values (?, ?, ?, ?)', ('evaluate', 'signed', json.dumps(judged), step[1])
+    )
     db.commit()
     db.close()
 
@@ -93,13 +108,41 @@ def add_run(home):
     header = 'stage,epoch,lr,train_loss,valid_loss,accuracy,seconds,waiting'
     epochs = [f'{stage},1,0.001,0.8,0.7,0.5,1.0,0.1' for stage in ('one-cycle', 'fine-tune')]
     (folder / 'history.csv').write_text('\n'.join([header, *epochs, '']))
-    train = dict(lr_mult=50.0, schedule='halve', views=2, rest_batch_norm=False, precision='fp32', keep_memory=False)
-    settings = dict(n=6, noai=False, architecture='resnet18', pretrained=False, image_size=32, batch_size=4)
+    train = dict(
+        lr_mult=50.0,
+        schedule='halve',
+        views=2,
+        rest_batch_norm=False,
+        precision='fp32',
+        keep_memory=False,
+    )
+    settings = dict(
+        n=6, noai=False, architecture='resnet18', pretrained=False, image_size=32, batch_size=4
+    )
     settings |= dict(epochs=[1, 1])
-    settings |= dict(train=train | dict(small_first=False), labels={'heron': ['grey heron'], 'stork': ['white stork']})
-    stages = [dict(name=s, epochs=1, seconds=1.0, valid_loss=0.6, accuracy=0.5) for s in ('one-cycle', 'fine-tune')]
-    note = dict(run='001_resnet18', stages=stages, seconds=2.0, precision='fp32', waiting=0.1, lr=0.004, own=None)
-    note |= dict(signature=SIGNATURE, sides=splits_signature(project), settings=settings, vocab=['heron', 'stork'])
+    settings |= dict(
+        train=train | dict(small_first=False),
+        labels={'heron': ['grey heron'], 'stork': ['white stork']},
+    )
+    stages = [
+        dict(name=s, epochs=1, seconds=1.0, valid_loss=0.6, accuracy=0.5)
+        for s in ('one-cycle', 'fine-tune')
+    ]
+    note = dict(
+        run='001_resnet18',
+        stages=stages,
+        seconds=2.0,
+        precision='fp32',
+        waiting=0.1,
+        lr=0.004,
+        own=None,
+    )
+    note |= dict(
+        signature=SIGNATURE,
+        sides=splits_signature(project),
+        settings=settings,
+        vocab=['heron', 'stork'],
+    )
     (folder / 'run.json').write_text(json.dumps(note))
 
 
@@ -128,7 +171,11 @@ def test_its_settings_are_read_under_their_old_names(old):
 
 
 def test_its_catalogue_is_brought_up_to_date_and_loses_nothing(old):
-    before = sqlite3.connect(old / 'catalogue.sqlite').execute('select * from picture order by id').fetchall()
+    before = (
+        sqlite3.connect(old / 'catalogue.sqlite')
+        .execute('select * from picture order by id')
+        .fetchall()
+    )
     project = Project(old)
     assert [tuple(r.values()) for r in project.catalogue.rows()] == before
     assert len(before) == 13
@@ -161,7 +208,9 @@ def test_its_run_is_evaluated_exported_and_asked(old):
     assert (judged['run'], judged['n']) == ('001_resnet18', 2)
     made = as_json('export', '--project', old, '--formats', 'safetensors,pickle')
     assert {'model.safetensors', 'learner.pkl'} <= set(made['megabytes'])
-    answers = as_json('predict', old / 'split' / 'test', '--project', old, '--engine', 'torch')['predictions']
+    answers = as_json('predict', old / 'split' / 'test', '--project', old, '--engine', 'torch')[
+        'predictions'
+    ]
     assert {a['label'] for a in answers} <= {'heron', 'stork'} and len(answers) == 2
 
 

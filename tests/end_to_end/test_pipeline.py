@@ -36,7 +36,11 @@ def whole(tmp_path_factory):
 def test_run_reports_every_stage(whole):
     project, result = whole
     assert list(result) == [*STAGES, 'seconds']
-    assert {l: t['kept'] for l, t in result['scrape']['labels'].items()} == {'cacatua': 14, 'garza': 14, 'buitre': 14}
+    assert {l: t['kept'] for l, t in result['scrape']['labels'].items()} == {
+        'cacatua': 14,
+        'garza': 14,
+        'buitre': 14,
+    }
     assert set(result['scrape']['labels']['garza']) == {
         'asked',
         'found',
@@ -101,7 +105,9 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
         if run.exitcode == 130:
             stopped.append(stage)
             assert (
-                out == '' and err.strip().splitlines()[-1].startswith('birdsort: stopped') and 'Traceback' not in err
+                out == ''
+                and err.strip().splitlines()[-1].startswith('birdsort: stopped')
+                and 'Traceback' not in err
             ), err
     assert {'scrape', 'train'} <= set(stopped) and len(stopped) >= 4, stopped
     result, undisturbed = as_json('run', '--project', project.path), whole[1]
@@ -149,8 +155,16 @@ def test_the_demo_goes_on_and_minds_its_folder(tmp_path):
     source = lesson_project(14, tmp_path / 'source')
     out = tmp_path / 'demo'
     project = lesson_project(
-        0, out, **TINY, source=(f'aviary={source.images.resolve()}',), labels={l: [l] for l in source.settings.labels}
+        0,
+        out,
+        **TINY,
+        source=(f'aviary={source.images.resolve()}',),
+        labels={l: [l] for l in source.settings.labels},
     )
     result = as_json('demo', '--out', out, '--gallery', source.images, '--arch', 'test_resnet')
     assert files(project.images) == files(source.images) and result['evaluate']['n'] == 9
-    one_line(birdsort('demo', '--out', out, '--gallery', source.images, '--arch', 'resnet34'), 'architecture', '--out')
+    one_line(
+        birdsort('demo', '--out', out, '--gallery', source.images, '--arch', 'resnet34'),
+        'architecture',
+        '--out',
+    )

@@ -40,7 +40,9 @@ def table_of_scenes(folder):
     for name in ('photos', 'to_judge'):
         (folder / name).mkdir(parents=True)
     for i in range(36):
-        draw_road(i, i % 2 > 0).image.save(folder / ('to_judge' if i >= 30 else 'photos') / f'scene_{i}.png')
+        draw_road(i, i % 2 > 0).image.save(
+            folder / ('to_judge' if i >= 30 else 'photos') / f'scene_{i}.png'
+        )
     rows = [(f'scene_{i}', 'editada' if i % 2 else 'real', 240) for i in range(30)]
     with open(folder / 'clases.csv', 'w', newline='') as f:
         csv.writer(f).writerows([('nombre', 'tipo', 'ancho'), *rows])
@@ -62,7 +64,15 @@ def test_they_are_listed_each_with_its_question():
     ],
 )
 def test_any_data_of_that_shape(tmp_path, name, data, row):
-    made = as_json('study', name, '--data', data(tmp_path / 'data'), '--project', tmp_path / 'study', timeout=600)
+    made = as_json(
+        'study',
+        name,
+        '--data',
+        data(tmp_path / 'data'),
+        '--project',
+        tmp_path / 'study',
+        timeout=600,
+    )
     check_study(made, row, tmp_path / 'data')
     if name == 'edited_scenes':
         check_submission(tmp_path / 'study' / 'reports' / 'submission.csv')
@@ -98,7 +108,9 @@ def test_another_shape_is_one_line(tmp_path):
 
     one_line(study('sports', '--data', two), 'train, valid (or val) and test', found)
     one_line(study('edited_scenes', '--data', two, at='b'), 'CSV file', found)
-    one_line(study('faces', '--data', tmp_path / 'none', at='c'), 'a folder per label', 'nothing in it')
+    one_line(
+        study('faces', '--data', tmp_path / 'none', at='c'), 'a folder per label', 'nothing in it'
+    )
     one_line(birdsort('study', 'faces', '--data', tmp_path / 'nowhere'), 'nowhere', '--data')
     one_line(birdsort('study', 'sport'), "unknown study 'sport'", 'sports')
     one_line(birdsort('study', 'birds', 'faces'), 'one study at a time')

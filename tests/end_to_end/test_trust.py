@@ -86,7 +86,9 @@ def test_origins_survive_the_file_manager(birds):
 
 def test_a_image_moved_to_a_label_that_knows_its_address(birds):
     row = birds.catalogue.rows(label='cacatua')[0]
-    birds.catalogue.add([dict(label='garza', address=row['address'], state='rejected', reason='http 404')])
+    birds.catalogue.add(
+        [dict(label='garza', address=row['address'], state='rejected', reason='http 404')]
+    )
     (birds.images / 'cacatua' / row['name']).rename(birds.images / 'garza' / row['name'])
     for _ in range(2):
         sync(birds)
@@ -126,7 +128,9 @@ def test_a_closed_terminal_leaves_no_browser(tmp_path, short, how):
     said = run.communicate(timeout=60)[1]
     assert run.returncode == 130, said
     assert not list(short.glob('birdsort-browser-*'))
-    left = subprocess.run(['pgrep', '-f', f'{tmp_path}|{short}'], capture_output=True, text=True).stdout.split()
+    left = subprocess.run(
+        ['pgrep', '-f', f'{tmp_path}|{short}'], capture_output=True, text=True
+    ).stdout.split()
     assert left == []
 
 
@@ -141,19 +145,30 @@ def test_lying_and_transparent_images_are_split_as_they_are_seen(birds):
 
     exif = Image.Exif()
     exif[0x0112] = 6
-    draw_bird('grey heron', 5).resize((90, 60)).save(birds.images / 'garza' / 'lying.jpg', exif=exif)
+    draw_bird('grey heron', 5).resize((90, 60)).save(
+        birds.images / 'garza' / 'lying.jpg', exif=exif
+    )
     Image.new('RGBA', (50, 50), (0, 0, 0, 0)).save(birds.images / 'garza' / 'clear.png')
     (birds.images / 'leer').mkdir()
     split(birds)
     lying, clear = next(birds.split.rglob('lying.jpg')), next(birds.split.rglob('clear.png'))
-    assert Image.open(lying).size == (60, 90) and Image.open(clear).convert('RGB').getpixel((9, 9)) == (255, 255, 255)
-    assert sorted(d.name for d in (birds.split / 'train').iterdir()) == ['buitre', 'cacatua', 'garza']
+    assert Image.open(lying).size == (60, 90) and Image.open(clear).convert('RGB').getpixel(
+        (9, 9)
+    ) == (255, 255, 255)
+    assert sorted(d.name for d in (birds.split / 'train').iterdir()) == [
+        'buitre',
+        'cacatua',
+        'garza',
+    ]
 
 
 @pytest.mark.parametrize(
     'text, words',
     [
-        ('[labels]\na = ["x"]\nb = ["y"]\nbatch_size = 16', ['batch_size = 16', 'above the first [table]']),
+        (
+            '[labels]\na = ["x"]\nb = ["y"]\nbatch_size = 16',
+            ['batch_size = 16', 'above the first [table]'],
+        ),
         ('ratio = [nan, 0.5, 0.5]', ['ratio', 'at least 0.01']),
         ('labels = {con = ["x"], b = ["b"]}', ["'con'", 'Windows']),
     ],
@@ -164,15 +179,24 @@ def test_more_settings_that_make_no_sense(tmp_path, text, words):
 
 
 def test_names_after_options_and_named_twice(tmp_path):
-    assert set(as_json('new', tmp_path / 'a', '-n', 30, 'stork', 'heron')['labels']) == {'stork', 'heron'}
+    assert set(as_json('new', tmp_path / 'a', '-n', 30, 'stork', 'heron')['labels']) == {
+        'stork',
+        'heron',
+    }
     one_line(birdsort('new', tmp_path / 'b', 'stork', 'stork', 'heron'), "'stork' is named twice")
     one_line(birdsort('scrape', '-n', 0, '--project', tmp_path / 'a'), 'images_per_label = 0')
-    one_line(birdsort('scrape', '--source', 'google=www.google.com', '--project', tmp_path / 'a'), 'source', 'https://')
+    one_line(
+        birdsort('scrape', '--source', 'google=www.google.com', '--project', tmp_path / 'a'),
+        'source',
+        'https://',
+    )
     one_line(birdsort('demo', '--out', tmp_path / 'a'), 'no demo', '--out')
 
 
 def test_letters_that_a_terminal_lacks(tmp_path):
     new_project(tmp_path / 'birds', labels={'журавль': ['crane'], 'हिन्दी': ['x']})
     for extra in ([], ['--json']):
-        done = birdsort('status', '--project', tmp_path / 'birds', *extra, env={'PYTHONIOENCODING': 'cp1252'})
+        done = birdsort(
+            'status', '--project', tmp_path / 'birds', *extra, env={'PYTHONIOENCODING': 'cp1252'}
+        )
         assert done.returncode == 0, done.stderr

@@ -118,7 +118,12 @@ def test_calibration_error_is_measured_and_corrected():
 @pytest.fixture(scope='module')
 def judged(tmp_path_factory):
     "A project of drawn birds, trained until it knows them, with drawn owls in `unknown/`."
-    labels = {'garza': ['grey heron'], 'buitre': ['griffon vulture'], 'loro': ['parrot'], 'periquito': ['budgerigar']}
+    labels = {
+        'garza': ['grey heron'],
+        'buitre': ['griffon vulture'],
+        'loro': ['parrot'],
+        'periquito': ['budgerigar'],
+    }
     project = lesson_project(
         80,
         tmp_path_factory.mktemp('judged') / 'birds',
@@ -145,7 +150,10 @@ def test_no_choice_depends_on_the_test_split(judged):
         return (
             fit_temperature(predictions(project)),
             choose_threshold(predictions(project)),
-            [p['words'] for p in compare(project, [result['run'], f"{result['run']}/stage_one"])['pairs']],
+            [
+                p['words']
+                for p in compare(project, [result['run'], f"{result['run']}/stage_one"])['pairs']
+            ],
         )
 
     before = chosen()
@@ -183,12 +191,23 @@ def test_few_modules_name_the_test_split():
                 asks.setdefault(file.stem, set()).add(word)
     # They assign images to it, read it from folders or tables, or tell a file's place in it; the model card names the
     # split that its metrics are of
-    readers = ('split', 'splits', 'given_splits', 'folders', 'project', 'model_card', 'cross_validation')
+    readers = (
+        'split',
+        'splits',
+        'given_splits',
+        'folders',
+        'project',
+        'model_card',
+        'cross_validation',
+    )
     assigning = {name: {'test'} for name in readers}
     judging = dict(
         evaluate={'cached_predictions', 'predict_all_splits', 'test'},
         report={'predict_all_splits', 'test'},
-        study={'predict_all_splits', 'test'},  # It shows every split of each trial, and chooses nothing
+        study={
+            'predict_all_splits',
+            'test',
+        },  # It shows every split of each trial, and chooses nothing
         predictions={'cached_predictions'},  # `predictions` refuses the test split
     )
     assert asks == assigning | judging
@@ -211,7 +230,9 @@ def test_compare_tells_a_difference_from_luck(judged):
 def test_unknown_birds_are_refused(judged):
     project, threshold = judged[0], judged[1]['threshold']
     one_line(
-        birdsort('predict', project.path / 'unknown', '--threshold', 'auto', '--project', project.path),
+        birdsort(
+            'predict', project.path / 'unknown', '--threshold', 'auto', '--project', project.path
+        ),
         'birdsort export',
     )
     as_json('export', '--formats', 'onnx', '--project', project.path)
@@ -224,8 +245,12 @@ def test_unknown_birds_are_refused(judged):
     assert threshold['accuracy'] > 0.85, threshold
 
 
-LOADED_IMAGES = '[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length'
-REQUESTS = "performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length"
+LOADED_IMAGES = (
+    '[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length'
+)
+REQUESTS = (
+    "performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length"
+)
 
 
 def test_the_report_in_a_browser(judged, tmp_path):
@@ -280,7 +305,11 @@ def block(channels, filters):
 @pytest.mark.parametrize('network', ['cnn', 'vit'])
 def test_gradcam_is_highest_where_the_bird_is(network, tmp_path):
     project = lesson_project(
-        0, tmp_path / 'birds', labels={'bird': ['bird'], 'nothing': ['nothing']}, image_size=96, epochs=(20, 8)
+        0,
+        tmp_path / 'birds',
+        labels={'bird': ['bird'], 'nothing': ['nothing']},
+        image_size=96,
+        epochs=(20, 8),
     )
     for label in project.settings.labels:
         (project.images / label).mkdir(parents=True)
@@ -301,9 +330,13 @@ def test_gradcam_is_highest_where_the_bird_is(network, tmp_path):
             nn.Linear(64, 2),
         )
         if network == 'cnn'
-        else VisionTransformer(img_size=96, patch_size=12, embed_dim=96, depth=3, num_heads=4, num_classes=2)
+        else VisionTransformer(
+            img_size=96, patch_size=12, embed_dim=96, depth=3, num_heads=4, num_classes=2
+        )
     )
-    how = Training(lr=5e-3 if network == 'cnn' else 1e-3, augmentation='none', precision='fp32', patience=30)
+    how = Training(
+        lr=5e-3 if network == 'cnn' else 1e-3, augmentation='none', precision='fp32', patience=30
+    )
     trained = train(project, quiet=True, model=net, settings=replace(project.settings, train=how))
     assert trained['stages'][1]['accuracy'] == 1, trained
     assert evaluate(project, model=net, quiet=True)['n'] == 18
@@ -326,7 +359,9 @@ def test_folds_and_seeds(split_birds):
     folds = as_json('evaluate', '--folds', 3, '--project', split_birds.path)
     assert [r['fold'] for r in folds['rows']] == [1, 2, 3]
     assert sum(r['n'] for r in folds['rows']) == 60
-    assert folds['accuracy']['mean'] == pytest.approx(np.mean([r['accuracy'] for r in folds['rows']]))
+    assert folds['accuracy']['mean'] == pytest.approx(
+        np.mean([r['accuracy'] for r in folds['rows']])
+    )
     stage = split_birds.catalogue.execute("select signature from stage where name = 'folds'")[0]
     stopped = folds | dict(rows=folds['rows'][:2])
     record_stage(split_birds, 'folds', stage['signature'], stopped)
@@ -334,6 +369,8 @@ def test_folds_and_seeds(split_birds):
     del resumed['seconds'], folds['seconds']
     assert resumed == folds
     one_line(birdsort('evaluate', '--folds', 2, '--project', split_birds.path), 'folds = 2')
-    one_line(birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', split_birds.path), 'choose')
+    one_line(
+        birdsort('evaluate', '--seeds', 3, '--folds', 3, '--project', split_birds.path), 'choose'
+    )
     seeds = as_json('evaluate', '--seeds', 2, '--project', split_birds.path)
     assert [(r['seed'], r['n']) for r in seeds['rows']] == [(42, 9), (43, 9)]

@@ -36,7 +36,9 @@ def apart(name):
 
 @pytest.fixture(scope='module')
 def proj(tmp_path_factory):
-    return new_project(tmp_path_factory.mktemp('forms') / 'p', labels={name: [name] for name in NAMES})
+    return new_project(
+        tmp_path_factory.mktemp('forms') / 'p', labels={name: [name] for name in NAMES}
+    )
 
 
 def test_settings_hold_one_form():
@@ -52,8 +54,12 @@ def test_folders_from_a_mac_are_those_of_the_labels(proj):
                 (home / apart(name) / f'{file}.jpg').write_text(name)
     (proj.images / NAMES[0]).mkdir()
     (proj.images / NAMES[0] / 'a.jpg').write_text('another')
-    proj.catalogue.add([dict(label=apart(name), address='http://a', state='rejected') for name in NAMES[:2]])
-    assert {label: len(files) for label, files in sync(proj).items()} == dict.fromkeys(NAMES, 2) | {NAMES[0]: 3}
+    proj.catalogue.add(
+        [dict(label=apart(name), address='http://a', state='rejected') for name in NAMES[:2]]
+    )
+    assert {label: len(files) for label, files in sync(proj).items()} == dict.fromkeys(NAMES, 2) | {
+        NAMES[0]: 3
+    }
     assert count_labels(proj)[NAMES[0]] == 3
     rows = proj.catalogue.counts('label', 'state')
     assert rows == {(n, s): c for n in NAMES for s, c in (('kept', 2), ('removed', 1))} | {
@@ -71,20 +77,33 @@ def test_decisions_are_read_in_either_form(proj):
     sync(proj)
     table = proj.path / 'decisions.csv'
     for name in NAMES[1:]:
-        table.write_text(f'label,name,decision\n{apart(NAMES[0])},{apart(file.name)},{apart(name)}\n')
+        table.write_text(
+            f'label,name,decision\n{apart(NAMES[0])},{apart(file.name)},{apart(name)}\n'
+        )
         assert [choice for _, choice in read_decisions(proj, table)] == [Choice('move', name)]
 
 
 def test_a_label_called_keep_is_moved_to(tmp_path):
-    p = new_project(tmp_path / 'p', labels=dict(keep=['castle'], remove=['x'], distinct=['x'], moat=['x']))
+    p = new_project(
+        tmp_path / 'p', labels=dict(keep=['castle'], remove=['x'], distinct=['x'], moat=['x'])
+    )
     (p.images / 'moat').mkdir(parents=True)
     for name in 'abcd':
         (p.images / 'moat' / f'{name}.jpg').touch()
     sync(p)
-    words = {'a.jpg': 'keep', 'b.jpg': 'move to keep', 'c.jpg': 'move to remove', 'd.jpg': 'move to distinct'}
-    (p.path / 'd.csv').write_text('label,name,decision\n' + ''.join(f'moat,{k},{v}\n' for k, v in words.items()))
+    words = {
+        'a.jpg': 'keep',
+        'b.jpg': 'move to keep',
+        'c.jpg': 'move to remove',
+        'd.jpg': 'move to distinct',
+    }
+    (p.path / 'd.csv').write_text(
+        'label,name,decision\n' + ''.join(f'moat,{k},{v}\n' for k, v in words.items())
+    )
     choices = [choice for _, choice in read_decisions(p, p.path / 'd.csv')]
-    assert choices == [Choice('keep')] + [Choice('move', label) for label in ('keep', 'remove', 'distinct')]
+    assert choices == [Choice('keep')] + [
+        Choice('move', label) for label in ('keep', 'remove', 'distinct')
+    ]
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -55,7 +55,11 @@ LEFT_OUT = {
     'notes.txt': 'not an image',
     'labels.csv': 'not an image',
 }
-BY_NATURE = {'pipe.jpg': 'a FIFO', 'lost.jpg': 'a link to nothing', 'elsewhere': 'a link to a folder'}
+BY_NATURE = {
+    'pipe.jpg': 'a FIFO',
+    'lost.jpg': 'a link to nothing',
+    'elsewhere': 'a link to a folder',
+}
 
 
 def noise(seed, side=64):
@@ -111,11 +115,20 @@ def test_every_stage_finds_the_same_images(card, tmp_path):
     told = []
     sources = expand([card / 'crane'], tell=told.append)
     rows = read_each([source for _, source in sources], lambda source: read(source).size)
-    assert names([source for _, source in sources if not isinstance(source, ValueError)], card / 'crane') == listed
+    assert (
+        names(
+            [source for _, source in sources if not isinstance(source, ValueError)], card / 'crane'
+        )
+        == listed
+    )
     assert sum(error is None for _, error in rows) == len(listed)
     assert [line.split(' (')[0] for line in told] == ['left out 2 files']
     hits = [hit.address for hit in folder('crane', 9, None, card)]
-    readable = [hit for hit in hits if hit.rpartition('#')[0] in {str(card / 'crane' / name) for name in listed}]
+    readable = [
+        hit
+        for hit in hits
+        if hit.rpartition('#')[0] in {str(card / 'crane' / name) for name in listed}
+    ]
     assert len(readable) == len(listed) and all(read_own(hit) for hit in readable)
     for hit in set(hits) - set(readable):
         with pytest.raises(ValueError, match='format not read: '):
@@ -177,7 +190,11 @@ MODES = [
 @pytest.mark.parametrize('mode', MODES)
 def test_a_tiff_of_any_mode_becomes_rgb(tmp_path, mode):
     image = noise(1)
-    image = image.convert('L').convert('I').point(lambda v: v * 200).convert(mode) if mode == 'I;16' else image
+    image = (
+        image.convert('L').convert('I').point(lambda v: v * 200).convert(mode)
+        if mode == 'I;16'
+        else image
+    )
     image = image.convert('RGB').convert(mode) if mode not in ('I;16', 'LAB') else image
     image.save(tmp_path / 'a.tif')
     assert (decode(tmp_path / 'a.tif').mode, decode(tmp_path / 'a.tif').size) == ('RGB', (64, 64))
@@ -202,7 +219,11 @@ def project(tmp_path):
     seed = 0
     for label in ('crane', 'stork'):
         for name in NESTED:
-            write(project.images / label / name, seed := seed + 1, dict(tif='TIFF', HEIC='HEIF').get(name[-3:], 'JPEG'))
+            write(
+                project.images / label / name,
+                seed := seed + 1,
+                dict(tif='TIFF', HEIC='HEIF').get(name[-3:], 'JPEG'),
+            )
     return project
 
 
@@ -212,17 +233,28 @@ def test_a_project_keeps_folders_inside_a_label(project, capsys):
     (project.path / 'unknown' / 'v.cr3').write_bytes(b'raw')
     assert [f.name for f in unknown_images(project)] == ['u.jfif']
     told = status(str(project.path))
-    assert {label: counts['kept'] for label, counts in told['labels'].items()} == dict(crane=8, stork=8)
+    assert {label: counts['kept'] for label, counts in told['labels'].items()} == dict(
+        crane=8, stork=8
+    )
     assert told['left_out'] == [
         'images/: left out 1 file (d.nef): a camera raw file: export it as JPEG',
         'unknown/: left out 1 file (v.cr3): a camera raw file: export it as JPEG',
     ]
     assert split(project)['train'] == dict(crane=5, stork=5)
     assert 'images/: left out 1 file (d.nef)' in capsys.readouterr().err
-    copies = {place(project.split / s, f) for s in ('train', 'val', 'test') for f in list_folder(project.split / s).images}
-    assert copies == {place(project.images, f) for f in list_folder(project.images).images} and len(copies) == 16
+    copies = {
+        place(project.split / s, f)
+        for s in ('train', 'val', 'test')
+        for f in list_folder(project.split / s).images
+    }
+    assert (
+        copies == {place(project.images, f) for f in list_folder(project.images).images}
+        and len(copies) == 16
+    )
     rows = project.catalogue.rows(state='kept')
-    assert {(row['label'], row['name']) for row in rows} == copies and all(row['split'] for row in rows)
+    assert {(row['label'], row['name']) for row in rows} == copies and all(
+        row['split'] for row in rows
+    )
     assert find_leaks(project, quiet=True) == []
 
 
@@ -233,7 +265,9 @@ def test_an_image_in_a_folder_inside_a_label_is_moved_and_comes_back(project):
     move_images(project, [Move(row['id'], 'removed', 'crane')])
     sync(project)
     (moved,) = project.catalogue.rows(id=row['id'])
-    assert (project.removed / 'crane' / moved['name']).is_file() and len(project.catalogue.rows()) == 16
+    assert (project.removed / 'crane' / moved['name']).is_file() and len(
+        project.catalogue.rows()
+    ) == 16
     assert undo(project)['moved'] == 1
     assert names(list_folder(project.images).images, project.images) == before
     assert project.catalogue.rows(id=row['id'])[0]['name'] == 'day2/a.jpg'

@@ -126,7 +126,10 @@ def test_a_name_that_no_folder_can_have_everywhere_is_refused(label):
         ('Éider', 'éider'),
         ('STRASSE', 'straße'),
         ('Σίσυφος', 'ΣΊΣΥΦΟΣ'),
-        *[(name, unicodedata.normalize('NFD', name)) for name in ('cigüeña', 'Ångström', 'déjà', 'việt', '한국', 'ガ')],
+        *[
+            (name, unicodedata.normalize('NFD', name))
+            for name in ('cigüeña', 'Ångström', 'déjà', 'việt', '한국', 'ガ')
+        ],
         ('Éider', unicodedata.normalize('NFD', 'éider')),
     ],
 )
@@ -140,8 +143,15 @@ def test_labels_that_would_share_a_folder_are_told_once(a, b):
 
 
 def test_the_name_of_a_setting_is_a_label(recwarn):
-    words = [*RENAMED, *Settings.__dataclass_fields__, *Training.__dataclass_fields__, *Catalogues.__dataclass_fields__]
-    labels = {word: [word] for word in words if word != 'n'} | dict(n=['letter n'], source=['spring'])
+    words = [
+        *RENAMED,
+        *Settings.__dataclass_fields__,
+        *Training.__dataclass_fields__,
+        *Catalogues.__dataclass_fields__,
+    ]
+    labels = {word: [word] for word in words if word != 'n'} | dict(
+        n=['letter n'], source=['spring']
+    )
     written = '\n'.join(f'{label} = "{queries[0]}"' for label, queries in labels.items())
     assert parse_settings(f'[labels]\n{written}').labels == labels
     assert list(recwarn) == []
@@ -172,14 +182,19 @@ def test_a_setting_below_labels_is_told_by_its_value(line, home):
         parse_settings(f'[labels]\nstork = "stork"\nheron = "heron"\n{line}\n')
 
 
-@pytest.mark.parametrize('line', ['architecture = "resnet18"', 'data = "../images"', 'allow = ["10.0.0.1"]'])
+@pytest.mark.parametrize(
+    'line', ['architecture = "resnet18"', 'data = "../images"', 'allow = ["10.0.0.1"]']
+)
 def test_what_could_be_either_is_warned_of(line):
     with pytest.warns(UserWarning, match='stands below .labels.'):
         parse_settings(f'[labels]\nstork = "stork"\n{line}\n')
 
 
 def test_a_name_becomes_a_query(tmp_path):
-    made = new(tmp_path / 'p', ['001.Black_footed_Albatross', 'heron, grey', 'owl=barn owl,tawny owl', '2 euro'])
+    made = new(
+        tmp_path / 'p',
+        ['001.Black_footed_Albatross', 'heron, grey', 'owl=barn owl,tawny owl', '2 euro'],
+    )
     assert [*made['labels'].values()] == [
         ['Black footed Albatross'],
         ['heron, grey'],
@@ -233,16 +248,27 @@ def test_odd_names_are_sorted_and_what_cannot_be_is_said(tmp_path):
     (sorted_ / 'linked').symlink_to(tmp_path / 'far')
     (sorted_ / 'nowhere').symlink_to(tmp_path / 'gone')
     (sorted_ / 'file').touch()
-    os.mkfifo(here / 'fifo.jpg'), (here / 'link.jpg').symlink_to(here / ODD[0]), (here / 'lost.jpg').symlink_to('gone')
+    (
+        os.mkfifo(here / 'fifo.jpg'),
+        (here / 'link.jpg').symlink_to(here / ODD[0]),
+        (here / 'lost.jpg').symlink_to('gone'),
+    )
     rows = [dict(file=str(here / name), label='linked') for name in ODD]
     bad = [('fifo.jpg', 'owl'), ('lost.jpg', 'owl'), ('gone.jpg', 'owl'), ('.', 'owl')]
     bad += [('con', label) for label in ('nowhere', 'file', 'a/b', '..', 'aux', 'x' * 81)]
     wrong = [dict(file=str(here / name), label=label) for name, label in bad]
     none = [dict(file='?', label=None, error='not an image')]
-    good = [dict(file=str(here / 'link.jpg'), label='owl'), dict(file=str(here / 'con'), label='none of these')]
+    good = [
+        dict(file=str(here / 'link.jpg'), label='owl'),
+        dict(file=str(here / 'con'), label='none of these'),
+    ]
     for _ in range(2):
-        assert sort_into([*wrong, *none, *rows, *good], sorted_) == dict(linked=len(ODD), owl=1, none_of_these=1)
-    assert {f.name: f.read_bytes() for f in (tmp_path / 'far').iterdir()} == {n: os.fsencode(n) for n in ODD}
+        assert sort_into([*wrong, *none, *rows, *good], sorted_) == dict(
+            linked=len(ODD), owl=1, none_of_these=1
+        )
+    assert {f.name: f.read_bytes() for f in (tmp_path / 'far').iterdir()} == {
+        n: os.fsencode(n) for n in ODD
+    }
     assert not (sorted_ / 'owl/link.jpg').is_symlink()
     assert all(row['error'] for row in wrong) and not any('error' in row for row in rows + good)
 
@@ -269,7 +295,12 @@ def test_odd_names_in_a_project_are_taken_or_set_aside_and_named(tmp_path):
     assert {f.name for f in sync(proj)['owl']} == taken == {f.name for f in sync(proj)['stork']}
     assert proj.catalogue.counts('state') == {('kept',): 2 * len(taken)}
     left_out = list_labels(proj.images / '..' / 'images').left_out
-    assert {f.name for f in left_out} == {os.fsdecode(b'\xff\xfe.jpg'), '._x.jpg', 'fifo.jpg', 'lost.jpg'}
+    assert {f.name for f in left_out} == {
+        os.fsdecode(b'\xff\xfe.jpg'),
+        '._x.jpg',
+        'fifo.jpg',
+        'lost.jpg',
+    }
     assert all(line.isprintable() for line in summarise(left_out))
     told = []
     hits = [*folder('owl', 9, SimpleNamespace(label=None, tell=told.append), proj.images)]

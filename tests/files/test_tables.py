@@ -95,7 +95,9 @@ def test_what_cannot_be_read_is_refused_with_the_file_and_the_line(project, cont
         load(project, write(project, content))
 
 
-@pytest.mark.parametrize('data', [b'PK\3\4 a workbook', b'\x1f\x8b packed', b'file,label\n\x81\xfe\n'])
+@pytest.mark.parametrize(
+    'data', [b'PK\3\4 a workbook', b'\x1f\x8b packed', b'file,label\n\x81\xfe\n']
+)
 def test_a_file_that_is_no_table_is_called_what_it_is(project, data):
     with pytest.raises(ValueError, match='table.csv is '):
         read_table(write(project, data))
@@ -133,12 +135,16 @@ OWN = {
 @pytest.mark.parametrize('column', OWN)
 def test_a_tables_own_split_is_taken_and_said(project, column):
     words, sizes = OWN[column]
-    splits = load(project, write(project, text(f'file,label,{column}', more=lambda i: f',{words[i % 3]}')))
+    splits = load(
+        project, write(project, text(f'file,label,{column}', more=lambda i: f',{words[i % 3]}'))
+    )
     assert [len(pairs) for pairs in splits] == sizes
     assert f'its own split, from {column}' in splits.notes[0]
 
 
-@pytest.mark.parametrize('column', ['split', 'SET', 'subset', 'Fold', 'is_valid', 'is_test', 'isval', 'side'])
+@pytest.mark.parametrize(
+    'column', ['split', 'SET', 'subset', 'Fold', 'is_valid', 'is_test', 'isval', 'side']
+)
 def test_a_column_that_looks_like_a_split_and_is_none_is_refused_by_name(project, column):
     table = write(project, text(f'file,label,{column}', more=lambda i: f',{i % 5 + 3}'))
     with pytest.raises(ValueError, match=f'the column {column} looks like a split'):
@@ -152,7 +158,11 @@ FOLDERS = {
     'train/a train/b val/a val/b': ([8, 8, 0], 'ab', 'no test split'),
     'train/a train/b val/a val/b test': ([8, 8, 0], 'ab', 'without label folders'),
     'train/a train/b val/a test/a test/b': ([8, 4, 8], 'ab', 'val has no image of b'),
-    'train/a train/b val/a val/b test/a test/c': ([8, 8, 4], 'ab', 'test: 4 images of c are left out'),
+    'train/a train/b val/a val/b test/a test/c': (
+        [8, 8, 4],
+        'ab',
+        'test: 4 images of c are left out',
+    ),
     'train/a train/b val/a val/b unlabelled': ([8, 8, 0], 'ab', 'beside the splits'),
     'train/a train/b': ([6, 2, 0], 'ab', 'no validation split'),
     'train bus plane': (None, ['bus', 'plane', 'train'], ''),
@@ -171,7 +181,9 @@ def test_folders_are_read_by_what_they_hold(project, tmp_path, tree):
     for folder in tree.split():
         (tmp_path / folder).mkdir(parents=True)
         for i in range(4 if '/' in folder and FOLDERS[tree][0] else 12):
-            Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(tmp_path / folder / f'{i}.png')
+            Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(
+                tmp_path / folder / f'{i}.png'
+            )
     if isinstance(FOLDERS[tree], str):
         with pytest.raises(ValueError, match=FOLDERS[tree]):
             load(project, tmp_path)

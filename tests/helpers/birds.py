@@ -23,7 +23,9 @@ def tinted(label, seed):
 
 def between(first, second, share, seed):
     "A bird whose colour lies between those of two labels; share 0 is the first label's colour, 1 the second's."
-    colour = tuple(round((1 - share) * a + share * b) for a, b in zip(TINTS[first], TINTS[second], strict=True))
+    colour = tuple(
+        round((1 - share) * a + share * b) for a, b in zip(TINTS[first], TINTS[second], strict=True)
+    )
     return coloured(SPECIES[first], seed, colour)
 
 

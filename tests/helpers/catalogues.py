@@ -25,7 +25,13 @@ NAMES = list(SPECIES)
 def taxa(query):
     "What iNaturalist answers to `/v1/taxa`."
     records = [
-        dict(id=NAMES.index(name), name=scientific, preferred_common_name=name, rank=rank, observations_count=9)
+        dict(
+            id=NAMES.index(name),
+            name=scientific,
+            preferred_common_name=name,
+            rank=rank,
+            observations_count=9,
+        )
         for name, (scientific, rank) in SPECIES.items()
         if name == query['q']
     ]
@@ -62,7 +68,13 @@ def commons(query, host, n):
     for i in range(n):
         address = f'http://{host}/photo/{NAMES.index(name)}/{100 + i}/large.jpg'
         licence = dict(LicenseShortName=dict(value='CC BY-SA 4.0'), Artist=dict(value='Bea'))
-        info = dict(thumburl=address, url=address, descriptionurl=address, mime='image/jpeg', extmetadata=licence)
+        info = dict(
+            thumburl=address,
+            url=address,
+            descriptionurl=address,
+            mime='image/jpeg',
+            extmetadata=licence,
+        )
         pages[str(i)] = dict(index=i, title=f'File:{name} {i}.jpg', imageinfo=[info])
     return dict(batchcomplete='', query=dict(pages=pages))
 
@@ -79,7 +91,9 @@ def catalogues(inaturalist=2, wikimedia=8):
             query, host = dict(parse_qsl(at.query)), self.headers['Host']
             if at.path.startswith('/photo/'):
                 name, seed = at.path.split('/')[2:4]
-                body = encode(draw_bird(NAMES[int(name)], int(seed)).resize((96, 64)).convert('RGB'))
+                body = encode(
+                    draw_bird(NAMES[int(name)], int(seed)).resize((96, 64)).convert('RGB')
+                )
             elif at.path == '/v1/taxa':
                 body = json.dumps(taxa(query)).encode()
             elif at.path == '/v1/observations':

@@ -34,7 +34,9 @@ def bomb(side=30_000):
     "A PNG of a few KB that is gigabytes in memory: one grey row, compressed, again and again."
 
     def chunk(kind, data):
-        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        return (
+            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        )
 
     packer = zlib.compressobj(9)
     rows = b''.join(packer.compress(b'\0' * (side // 8 + 1)) for _ in range(side)) + packer.flush()
@@ -61,7 +63,9 @@ def walked(seed):  # A clean JPEG, but for where it was taken
 
 def deep(seed):  # 16 bits of grey
     grey = image(seed).convert('L')
-    return encode(Image.frombytes('I;16', grey.size, bytes(b for v in grey.tobytes() for b in (0, v))), 'PNG')
+    return encode(
+        Image.frombytes('I;16', grey.size, bytes(b for v in grey.tobytes() for b in (0, v))), 'PNG'
+    )
 
 
 def glass(seed):
@@ -120,7 +124,9 @@ def stall_later(sock, nth):
 def reset(sock, nth):
     sock.sendall(head(9000) + jpeg(3)[:500])
     time.sleep(0.05)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))  # Closing now sends a reset
+    sock.setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)
+    )  # Closing now sends a reset
 
 
 def flood(sock, nth):  # 200 MB, and no word of it beforehand
@@ -162,7 +168,9 @@ def faults():
         'reset.jpg': bad(reset, 'cut off', 'no connection'),
         'reset-once.jpg': good(first(1, reset, whole(jpeg(4)))),
         'truncated.jpg': bad(lambda s, n: s.sendall(head(9000) + jpeg(5)[:700]), 'cut off'),
-        'length-too-short.jpg': bad(lambda s, n: s.sendall(head(700) + jpeg(6)), 'broken image', 'bad answer'),
+        'length-too-short.jpg': bad(
+            lambda s, n: s.sendall(head(700) + jpeg(6)), 'broken image', 'bad answer'
+        ),
         'no-length.jpg': good(lambda s, n: s.sendall(head() + jpeg(7))),
         'chunked.jpg': good(chunked(jpeg(8))),
         'chunked-broken.jpg': bad(chunked(jpeg(9), True), 'cut off', 'bad answer', 'timeout'),
@@ -187,16 +195,23 @@ def faults():
         'to-nonsense.jpg': bad(moved('http://[broken'), 'not an address'),
         'to-nat64.jpg': bad(moved('http://[64:ff9b::7f00:1]:22/'), 'private address'),
         'page.jpg': bad(whole(b'<html>Sorry</html>', kind='text/html'), 'not an image'),
-        'drawing.jpg': bad(whole(b'<svg xmlns="http://www.w3.org/2000/svg"/>', kind='image/svg+xml'), 'not an image'),
+        'drawing.jpg': bad(
+            whole(b'<svg xmlns="http://www.w3.org/2000/svg"/>', kind='image/svg+xml'),
+            'not an image',
+        ),
         'empty.jpg': bad(whole(b''), 'empty file'),
         'dot.png': bad(whole(encode(Image.new('RGB', (1, 1)), 'PNG')), 'too small'),
         'bomb.png': bad(whole(bomb()), 'too many pixels'),
         'announced.jpg': bad(lambda s, n: s.sendall(head(200_000_000)), 'too large'),
         'flood.jpg': bad(flood, 'too large'),
-        'squeezed.jpg': bad(whole(gzip.compress(b'\0' * 200_000_000, 9), Content_Encoding='gzip'), 'too large'),
+        'squeezed.jpg': bad(
+            whole(gzip.compress(b'\0' * 200_000_000, 9), Content_Encoding='gzip'), 'too large'
+        ),
         'cut-inside.jpg': bad(whole(jpeg(14)[:-300]), 'broken image'),
         'garbage.jpg': bad(
-            whole(b'\xff\xd8\xff\xe0\0\x10JFIF\0' + bytes(range(256)) * 9), 'broken image', 'not an image'
+            whole(b'\xff\xd8\xff\xe0\0\x10JFIF\0' + bytes(range(256)) * 9),
+            'broken image',
+            'not an image',
         ),
         'scan.tiff': good(whole(encode(image(15), 'TIFF'), kind='image/tiff')),
         'cmyk.jpg': good(whole(encode(image(16).convert('CMYK')))),
@@ -206,7 +221,9 @@ def faults():
         'glass.png': good(whole(glass(21))),
         'image.webp': good(whole(encode(image(22), 'WEBP'))),
         'image.bmp': good(whole(encode(image(23), 'BMP'))),
-        'odd-notes.jpg': good(whole(jpeg(33)[:20] + b'\xff\xe1\x00\x10Exif\0\0nonsense' + jpeg(33)[20:])),
+        'odd-notes.jpg': good(
+            whole(jpeg(33)[:20] + b'\xff\xe1\x00\x10Exif\0\0nonsense' + jpeg(33)[20:])
+        ),
         'upright.jpg': good(whole(upright(24))),
         'walked.jpg': good(whole(walked(25))),
         '../../../etc/escape.jpg': good(whole(jpeg(26))),
@@ -245,7 +262,9 @@ class Hostile(socketserver.ThreadingTCPServer):
         return f'http://{self.host}/{path}'
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True
+        ).start()
         return self
 
     def __exit__(self, *args):

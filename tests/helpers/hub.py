@@ -30,9 +30,14 @@ LARGE = (
 )  # As in the attributes with which a repository begins
 ATTRIBUTES = ''.join(f'*{ext} filter=lfs diff=lfs merge=lfs -text\n' for ext in LARGE).encode()
 MOST = 10 * 2**20  # Bytes of a file that git itself takes
-USERS = {'hf_writes': ('ana', 'write'), 'hf_reads': ('ana', 'read')}  # Token -> who, and what it may
+USERS = {
+    'hf_writes': ('ana', 'write'),
+    'hf_reads': ('ana', 'read'),
+}  # Token -> who, and what it may
 
-File = namedtuple('File', 'oid size large')  # The hash is git's own, or the content's sha256 where the file is large
+File = namedtuple(
+    'File', 'oid size large'
+)  # The hash is git's own, or the content's sha256 where the file is large
 Commit = namedtuple('Commit', 'oid title files')  # Files: all that there are, path -> File
 
 
@@ -48,7 +53,11 @@ class Repo:
     def commit(self, title, changed, gone=()):
         files = {k: v for k, v in (self.commits[-1].files | changed).items() if k not in gone}
         self.commits.append(
-            Commit(hashlib.sha1(repr((self.commits[-1].oid, title, files)).encode()).hexdigest(), title, files)
+            Commit(
+                hashlib.sha1(repr((self.commits[-1].oid, title, files)).encode()).hexdigest(),
+                title,
+                files,
+            )
         )
 
     def at(self, revision):
@@ -62,7 +71,16 @@ class Hub:
     bytes of one file have come, and `after` others are whole."""
 
     def __init__(self, dies_at=None, after=0):
-        self.after, self.repos, self.blobs, self.xorbs, self.grants, self.dies_at, self.port, self.lock = (
+        (
+            self.after,
+            self.repos,
+            self.blobs,
+            self.xorbs,
+            self.grants,
+            self.dies_at,
+            self.port,
+            self.lock,
+        ) = (
             after,
             {},
             {},
@@ -74,13 +92,23 @@ class Hub:
         )
 
     address = property(lambda self: f'http://127.0.0.1:{self.port}')
-    storage = property(lambda self: f'http://localhost:{self.port}')  # Another host, as the real one has
+    storage = property(
+        lambda self: f'http://localhost:{self.port}'
+    )  # Another host, as the real one has
 
     def __enter__(self):
-        self.lines, self.asked, self.stored, self.came, self.up = set(), [], [], 0, True  # `came`: bytes of all bodies
+        self.lines, self.asked, self.stored, self.came, self.up = (
+            set(),
+            [],
+            [],
+            0,
+            True,
+        )  # `came`: bytes of all bodies
         self.server = Server(('127.0.0.1', self.port), type('Bound', (Answer,), dict(hub=self)))
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs=dict(poll_interval=0.02), daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs=dict(poll_interval=0.02), daemon=True
+        ).start()
         return self
 
     def __exit__(self, *args):
@@ -99,12 +127,20 @@ class Hub:
                 line.shutdown(socket.SHUT_RD)
 
     def keep(self, data, large=False):
-        oid = hashlib.sha256(data).hexdigest() if large else hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()
+        oid = (
+            hashlib.sha256(data).hexdigest()
+            if large
+            else hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()
+        )
         self.blobs[oid] = data
         return File(oid, len(data), large)
 
     def content(self, name):
-        return {p: self.blobs[f.oid] for p, f in self.repos[name].at('main').files.items() if p != '.gitattributes'}
+        return {
+            p: self.blobs[f.oid]
+            for p, f in self.repos[name].at('main').files.items()
+            if p != '.gitattributes'
+        }
 
 
 class Server(ThreadingHTTPServer):
@@ -191,9 +227,13 @@ class Answer(BaseHTTPRequestHandler):
         if user is None:
             raise Refused(401, 'Invalid username or password.')
         if user != owner:
-            raise Refused(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
+            raise Refused(
+                403, f'You don\'t have the rights to create a model under the namespace "{owner}"'
+            )
         if role != 'write':
-            raise Refused(403, 'You have read access but not the required permissions for this operation')
+            raise Refused(
+                403, 'You have read access but not the required permissions for this operation'
+            )
 
     def repo(self, name, write=False):
         owner, (user, _), repo = name.split('/')[0], self.who(), self.hub.repos.get(name)
@@ -214,7 +254,13 @@ class Answer(BaseHTTPRequestHandler):
         if user is None:
             raise Refused(401, 'Invalid username or password.')
         self.say(
-            200, dict(type='user', name=user, orgs=[], auth=dict(type='access_token', accessToken=dict(role=role)))
+            200,
+            dict(
+                type='user',
+                name=user,
+                orgs=[],
+                auth=dict(type='access_token', accessToken=dict(role=role)),
+            ),
         )
 
     def create(self):
@@ -224,8 +270,12 @@ class Answer(BaseHTTPRequestHandler):
         answer = dict(url=f'{self.hub.address}/{name}', name=name, id=secrets.token_hex(12))
         if name in self.hub.repos:
             return self.say(409, answer | dict(error='You already created this model repo'))
-        first = Commit(secrets.token_hex(20), 'initial commit', {'.gitattributes': self.hub.keep(ATTRIBUTES)})
-        self.hub.repos[name] = Repo(asked.get('visibility') == 'private' or bool(asked.get('private')), first)
+        first = Commit(
+            secrets.token_hex(20), 'initial commit', {'.gitattributes': self.hub.keep(ATTRIBUTES)}
+        )
+        self.hub.repos[name] = Repo(
+            asked.get('visibility') == 'private' or bool(asked.get('private')), first
+        )
         self.say(200, answer)
 
     def card(self):
@@ -233,9 +283,20 @@ class Answer(BaseHTTPRequestHandler):
         try:
             meta = yaml.safe_load(front[1]) if front else None
         except yaml.YAMLError as e:
-            return self.say(400, dict(error='Invalid metadata', errors=[dict(message=f'YAML Error. {e}')], warnings=[]))
+            return self.say(
+                400,
+                dict(
+                    error='Invalid metadata', errors=[dict(message=f'YAML Error. {e}')], warnings=[]
+                ),
+            )
         self.say(
-            200, dict(errors=[], warnings=[] if meta else [dict(message='empty or missing yaml metadata in repo card')])
+            200,
+            dict(
+                errors=[],
+                warnings=[]
+                if meta
+                else [dict(message='empty or missing yaml metadata in repo card')],
+            ),
         )
 
     def info(self, name, revision='main'):
@@ -274,7 +335,9 @@ class Answer(BaseHTTPRequestHandler):
         head, said = self.repo(name, write=True).at(revision), []
         for f in json.loads(self.data)['files']:
             large = f['size'] > 0 and (
-                f['path'].endswith(LARGE) or f['size'] > MOST or b'\0' in base64.b64decode(f['sample'])
+                f['path'].endswith(LARGE)
+                or f['size'] > MOST
+                or b'\0' in base64.b64decode(f['sample'])
             )
             there = head.files.get(f['path'])
             said.append(
@@ -326,7 +389,9 @@ class Answer(BaseHTTPRequestHandler):
     def actions(self, name, o):
         self.hub.grants.add(grant := secrets.token_hex(16))
         return dict(
-            upload=dict(href=f"{self.hub.storage}/lfs/{o['oid']}?size={o['size']}&X-Amz-Signature={grant}"),
+            upload=dict(
+                href=f"{self.hub.storage}/lfs/{o['oid']}?size={o['size']}&X-Amz-Signature={grant}"
+            ),
             verify=dict(href=f'{self.hub.address}/{name}.git/info/lfs/objects/verify'),
         )
 
@@ -343,7 +408,13 @@ class Answer(BaseHTTPRequestHandler):
             raise Refused(404, 'Entry not found', 'EntryNotFound')
         told = {'X-Repo-Commit': head.oid, 'Accept-Ranges': 'bytes'}
         if not f.large:
-            return self.say(200, self.hub.blobs[f.oid], kind='text/plain; charset=utf-8', ETag=f'"{f.oid}"', **told)
+            return self.say(
+                200,
+                self.hub.blobs[f.oid],
+                kind='text/plain; charset=utf-8',
+                ETag=f'"{f.oid}"',
+                **told,
+            )
         self.say(
             302,
             b'Found',
@@ -360,7 +431,10 @@ class Answer(BaseHTTPRequestHandler):
             raise Refused(403, 'SignatureDoesNotMatch')
         if 'Content-Length' not in self.headers:
             raise Refused(411, 'MissingContentLength')
-        if len(self.data) != int(self.query['size'][0]) or hashlib.sha256(self.data).hexdigest() != oid:
+        if (
+            len(self.data) != int(self.query['size'][0])
+            or hashlib.sha256(self.data).hexdigest() != oid
+        ):
             raise Refused(400, 'BadDigest')
         self.hub.stored.append(self.hub.keep(self.data, large=True).oid)
         self.say(200, b'', kind='application/xml', ETag=f'"{hashlib.md5(self.data).hexdigest()}"')
@@ -380,7 +454,11 @@ class Answer(BaseHTTPRequestHandler):
         self.say(
             200,
             told,
-            **{'X-Xet-Cas-Url': told['casUrl'], 'X-Xet-Access-Token': grant, 'X-Xet-Token-Expiration': told['exp']},
+            **{
+                'X-Xet-Cas-Url': told['casUrl'],
+                'X-Xet-Access-Token': grant,
+                'X-Xet-Token-Expiration': told['exp'],
+            },
         )
 
     def granted(self):
@@ -390,7 +468,9 @@ class Answer(BaseHTTPRequestHandler):
     def xorb(self, oid):
         self.granted()
         chunks, at = [], 0
-        while at < len(self.data) and self.data[at : at + 7] != b'XETBLOB':  # What begins so is a list of the chunks
+        while (
+            at < len(self.data) and self.data[at : at + 7] != b'XETBLOB'
+        ):  # What begins so is a list of the chunks
             size, packing = int.from_bytes(self.data[at + 1 : at + 4], 'little'), self.data[at + 4]
             if packing:
                 raise Refused(400, 'this stand-in unpacks nothing: send it what cannot be packed')
@@ -411,7 +491,8 @@ class Answer(BaseHTTPRequestHandler):
                 [next(rows) for _ in range(n)]
             try:
                 data = b''.join(
-                    b''.join(self.hub.xorbs[hexed(p[:32])][slice(*struct.unpack('<II', p[40:48]))]) for p in parts
+                    b''.join(self.hub.xorbs[hexed(p[:32])][slice(*struct.unpack('<II', p[40:48]))])
+                    for p in parts
                 )
             except KeyError as e:
                 raise Refused(400, f'no such xorb: {e}') from None
@@ -425,7 +506,9 @@ class Answer(BaseHTTPRequestHandler):
 
 
 def hexed(data):
-    return b''.join(data[i : i + 8][::-1] for i in range(0, 32, 8)).hex()  # As that store writes a hash
+    return b''.join(
+        data[i : i + 8][::-1] for i in range(0, 32, 8)
+    ).hex()  # As that store writes a hash
 
 
 NAME, REV = r'([\w.-]+/[\w.-]+)', r'([^/]+)'

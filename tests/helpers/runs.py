@@ -24,8 +24,24 @@ def add_fixed_run(project, name='001_fixed', seed=0):
     header = 'stage,epoch,lr,train_loss,valid_loss,accuracy,seconds,waiting'
     epochs = [f'{stage},1,0.001,0.8,0.7,0.5,1.0,0.1' for stage in ('one-cycle', 'fine-tune')]
     (folder / 'history.csv').write_text('\n'.join([header, *epochs, '']))
-    stages = [dict(name=s, epochs=1, seconds=1.0, valid_loss=0.6, accuracy=0.5) for s in ('one-cycle', 'fine-tune')]
-    note = dict(run=name, stages=stages, seconds=2.0, precision='fp32', waiting=0.1, lr=0.004, own=None, vocab=labels)
-    note |= dict(signature=train_signature(project), splits=splits_signature(project), settings=asdict(settings))
+    stages = [
+        dict(name=s, epochs=1, seconds=1.0, valid_loss=0.6, accuracy=0.5)
+        for s in ('one-cycle', 'fine-tune')
+    ]
+    note = dict(
+        run=name,
+        stages=stages,
+        seconds=2.0,
+        precision='fp32',
+        waiting=0.1,
+        lr=0.004,
+        own=None,
+        vocab=labels,
+    )
+    note |= dict(
+        signature=train_signature(project),
+        splits=splits_signature(project),
+        settings=asdict(settings),
+    )
     (folder / 'run.json').write_text(json.dumps(note))
     return project

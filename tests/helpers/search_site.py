@@ -23,7 +23,12 @@ def search_site(answer):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             at = urlsplit(self.path)
-            visit = Visit(at.path, dict(parse_qsl(at.query)), self.headers['User-Agent'], self.headers['Cookie'] or '')
+            visit = Visit(
+                at.path,
+                dict(parse_qsl(at.query)),
+                self.headers['User-Agent'],
+                self.headers['Cookie'] or '',
+            )
             if at.path != '/favicon.ico':
                 visits.append(visit)
             said = answer(visit)

@@ -85,7 +85,9 @@ def product(rng):
     draw = ImageDraw.Draw(im)
     draw.rectangle((0, 190, W, H), fill=(200, 200, 200))
     sides, size = int(rng.integers(3, 9)), int(rng.integers(40, 75))
-    draw.regular_polygon((160, 130, size), sides, rotation=int(rng.integers(0, 90)), fill=colour(rng, 0, 160))
+    draw.regular_polygon(
+        (160, 130, size), sides, rotation=int(rng.integers(0, 90)), fill=colour(rng, 0, 160)
+    )
     return im
 
 
@@ -115,7 +117,9 @@ def chess_board(rng):
     draw = ImageDraw.Draw(im)
     for i in range(64):
         x, y = i % 8 * 30, i // 8 * 30
-        draw.rectangle((x, y, x + 30, y + 30), fill=(230, 210, 170) if (i + i // 8) % 2 else (120, 80, 50))
+        draw.rectangle(
+            (x, y, x + 30, y + 30), fill=(230, 210, 170) if (i + i // 8) % 2 else (120, 80, 50)
+        )
     for x, y in rng.integers(0, 8, (10, 2)).tolist():
         man = (x * 30 + 5, y * 30 + 5, x * 30 + 25, y * 30 + 25)
         draw.ellipse(man, fill='black' if rng.random() < 0.5 else 'white')
@@ -128,7 +132,9 @@ def chart(rng):
     draw.line((30, 10, 30, 210, 310, 210), fill='black', width=2)
     for k in range(8):
         draw.text((4, 10 + k * 25), str(80 - 10 * k), fill='black', font_size=12)
-        draw.rectangle((40 + k * 33, 210 - int(rng.integers(10, 190)), 62 + k * 33, 209), fill='steelblue')
+        draw.rectangle(
+            (40 + k * 33, 210 - int(rng.integers(10, 190)), 62 + k * 33, 209), fill='steelblue'
+        )
     return im
 
 
@@ -175,7 +181,13 @@ def screen(rng):
         x, y = 10 + k % 3 * 104, 10 + k // 3 * 112
         draw.rectangle((x, y, x + 96, y + 104), fill=(50, 56, 66))
         draw.text((x + 8, y + 6), name, fill='white', font_size=16)
-        draw.text((x + 48, y + 62), str(int(rng.integers(10, 999))), fill='lime', font_size=34, anchor='mm')
+        draw.text(
+            (x + 48, y + 62),
+            str(int(rng.integers(10, 999))),
+            fill='lime',
+            font_size=34,
+            anchor='mm',
+        )
     return im
 
 

@@ -98,7 +98,9 @@ def test_kernels_are_their_formulas():
 
     a, b = histograms(7), histograms(130)
     assert np.allclose(intersection(a, b), np.minimum(a[:, None], b).sum(2), atol=1e-3)
-    assert np.allclose(np.exp(-0.01 * chi2_distance(a, b)), chi2_kernel(a, b, gamma=0.01), atol=1e-5)
+    assert np.allclose(
+        np.exp(-0.01 * chi2_distance(a, b)), chi2_kernel(a, b, gamma=0.01), atol=1e-5
+    )
 
 
 def total(vectors, positions):
@@ -177,10 +179,18 @@ def test_the_pickle_of_a_run_is_never_opened(project, tmp_path):
     (run.folder / 'bow.npz').unlink()
     (run.folder / 'bow.pkl').write_bytes(pickle.dumps(Touch(tmp_path / 'ran')))
     for command in ('evaluate', 'report'):
-        one_line(birdsort(command, '--run', run.name, '--project', project.path), 'no pickle', 'birdsort bow --force')
+        one_line(
+            birdsort(command, '--run', run.name, '--project', project.path),
+            'no pickle',
+            'birdsort bow --force',
+        )
     again = bow(project, settings=settings, quiet=True)['run']
     assert again != run.name, 'a run that cannot be opened is trained again'
-    for damaged in (pickle.dumps(Touch(tmp_path / 'ran')), archive(labels=np.array([Touch(tmp_path / 'ran')])), b''):
+    for damaged in (
+        pickle.dumps(Touch(tmp_path / 'ran')),
+        archive(labels=np.array([Touch(tmp_path / 'ran')])),
+        b'',
+    ):
         (project.models / again / 'bow.npz').write_bytes(damaged)
         with pytest.raises(ValueError, match='bow --force'):
             open_bow(open_run(project, again))

@@ -21,7 +21,14 @@ from birdsort.datasets.splits import load_splits
 from birdsort.recipes.gan.datasets import Images, read_idx, read_images
 from birdsort.recipes.gan.metrics import frechet, make_feature_extractor, quality
 from birdsort.recipes.gan.networks import make_discriminator, make_generator, steps_to
-from birdsort.recipes.gan.recipe import _signature, augment, gan, interpolate, load_generator, sample
+from birdsort.recipes.gan.recipe import (
+    _signature,
+    augment,
+    gan,
+    interpolate,
+    load_generator,
+    sample,
+)
 from birdsort.recipes.gan.settings import GanLimits, GanSettings, load_gan_settings
 from birdsort.recipes.gan.training import open_gan
 from birdsort.split import split
@@ -136,7 +143,9 @@ def test_images_that_do_not_fit_are_refused(digits, tmp_path):
         gan(wide, out)
 
 
-@pytest.mark.parametrize('size,channels,spectral', [(28, 1, False), (32, 3, True), (64, 3, False), (48, 1, True)])
+@pytest.mark.parametrize(
+    'size,channels,spectral', [(28, 1, False), (32, 3, True), (64, 3, False), (48, 1, True)]
+)
 def test_shapes(size, channels, spectral):
     base, doublings = steps_to(size)
     assert base * 2**doublings == size
@@ -222,7 +231,9 @@ def saved_generator(folder):
     file = folder / 'generator.safetensors'
     with safe_open(file, 'pt') as f:
         header = f.metadata()
-    return header, {name: weight.numpy().tobytes() for name, weight in load(file.read_bytes()).items()}
+    return header, {
+        name: weight.numpy().tobytes() for name, weight in load(file.read_bytes()).items()
+    }
 
 
 def without_seconds(folder):
@@ -264,7 +275,9 @@ def test_a_killed_training_resumes_exactly(digits, tmp_path):
 SIGNATURES = [
     (GanSettings(), '4654cc1f1aca4f07'),
     (
-        GanSettings(latent_dim=7, width=9, label_smoothing=0.1, spectral_norm=True, seed=3, precision='fp32'),
+        GanSettings(
+            latent_dim=7, width=9, label_smoothing=0.1, spectral_norm=True, seed=3, precision='fp32'
+        ),
         '1ccb0a1ce88d5c8c',
     ),
 ]
@@ -285,7 +298,9 @@ def old_names(values):
 def make_old(folder):
     "Write a GAN's files as birdsort 0.1 did."
     checkpoint = torch.load(folder / 'checkpoint.pth', weights_only=True)
-    torch.save(checkpoint | dict(settings=old_names(checkpoint['settings'])), folder / 'checkpoint.pth')
+    torch.save(
+        checkpoint | dict(settings=old_names(checkpoint['settings'])), folder / 'checkpoint.pth'
+    )
     note = json.loads((folder / 'gan.json').read_text())
     (folder / 'gan.json').write_text(json.dumps(note | dict(settings=old_names(note['settings']))))
     weights = folder / 'generator.safetensors'

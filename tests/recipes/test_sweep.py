@@ -19,7 +19,9 @@ ARCHS = 'test_resnet,mobilenetv3_small_050/random'
 @pytest.fixture(scope='module')
 def untrained(tmp_path_factory):
     "A project that is split; each test has a copy."
-    p = lesson_project(20, tmp_path_factory.mktemp('untrained') / 'birds', image_size=32, epochs=(1, 1))
+    p = lesson_project(
+        20, tmp_path_factory.mktemp('untrained') / 'birds', image_size=32, epochs=(1, 1)
+    )
     split(p, quiet=True)
     return p
 
@@ -77,7 +79,15 @@ def test_a_table_with_a_row_for_the_architecture_that_fails(project):
 
 
 def test_an_architecture_whose_weights_cannot_be_downloaded_is_a_row(project):
-    command = ['sweep', '--project', project.path, '--archs', 'test_resnet', '--grid', 'pretrained=true,false']
+    command = [
+        'sweep',
+        '--project',
+        project.path,
+        '--archs',
+        'test_resnet',
+        '--grid',
+        'pretrained=true,false',
+    ]
     made = as_json(*command)
     without, random = made['rows']
     assert without['error']
@@ -99,7 +109,9 @@ def killed(untrained, tmp_path_factory):
     "A project whose sweep was killed after the first architecture, its run, and when that was written."
     home = tmp_path_factory.mktemp('killed')
     project = Project(shutil.copytree(untrained.path, home / 'birds'))
-    process = started(['sweep', '--project', project.path, '--archs', ARCHS], [home / 'out', home / 'err'])
+    process = started(
+        ['sweep', '--project', project.path, '--archs', ARCHS], [home / 'out', home / 'err']
+    )
     row = wait_for_file(process, project.models, '0*/sweep.json')
     process.kill()
     process.join()
@@ -125,8 +137,27 @@ def test_killed_after_the_first_it_resumes_with_the_second(killed, resumed):
 
 
 def test_a_local_ray_gives_the_same_table(project, resumed):
-    by_ray = as_json('sweep', '--project', project.path, '--archs', ARCHS, '--ray', 'local', '--asha', timeout=600)
-    columns = ['arch', 'train_accuracy', 'validation_accuracy', 'gap', 'parameters', 'epochs', 'early_stop', 'error']
+    by_ray = as_json(
+        'sweep',
+        '--project',
+        project.path,
+        '--archs',
+        ARCHS,
+        '--ray',
+        'local',
+        '--asha',
+        timeout=600,
+    )
+    columns = [
+        'arch',
+        'train_accuracy',
+        'validation_accuracy',
+        'gap',
+        'parameters',
+        'epochs',
+        'early_stop',
+        'error',
+    ]
     done = [row['arch'] for row in by_ray['rows'] if row['run']]
     assert done
     for a, b in zip(by_ray['rows'], resumed['rows'], strict=True):
@@ -134,7 +165,9 @@ def test_a_local_ray_gives_the_same_table(project, resumed):
             assert 'stopped early after' in a['error']
             continue
         assert {name: a[name] for name in columns} == {name: b[name] for name in columns}
-        assert abs(a['loss'] - b['loss']) < 0.01  # One may have measured another precision to be faster
+        assert (
+            abs(a['loss'] - b['loss']) < 0.01
+        )  # One may have measured another precision to be faster
     assert by_ray['best']['arch'] in done
     assert not (project.path / '.cache' / 'ray').exists()
 

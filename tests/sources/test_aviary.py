@@ -52,7 +52,9 @@ def visitor():
 
 def rows(html):
     "Every result in the data of a page's scripts."
-    found = re.findall(r'"[\w-]+":(\[1,\[0,.*?,null,0\],"2008":\[null,"(?:[^"\\]|\\.)*"\]\}\]\])', html)
+    found = re.findall(
+        r'"[\w-]+":(\[1,\[0,.*?,null,0\],"2008":\[null,"(?:[^"\\]|\\.)*"\]\}\]\])', html
+    )
     return [json.loads(text)[1] for text in found]
 
 
@@ -95,7 +97,9 @@ def test_a_click_leaves_the_page_where_the_tile_has_its_link(driver, layout, bro
             until(lambda: site.photos('owl')[0].address in driver.execute_script(IMAGES), 10)
             driver.get(results)
             links = driver.find_elements('css selector', TILES)
-        driver.execute_script("addEventListener('click', e => e.preventDefault(), {once: true, capture: true})")
+        driver.execute_script(
+            "addEventListener('click', e => e.preventDefault(), {once: true, capture: true})"
+        )
         links[1].click()
         assert driver.current_url == results
         links[1].click()
@@ -107,13 +111,17 @@ def test_nothing_handles_the_mouse_on_a_broken_page(driver, layout):
     with Aviary(per_query=30, layout=layout, consent=False, broken=True, linked=0.1) as site:
         driver.get(f'{site.address}?q=owl&udm=2')
         count = 'return document.querySelectorAll("main a:first-of-type img").length'
-        until(lambda: driver.execute_script('scrollTo(0, 1e6);' + count) == 30, 10)  # More tiles still load
+        until(
+            lambda: driver.execute_script('scrollTo(0, 1e6);' + count) == 30, 10
+        )  # More tiles still load
         linked = driver.execute_script("""const tiles = [...document.querySelectorAll('main a:first-of-type img')]
             for (const kind of ['mouseover', 'mousedown', 'click']) for (const img of tiles)
                 if (!img.closest('a[href*=imgres]')) img.dispatchEvent(new MouseEvent(kind, {bubbles: true}))
             return tiles.filter(img => img.closest('a[href*=imgres]')).length""")
         assert linked == 3
-        scripts = driver.execute_script("return [...document.scripts].map(s => s.textContent).join('\\n')")
+        scripts = driver.execute_script(
+            "return [...document.scripts].map(s => s.textContent).join('\\n')"
+        )
         assert parse_scripts(scripts)[0].address == site.photos('owl')[0].address
 
 
@@ -125,7 +133,9 @@ def test_the_check_is_passed_by_waiting_and_started_over_by_asking(driver):
             time.sleep(0.5)
             assert 'sei=' not in driver.current_url
         assert driver.execute_script('return document.body.innerText') == ''
-        until(lambda: 'sei=' in driver.current_url and driver.find_elements('css selector', TILES), 20)
+        until(
+            lambda: 'sei=' in driver.current_url and driver.find_elements('css selector', TILES), 20
+        )
         driver.get(address)
         assert driver.find_elements('css selector', TILES)
 
@@ -205,7 +215,9 @@ def test_bing_is_read_by_an_engine_of_another_project():
         visit, plan = visitor(), {p.address: p for p in site.photos('white stork')}
         pieces = site.bing_address.replace('/search', '/async')
         found, first = [], 1
-        while html := visit(f'{pieces}?q=white+stork&first={first}&count=35&adlt=strict&qft=filterui:license-L2'):
+        while html := visit(
+            f'{pieces}?q=white+stork&first={first}&count=35&adlt=strict&qft=filterui:license-L2'
+        ):
             found += BingImages().extract_results(html)
             first += 35
         for hit in found:
@@ -217,7 +229,9 @@ def test_bing_is_read_by_an_engine_of_another_project():
         asked = site.requests[-1]
         assert (asked['path'], asked['adlt']) == ('/images/async', 'strict')
         assert asked['qft'] == 'filterui:license-L2'
-        with urllib.request.urlopen(site.bing_address.replace('/images/search', found[0].thumbnail)) as small:
+        with urllib.request.urlopen(
+            site.bing_address.replace('/images/search', found[0].thumbnail)
+        ) as small:
             assert small.headers['Content-Type'] == 'image/jpeg'
 
 
@@ -227,7 +241,9 @@ def test_bing_loads_more_while_somebody_scrolls(driver):
         count = "scrollTo(0, 1e6); return document.querySelectorAll('div.imgpt a.iusc[m]').length"
         until(lambda: driver.execute_script(count) == 60 + 25 // 5, 20)
         asked = [r for r in site.requests if r['path'] == '/images/async']
-        assert {(r['q'], r['adlt'], r['qft'].strip()) for r in asked} == {('owl', 'moderate', 'filterui:license-L2')}
+        assert {(r['q'], r['adlt'], r['qft'].strip()) for r in asked} == {
+            ('owl', 'moderate', 'filterui:license-L2')
+        }
 
 
 def test_bing_gives_a_client_without_scripts_a_shell_and_says_when_there_is_nothing():

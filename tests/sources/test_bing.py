@@ -64,7 +64,8 @@ def tile(m, classes=('imgpt', 'iusc', 'infopt')):
 
 def tiles(numbers, **kw):
     return ''.join(
-        tile(dict(murl=photo(i), purl=f'https://pages.example/{i}', turl='t', t=f'Heron {i}'), **kw) for i in numbers
+        tile(dict(murl=photo(i), purl=f'https://pages.example/{i}', turl='t', t=f'Heron {i}'), **kw)
+        for i in numbers
     )
 
 
@@ -85,9 +86,17 @@ def paths(visits):
 def test_pages_follow_each_other_with_the_adult_filter_on(context):
     with search_site(lambda visit: page(visit, n=100)) as (site, visits):
         hits = list(bing('grey heron', 80, context, site + SEARCH))
-    assert [h.address for h in hits] == [photo(i) for i in range(100)]  # The third page was asked for, and is read
-    assert (hits[7].page, hits[7].title, hits[7].licence) == ('https://pages.example/7', 'Heron 7', '')
-    assert [v.query['first'] for v in visits] == ['1', '36', '71'] and set(paths(visits)) == {'/images/async'}
+    assert [h.address for h in hits] == [
+        photo(i) for i in range(100)
+    ]  # The third page was asked for, and is read
+    assert (hits[7].page, hits[7].title, hits[7].licence) == (
+        'https://pages.example/7',
+        'Heron 7',
+        '',
+    )
+    assert [v.query['first'] for v in visits] == ['1', '36', '71'] and set(paths(visits)) == {
+        '/images/async'
+    }
     assert all(v.query['adlt'] == 'strict' and v.query['q'] == 'grey heron' for v in visits)
     assert not any('qft' in v.query for v in visits)
 
@@ -102,7 +111,11 @@ def test_pages_follow_each_other_with_the_adult_filter_on(context):
 )
 def test_licences_are_a_filter_of_the_site(licences, wanted):
     answers = search_site(lambda visit: page(visit, n=70))
-    with Web() as web, SourceContext(web, every=0, licences=licences) as context, answers as (site, visits):
+    with (
+        Web() as web,
+        SourceContext(web, every=0, licences=licences) as context,
+        answers as (site, visits),
+    ):
         assert len(list(bing('heron', 70, context, site + SEARCH))) == 70
     assert [v.query['qft'] for v in visits] == [wanted, wanted]
 
@@ -129,13 +142,21 @@ def test_one_broken_result_and_other_class_names(context):
         tile(dict(murl=None, purl=7)),
         tile(
             dict(
-                murl='https://photos.example/a%20%C3%A9.jpg?w=8&amp;h="6"', purl=7, t='\ue000Heron\ue001 & <b>"co"</b>'
+                murl='https://photos.example/a%20%C3%A9.jpg?w=8&amp;h="6"',
+                purl=7,
+                t='\ue000Heron\ue001 & <b>"co"</b>',
             )
         ),
     ]
-    with search_site(lambda visit: ''.join(odd) + tiles([1], classes=('x1', 'x2 x3', 'x4'))) as (site, _):
+    with search_site(lambda visit: ''.join(odd) + tiles([1], classes=('x1', 'x2 x3', 'x4'))) as (
+        site,
+        _,
+    ):
         hits = list(bing('heron', 2, context, site + SEARCH))
-    assert [h.address for h in hits] == ['https://photos.example/a%20%C3%A9.jpg?w=8&h="6"', photo(1)]
+    assert [h.address for h in hits] == [
+        'https://photos.example/a%20%C3%A9.jpg?w=8&h="6"',
+        photo(1),
+    ]
     assert (hits[0].page, hits[0].title) == ('', 'Heron & <b>"co"</b>')
 
 
@@ -176,14 +197,27 @@ def test_a_block_says_what_it_means_and_what_to_do(context, said):
     with search_site(lambda visit: said) as (site, visits):
         hits, failure = search_source('bing', 'heron', 30, context, site + SEARCH)
     assert hits == [] and isinstance(failure, Blocked)
-    words = ('bing at ', site, 'blocks automatic searches', 'other sources go on', 'an hour', '--headed')
+    words = (
+        'bing at ',
+        site,
+        'blocks automatic searches',
+        'other sources go on',
+        'an hour',
+        '--headed',
+    )
     assert all(w in str(failure) for w in words) and '\n' not in str(failure)
-    assert paths(visits) == ['/images/async', SEARCH], 'a site that refuses is asked once in each way'
+    assert paths(visits) == ['/images/async', SEARCH], (
+        'a site that refuses is asked once in each way'
+    )
 
 
 def test_blocked_in_the_middle_keeps_what_was_collected(context):
     def answer(visit):
-        return (429, 'No') if visit.path == SEARCH or visit.query['first'] != '1' else page(visit, n=90)
+        return (
+            (429, 'No')
+            if visit.path == SEARCH or visit.query['first'] != '1'
+            else page(visit, n=90)
+        )
 
     with search_site(answer) as (site, _):
         hits, failure = search_source('bing', 'heron', 80, context, site + SEARCH)
@@ -198,14 +232,19 @@ def test_nothing_found_is_said_in_words(context):
 
 
 def test_nothing_found_behind_the_script(new_visitor):
-    with search_site(lambda visit: 'No results found' if 'sure=1' in visit.cookies else shell(0.5)) as (site, visits):
+    with search_site(
+        lambda visit: 'No results found' if 'sure=1' in visit.cookies else shell(0.5)
+    ) as (site, visits):
         assert search_source('bing', 'unicorn', 30, new_visitor, site + SEARCH) == ([], None)
     assert paths(visits) == ['/images/async', SEARCH, SEARCH]
 
 
 @pytest.mark.parametrize('status', [200, 404])
 def test_a_layout_that_cannot_be_read_names_the_address(context, status):
-    with search_site(lambda visit: (status, '<a href="/">Home</a><p>All about herons.</p>')) as (site, _):
+    with search_site(lambda visit: (status, '<a href="/">Home</a><p>All about herons.</p>')) as (
+        site,
+        _,
+    ):
         hits, failure = search_source('bing', 'heron', 30, context, site + SEARCH)
     assert hits == [] and isinstance(failure, RuntimeError) and not isinstance(failure, Blocked)
     assert site in str(failure) and 'layout may have changed' in str(failure)
@@ -216,13 +255,22 @@ def test_nobody_answers(context):
     with search_site(lambda visit: '') as (site, _):
         pass
     hits, failure = search_source('bing', 'heron', 30, context, site + SEARCH)
-    assert hits == [] and 'no answer' in str(failure) and site in str(failure) and not isinstance(failure, Blocked)
+    assert (
+        hits == []
+        and 'no answer' in str(failure)
+        and site in str(failure)
+        and not isinstance(failure, Blocked)
+    )
 
 
 @pytest.mark.parametrize('said, kind', [(shell(0.5), NoBrowser), ((403, ''), Blocked)])
 def test_without_a_browser(monkeypatch, said, kind):
     monkeypatch.setenv('BIRDSORT_BROWSER', '/nowhere/chromium')
-    with Web() as web, SourceContext(web, every=0) as context, search_site(lambda visit: said) as (site, _):
+    with (
+        Web() as web,
+        SourceContext(web, every=0) as context,
+        search_site(lambda visit: said) as (site, _),
+    ):
         hits, failure = search_source('bing', 'heron', 30, context, site + SEARCH)
     assert hits == [] and type(failure) is kind
 
@@ -239,11 +287,15 @@ def test_the_proxy_of_the_environment(context, monkeypatch):
 
 def test_images_arrive_with_page_and_title(tmp_path):
     project = lesson_project(
-        0, tmp_path / 'birds', images_per_label=3, labels={'garza': ['grey heron'], 'loro': ['parrot']}
+        0,
+        tmp_path / 'birds',
+        images_per_label=3,
+        labels={'garza': ['grey heron'], 'loro': ['parrot']},
     )
     with Hostile({f'{i}.jpg': good(whole(jpeg(i))) for i in range(6)}) as photos:
         ms = [
-            dict(murl=photos.address(f'{i}.jpg'), purl=f'https://birds.example/{i}', t=f'Heron {i}') for i in range(6)
+            dict(murl=photos.address(f'{i}.jpg'), purl=f'https://birds.example/{i}', t=f'Heron {i}')
+            for i in range(6)
         ]
         with search_site(lambda visit: ''.join(map(tile, ms))) as (site, _):
             result = scrape(

@@ -23,9 +23,7 @@ from helpers.hostile import Hostile, good, jpeg, moved, stall, whole
 from helpers.search_site import search_site
 
 NOTHING = '<html><body>There are no results for this search.</body></html>'
-LOGIN = (
-    '<body><h1>Please sign in</h1><form action="/login"><input name="password"></form><a href="/help">Help</a></body>'
-)
+LOGIN = '<body><h1>Please sign in</h1><form action="/login"><input name="password"></form><a href="/help">Help</a></body>'
 PATHS = dict(
     google='search',
     bing='images/search',
@@ -85,7 +83,9 @@ def test_seven_names_whatever_one_site_does_that_day(tmp_path, capsys, quick):
         )
         code, lines = told(capsys, 'scrape', '--project', project.path)
     assert code == 0, lines
-    assert {label: len(list((project.images / label).iterdir())) for label in STUDY} == dict.fromkeys(STUDY, 4)
+    assert {
+        label: len(list((project.images / label).iterdir())) for label in STUDY
+    } == dict.fromkeys(STUDY, 4)
     said = '\n'.join(lines)
     assert said.count('google rested: ') == said.count('duckduckgo rested: ') == 1
     assert 'nothing new from bing' in said
@@ -116,36 +116,57 @@ def counting(calls, hits, failure=None):
     return search
 
 
-def test_a_source_that_blocks_is_asked_once_and_one_with_nothing_once_for_each_label(tmp_path, monkeypatch):
+def test_a_source_that_blocks_is_asked_once_and_one_with_nothing_once_for_each_label(
+    tmp_path, monkeypatch
+):
     blocked, empty = [], []
     project = lesson_project(0, tmp_path / 'birds', images_per_label=1)
     monkeypatch.setitem(
-        SOURCES, 'openverse', Source('openverse', counting(blocked, lambda query: [], Blocked('not today')), '')
+        SOURCES,
+        'openverse',
+        Source('openverse', counting(blocked, lambda query: [], Blocked('not today')), ''),
     )
-    monkeypatch.setitem(SOURCES, 'wikimedia', Source('wikimedia', counting(empty, lambda query: []), ''))
-    result = scrape(project, source=['openverse', 'wikimedia', f'folder={card(tmp_path)}'], quiet=True)
-    assert len(blocked) == 1 and sorted(empty) == sorted(q for qs in project.settings.labels.values() for q in qs)
-    assert result['resting'] == dict(openverse='not today') and result['found'] == dict(wikimedia=0, folder=3)
+    monkeypatch.setitem(
+        SOURCES, 'wikimedia', Source('wikimedia', counting(empty, lambda query: []), '')
+    )
+    result = scrape(
+        project, source=['openverse', 'wikimedia', f'folder={card(tmp_path)}'], quiet=True
+    )
+    assert len(blocked) == 1 and sorted(empty) == sorted(
+        q for qs in project.settings.labels.values() for q in qs
+    )
+    assert result['resting'] == dict(openverse='not today') and result['found'] == dict(
+        wikimedia=0, folder=3
+    )
     assert not result.keys() & {'short', 'problems', 'failed'}
 
 
-def test_what_a_source_gave_before_it_failed_is_kept_and_the_next_one_gives_the_rest(tmp_path, monkeypatch):
+def test_what_a_source_gave_before_it_failed_is_kept_and_the_next_one_gives_the_rest(
+    tmp_path, monkeypatch
+):
     calls, labels = [], dict(garza=['a'], buitre=['b'])
     project = lesson_project(0, tmp_path / 'birds', images_per_label=3, labels=labels)
     with Hostile({'a.jpg': good(whole(jpeg(1))), 'b.jpg': good(whole(jpeg(2)))}) as server:
-        search = counting(calls, lambda query: [Hit(server.address(f'{query}.jpg'))], RuntimeError('half a page'))
+        search = counting(
+            calls, lambda query: [Hit(server.address(f'{query}.jpg'))], RuntimeError('half a page')
+        )
         monkeypatch.setitem(SOURCES, 'openverse', Source('openverse', search, ''))
         sources = ['openverse', f'folder={card(tmp_path, 3)}']
         result = scrape(project, source=sources, allow=[server.host], quiet=True)
     assert sorted(calls) == ['a', 'b'] and not result.keys() & {'short', 'problems', 'resting'}
-    assert result['failed'] == dict(openverse='half a page') and result['kept'] == dict(openverse=2, folder=4)
+    assert result['failed'] == dict(openverse='half a page') and result['kept'] == dict(
+        openverse=2, folder=4
+    )
 
 
 def test_what_is_no_species_is_left_to_the_other_sources_unless_the_user_named_one(tmp_path, quick):
     labels = dict(garza=['grey heron'], coche=['red car'])
     project = lesson_project(0, tmp_path / 'birds', images_per_label=2, labels=labels)
     with catalogues() as (host, _), search_site(lambda visit: NOTHING) as (none, _), Aviary() as g:
-        species, commons = f'inaturalist=http://{host}/v1/observations', f'wikimedia=http://{host}/w/api.php'
+        species, commons = (
+            f'inaturalist=http://{host}/v1/observations',
+            f'wikimedia=http://{host}/w/api.php',
+        )
         engines = [f'google={g.address}', f'bing={none}/images/search', f'duckduckgo={none}/']
         g.blocked = True
         chain = scrape(project, images_per_label=1, source=[*engines, species, commons], quiet=True)
@@ -180,20 +201,33 @@ ODD = dict(
 
 @pytest.mark.parametrize('kind', ODD)
 def test_an_odd_answer_of_every_source_is_one_clear_line(tmp_path, capsys, quick, kind):
-    project = lesson_project(0, tmp_path / 'birds', images_per_label=3, labels=dict(garza=['grey heron'], loro=['x']))
+    project = lesson_project(
+        0, tmp_path / 'birds', images_per_label=3, labels=dict(garza=['grey heron'], loro=['x'])
+    )
     with Hostile({'': good(ODD[kind])}) as server:
         server.table = Everywhere(server.table)
-        asked = [name for name in PATHS if kind != 'empty' or name not in ('google', 'bing')]  # Those have no JSON
+        asked = [
+            name for name in PATHS if kind != 'empty' or name not in ('google', 'bing')
+        ]  # Those have no JSON
         odd = [f'{name}={server.address(PATHS[name])}' for name in asked]
         sources = ','.join([f'folder={card(tmp_path)}', *odd])
-        code, lines = told(capsys, 'scrape', '--project', project.path, '--label', 'garza', '--source', sources)
+        code, lines = told(
+            capsys, 'scrape', '--project', project.path, '--label', 'garza', '--source', sources
+        )
     assert code == 2 and len(files(project.images)) == 1, lines
     assert [line for line in lines if line.startswith('fell short: garza by 2;')]
-    reasons = [line for line in lines if not line.startswith(('label ', 'garza  ', 'fell short', 'the other sources'))]
+    reasons = [
+        line
+        for line in lines
+        if not line.startswith(('label ', 'garza  ', 'fell short', 'the other sources'))
+    ]
     assert len(reasons) == len(asked) and max(map(len, reasons)) < 300, lines
     for name in asked:
         where = server.address(PATHS[name]) if name == 'google' else name
-        assert len([line for line in reasons if where in line]) == 1 or kind == 'redirects', (name, lines)
+        assert len([line for line in reasons if where in line]) == 1 or kind == 'redirects', (
+            name,
+            lines,
+        )
 
 
 def test_every_source_blocks(tmp_path, capsys, quick):
@@ -201,20 +235,29 @@ def test_every_source_blocks(tmp_path, capsys, quick):
     with Aviary() as google, search_site(lambda visit: (403, 'Forbidden')) as (site, visits):
         google.blocked = 'captcha'
         others = {name: path for name, path in PATHS.items() if name != 'google'}
-        sources = [f'google={google.address}', *(f'{name}={site}/{path}' for name, path in others.items())]
+        sources = [
+            f'google={google.address}',
+            *(f'{name}={site}/{path}' for name, path in others.items()),
+        ]
         argv = ('scrape', '--project', project.path, '--source', ','.join(sources))
         code, lines = told(capsys, *argv)
         result = json.loads(told(capsys, *argv, '--json')[1][0])
     assert code == 2 and len(files(project.images)) == 3
     for name in PATHS:
         assert len([line for line in lines if line.startswith(f'{name} rested: ')]) == 1, lines
-    assert list(result['resting']) == list(PATHS) and result['short'] == dict(cacatua=2, garza=2, buitre=2)
+    assert list(result['resting']) == list(PATHS) and result['short'] == dict(
+        cacatua=2, garza=2, buitre=2
+    )
     assert 'problems' not in result
 
 
 def test_a_site_that_is_not_there_rests_too(tmp_path, quick):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=1)
-    sources = [f'wikimedia={closed()}/w/api.php', f'duckduckgo={closed()}/', f'folder={card(tmp_path)}']
+    sources = [
+        f'wikimedia={closed()}/w/api.php',
+        f'duckduckgo={closed()}/',
+        f'folder={card(tmp_path)}',
+    ]
     start = time.monotonic()
     result = scrape(project, source=sources, quiet=True)
     assert list(result['resting']) == ['wikimedia', 'duckduckgo'] and time.monotonic() - start < 30
@@ -225,17 +268,24 @@ def test_a_site_that_is_not_there_rests_too(tmp_path, quick):
 def test_a_chain_that_was_stopped_resumes_where_it_was(tmp_path, quick, monkeypatch):
     "What the catalogue knows comes first; a source that gave all it had is only asked for what is missing."
     with catalogues(inaturalist=3, wikimedia=3) as (host, asked):
-        sources = [f'inaturalist=http://{host}/v1/observations', f'wikimedia=http://{host}/w/api.php']
+        sources = [
+            f'inaturalist=http://{host}/v1/observations',
+            f'wikimedia=http://{host}/w/api.php',
+        ]
         labels = dict(garza=['grey heron'], loro=['parrot'])
         whole_one, stopped = (
-            lesson_project(0, tmp_path / name, images_per_label=5, labels=labels) for name in ('whole', 'stopped')
+            lesson_project(0, tmp_path / name, images_per_label=5, labels=labels)
+            for name in ('whole', 'stopped')
         )
         scrape(whole_one, source=sources, quiet=True)
         for n in (1, 2, 4, 5):
             result = scrape(stopped, images_per_label=n, source=sources, quiet=True)
         assert 'short' not in result and files(stopped.images) == files(whole_one.images)
         before = len(asked)
-        assert scrape(stopped, source=sources, quiet=True) == dict(labels=result['labels']) and len(asked) == before
+        assert (
+            scrape(stopped, source=sources, quiet=True) == dict(labels=result['labels'])
+            and len(asked) == before
+        )
 
 
 def test_sources_tells_who_answers(tmp_path):
@@ -284,20 +334,27 @@ def test_sources_tells_who_answers(tmp_path):
 
 def test_sources_of_a_project_at_its_own_addresses(tmp_path):
     with catalogues() as (host, asked):
-        sources = (f'inaturalist=http://{host}/v1/observations', f'wikimedia=http://{host}/w/api.php')
+        sources = (
+            f'inaturalist=http://{host}/v1/observations',
+            f'wikimedia=http://{host}/w/api.php',
+        )
         project = lesson_project(0, tmp_path / 'birds', source=sources)
         named = ['--source', ','.join(sources)]
         rows = as_json('sources', '--project', project.path, *named)['sources']
         nowhere = ('google', 'bing', 'duckduckgo', 'gbif', 'openverse')
         (tmp_path / 'all').mkdir()
         everything = lesson_project(
-            0, tmp_path / 'all' / 'birds', source=(*sources, *(f'{name}={closed()}' for name in nowhere))
+            0,
+            tmp_path / 'all' / 'birds',
+            source=(*sources, *(f'{name}={closed()}' for name in nowhere)),
         )
         states = {r['source']: r['now'] for r in as_json('sources', cwd=everything.path)['sources']}
     assert [row['now'] for row in rows] == ['answers', 'answers'] and rows[0]['licences'] == 'known'
     assert list(states) == list(SOURCES)
     assert (states['urls'], states['folder']) == ('needs a FILE', 'needs a FOLDER')
-    assert {states[name] for name in nowhere} == {'no connection'} and states['inaturalist'] == 'answers'
+    assert {states[name] for name in nowhere} == {'no connection'} and states[
+        'inaturalist'
+    ] == 'answers'
     one_line(birdsort('sources', '--source', 'gogle'), "did you mean 'google'")
     one_line(birdsort('sources', '--project', tmp_path / 'nowhere'), 'birdsort new')
 
@@ -307,7 +364,16 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path):
     with catalogues() as (host, asked):
         sources = f'inaturalist=http://{host}/v1/observations,google'
         before = files(project.path)
-        argv = ('scrape', '--dry-run', '--project', project.path, '--source', sources, '--licence', 'cc0,cc-by')
+        argv = (
+            'scrape',
+            '--dry-run',
+            '--project',
+            project.path,
+            '--source',
+            sources,
+            '--licence',
+            'cc0,cc-by',
+        )
         done = birdsort(*argv)
         plan = as_json(*argv)
     assert done.returncode == 0 and not asked and files(project.path) == before
@@ -315,27 +381,43 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path):
         asked=5, kept=2, missing=3, queries=['griffon vulture', 'Egyptian vulture']
     ) and plan['licence'] == ['cc0', 'cc-by']
     assert [row['source'] for row in plan['sources']] == sources.split(',')
-    for words in ('griffon vulture, Egyptian vulture', 'labels that are species', 'cc0, cc-by', 'nothing was asked'):
+    for words in (
+        'griffon vulture, Egyptian vulture',
+        'labels that are species',
+        'cc0, cc-by',
+        'nothing was asked',
+    ):
         assert words in done.stdout
     fresh = new_project(tmp_path / 'fresh')
     before = files(fresh.path)
     done = birdsort('scrape', '--dry-run', '--project', fresh.path)
-    assert done.returncode == 0 and files(fresh.path) == before and all(name in done.stdout for name in DEFAULT_SOURCES)
+    assert (
+        done.returncode == 0
+        and files(fresh.path) == before
+        and all(name in done.stdout for name in DEFAULT_SOURCES)
+    )
 
 
 def test_new_projects_get_the_chain_and_old_ones_keep_what_they_name(tmp_path):
     as_json('new', tmp_path / 'birds', 'stork', 'heron')
     toml = (tmp_path / 'birds' / 'birdsort.toml').read_text()
     assert 'source = ["google", "bing", "duckduckgo", "inaturalist", "wikimedia"]' in toml
-    (tmp_path / 'birds' / 'birdsort.toml').write_text('source = ["google"]\nlabels.a = "a"\nlabels.b = "b"\n')
+    (tmp_path / 'birds' / 'birdsort.toml').write_text(
+        'source = ["google"]\nlabels.a = "a"\nlabels.b = "b"\n'
+    )
     assert Project(tmp_path / 'birds').settings.source == ('google',)
 
 
 def test_a_profile_of_the_browser_is_kept(tmp_path):
-    project, profile = lesson_project(0, tmp_path / 'birds', images_per_label=2), tmp_path / 'profile'
+    project, profile = (
+        lesson_project(0, tmp_path / 'birds', images_per_label=2),
+        tmp_path / 'profile',
+    )
     with Aviary(per_query=6) as site:
         source = ['--source', f'google={site.address}', '--allow', ','.join(site.hosts)]
-        as_json('scrape', '--project', project.path, '--label', 'garza', '--profile', profile, *source)
+        as_json(
+            'scrape', '--project', project.path, '--label', 'garza', '--profile', profile, *source
+        )
     assert len(files(project.images)) == 2 and any(profile.rglob('Cookies'))
 
 

@@ -39,7 +39,9 @@ def visit(kit, site, query='white stork', n=30):
     return list(google(query, n, kit, site.address)), {p.address: p for p in site.photos(query)}
 
 
-@pytest.mark.parametrize('consent,language', [(False, 'en'), ('page', 'de'), ('overlay', 'fr'), ('overlay', 'es')])
+@pytest.mark.parametrize(
+    'consent,language', [(False, 'en'), ('page', 'de'), ('overlay', 'fr'), ('overlay', 'es')]
+)
 @pytest.mark.parametrize('layout', [2019, 2022, 2025])
 def test_every_layout_by_its_links(kit, layout, consent, language):
     with Aviary(per_query=100, layout=layout, consent=consent, language=language) as site:
@@ -70,11 +72,15 @@ def test_every_layout_by_the_other_ways(kit, layout, reveal, monkeypatch):
             way,
             partial(note, getattr(page, way), way),
         )
-    with Aviary(per_query=12, layout=layout, reveal=reveal, consent='overlay', language='nl') as site:
+    with Aviary(
+        per_query=12, layout=layout, reveal=reveal, consent='overlay', language='nl'
+    ) as site:
         hits, plan = visit(kit, site, n=12)
         assert {h.address for h in hits} == set(plan)
         assert used == (
-            [('read_scripts', 0)] * 2 + [('read_panel', 12)] if reveal == 'panel' else [('read_scripts', 12)]
+            [('read_scripts', 0)] * 2 + [('read_panel', 12)]
+            if reveal == 'panel'
+            else [('read_scripts', 12)]
         )
         if reveal == 'panel':
             assert all(h.page == plan[h.address].page for h in hits)
@@ -88,7 +94,14 @@ def as_planned(hits, plan):
 
 @pytest.mark.parametrize(
     ('layout', 'linked', 'broken'),
-    [(2024, 0, False), (2024, 0.15, True), (2024, 1, False), (2026, 0, True), (2026, 0.15, False), (2026, 1, True)],
+    [
+        (2024, 0, False),
+        (2024, 0.15, True),
+        (2024, 1, False),
+        (2026, 0, True),
+        (2026, 0.15, False),
+        (2026, 1, True),
+    ],
 )
 def test_a_hundred_results_of_the_newest_layouts(kit, layout, linked, broken):
     "With and without links, and where clicks are not handled, so that one on a link would lead away."
@@ -113,7 +126,9 @@ def test_a_click_leads_nowhere(kit, monkeypatch):
         assert {hit.address for hit in hits} < set(plan)
         with kit.driver() as driver:
             assert driver.current_url.startswith(site.address)
-            driver.execute_script("addEventListener('click', () => { location = '/imgres?imgurl=x' })")
+            driver.execute_script(
+                "addEventListener('click', () => { location = '/imgres?imgurl=x' })"
+            )
             assert page.read_panel(driver, 3) == []
             assert driver.current_url.startswith(site.address), 'the browser did not go back'
 
@@ -133,8 +148,15 @@ def test_a_check_without_end_is_a_block(kit, monkeypatch):
 
 @pytest.mark.parametrize('language', LANGUAGES)
 def test_consent_is_declined_in_every_language(kit, language):
-    for first, consent in (('accept', 'page'), ('reject', 'page'), ('accept', 'overlay'), ('reject', 'overlay')):
-        with Aviary(per_query=4, layout=2026, consent=consent, language=language, first=first) as site:
+    for first, consent in (
+        ('accept', 'page'),
+        ('reject', 'page'),
+        ('accept', 'overlay'),
+        ('reject', 'overlay'),
+    ):
+        with Aviary(
+            per_query=4, layout=2026, consent=consent, language=language, first=first
+        ) as site:
             assert as_planned(*visit(kit, site, n=4))
             assert site.choices == ['reject']
 
@@ -173,7 +195,9 @@ def test_a_puzzle_is_waited_for_in_a_window_and_remembered(display, tmp_path):
         with SourceContext(web, **options) as context:
             person.start()
             hits = list(google('white stork', 6, context, site.address))
-        assert [hit.address for hit in hits] == [photo.address for photo in site.photos('white stork')]
+        assert [hit.address for hit in hits] == [
+            photo.address for photo in site.photos('white stork')
+        ]
         assert len(told) == 1
         assert 'answer what it asks in the window' in told[0]
         assert site.choices == ['reject']
@@ -222,7 +246,10 @@ def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
     with Aviary(per_query=10) as site:
         site.block_after = 2
         result = scrape(
-            project, source=[f'google={site.address}', f'folder={card.images}'], allow=site.hosts, quiet=True
+            project,
+            source=[f'google={site.address}', f'folder={card.images}'],
+            allow=site.hosts,
+            quiet=True,
         )
         force = birdsort('scrape', '--project', project.path, '--source', f'google={site.address}')
     kept = {l: t['kept'] for l, t in result['labels'].items()}
@@ -234,23 +261,32 @@ def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
     assert (
         force.returncode == 2
         and 'blocks automatic searches' in force.stdout
-        and 'fell short: ' + ', '.join(f'{l} by {6 - k}' for l, k in kept.items() if k < 6) in force.stdout
+        and 'fell short: ' + ', '.join(f'{l} by {6 - k}' for l, k in kept.items() if k < 6)
+        in force.stdout
     )
 
 
 def test_one_browser_for_a_whole_run(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(
-        hit, 'browser', lambda headed, profile: started.append(headed) or browsers.browser(headed, profile)
+        hit,
+        'browser',
+        lambda headed, profile: started.append(headed) or browsers.browser(headed, profile),
     )
     project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
     with Aviary(per_query=8) as site:
-        assert 'short' not in scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
+        assert 'short' not in scrape(
+            project, source=[f'google={site.address}'], allow=site.hosts, quiet=True
+        )
     assert started == [False]
 
 
 def test_a_browser_that_dies_is_replaced(tmp_path, monkeypatch):
-    project, real, visits = lesson_project(0, tmp_path / 'birds', images_per_label=4), page._open, []
+    project, real, visits = (
+        lesson_project(0, tmp_path / 'birds', images_per_label=4),
+        page._open,
+        [],
+    )
 
     def deadly(driver, *args):
         visits.append(args)
@@ -268,7 +304,14 @@ def test_ctrl_c_while_the_page_never_ends(tmp_path):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
     with Hostile({'search': good(stall)}) as server:
         process = subprocess.Popen(
-            [*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"],
+            [
+                *CLI,
+                'scrape',
+                '--project',
+                str(project.path),
+                '--source',
+                f"google={server.address('search')}",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -279,7 +322,9 @@ def test_ctrl_c_while_the_page_never_ends(tmp_path):
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 25, 'it waited for the page'
+    assert process.returncode == 130 and 'stopped' in err and time.monotonic() - start < 25, (
+        'it waited for the page'
+    )
 
 
 def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
@@ -289,7 +334,14 @@ def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
     with Hostile({'search': good(stall)}) as server:
         project = lesson_project(0, tmp_path / 'birds', images_per_label=4)
         process = subprocess.Popen(
-            [*CLI, 'scrape', '--project', str(project.path), '--source', f"google={server.address('search')}"],
+            [
+                *CLI,
+                'scrape',
+                '--project',
+                str(project.path),
+                '--source',
+                f"google={server.address('search')}",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=ENV | {'TMPDIR': str(short)},
@@ -301,7 +353,10 @@ def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
         (left,) = short.glob('birdsort-browser-*')
         assert str(left) in running()
         subprocess.run(
-            [*CLI[:2], 'from birdsort.sources.browser import browser\nwith browser() as driver: pass'],
+            [
+                *CLI[:2],
+                'from birdsort.sources.browser import browser\nwith browser() as driver: pass',
+            ],
             env=ENV | {'TMPDIR': str(short)},
             check=True,
         )
@@ -311,11 +366,18 @@ def test_the_next_browser_ends_what_a_kill_left_behind(tmp_path, short):
 def test_a_photo_whose_address_opens_nothing_is_only_a_reason(tmp_path):
     "The page at the given address is no image search."
     project = lesson_project(
-        0, tmp_path / 'birds', images_per_label=4, labels={'garza': ['grey heron'], 'loro': ['parrot']}
+        0,
+        tmp_path / 'birds',
+        images_per_label=4,
+        labels={'garza': ['grey heron'], 'loro': ['parrot']},
     )
     with Aviary() as site:
-        result = scrape(project, source=[f"google={site.photos('owl')[0].page}"], allow=site.hosts, quiet=True)
-    assert all('no image search' in why[0] for why in result['problems'].values()) and result['short'] == {
+        result = scrape(
+            project, source=[f"google={site.photos('owl')[0].page}"], allow=site.hosts, quiet=True
+        )
+    assert all('no image search' in why[0] for why in result['problems'].values()) and result[
+        'short'
+    ] == {
         'garza': 4,
         'loro': 4,
     }
@@ -323,7 +385,10 @@ def test_a_photo_whose_address_opens_nothing_is_only_a_reason(tmp_path):
 
 def test_a_page_of_results_does_not_ask_for_consent(kit):
     "Though it holds a hidden form, and a title in the words of the buttons."
-    results = '<a><img width=90 height=90></a>' * 5 + '<div jsaction="x"><span>Reject all plastic</span></div>'
+    results = (
+        '<a><img width=90 height=90></a>' * 5
+        + '<div jsaction="x"><span>Reject all plastic</span></div>'
+    )
     form = '<form style="display:none"><input name=set_eom value=true><button>Send</button></form>'
     with kit.driver() as driver:
         driver.get(f'data:text/html,<script></script>{results}{form}')
@@ -333,9 +398,7 @@ def test_a_page_of_results_does_not_ask_for_consent(kit):
 
 def test_data_of_every_shape_is_read():
     def entry(k, about, photo='https://photos.example/{}.jpg'):
-        return (
-            f'[0,"ID{k}",["https://encrypted-tbn0.gstatic.com/images?q=tbn:{k}",9,9],["{photo.format(k)}",9,9],{about}]'
-        )
+        return f'[0,"ID{k}",["https://encrypted-tbn0.gstatic.com/images?q=tbn:{k}",9,9],["{photo.format(k)}",9,9],{about}]'
 
     found = page.parse_scripts(
         ','.join(
@@ -343,9 +406,15 @@ def test_data_of_every_shape_is_read():
                 entry(1, '{"2003":[null,null,"https://pages.example/1","One"]}'),
                 entry(2, '{"2008":[null,"Two"]}', 'https://photos.example/{}.jpg?from=gstatic.com'),
                 entry(3, 'null'),
-                entry(4, '{"2003":[null,"x","https://pages.example/4","Four"]}', 'x-raw-image:///{}'),
+                entry(
+                    4, '{"2003":[null,"x","https://pages.example/4","Four"]}', 'x-raw-image:///{}'
+                ),
                 entry(3, '{"2003":[7,"x","https://pages.example/3","Three"]}'),
             ]
         )
     )
-    assert [(hit.page[-1:], hit.title) for hit in found] == [('1', 'One'), ('', 'Two'), ('3', 'Three')]
+    assert [(hit.page[-1:], hit.title) for hit in found] == [
+        ('1', 'One'),
+        ('', 'Two'),
+        ('3', 'Three'),
+    ]

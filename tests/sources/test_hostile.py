@@ -34,14 +34,21 @@ def listed(project, server, paths, name='list.csv', label='garza', more=()):
     "A CSV of addresses on the server -> a `source`."
     with open(project.path / name, 'w', newline='') as f:
         csv.writer(f).writerows(
-            [['label', 'address'], *([label, server.address(p)] for p in paths), *([label, a] for a in more)]
+            [
+                ['label', 'address'],
+                *([label, server.address(p)] for p in paths),
+                *([label, a] for a in more),
+            ]
         )
     return f'urls={project.path / name}'
 
 
 @pytest.fixture(scope='module')
 def survived(tmp_path_factory):
-    project, table = lesson_project(0, tmp_path_factory.mktemp('hostile') / 'birds', images_per_label=500), faults()
+    project, table = (
+        lesson_project(0, tmp_path_factory.mktemp('hostile') / 'birds', images_per_label=500),
+        faults(),
+    )
     with Hostile(table) as server:
         result = scrape(
             project,
@@ -80,7 +87,8 @@ def test_every_reason_is_right(survived):
     wrong = {
         a: (rows[a]['state'], rows[a]['reason'])
         for a, f in table.items()
-        if not f.kept and (rows[a]['state'] != 'rejected' or rows[a]['reason'].split(':')[0] not in f.reason)
+        if not f.kept
+        and (rows[a]['state'] != 'rejected' or rows[a]['reason'].split(':')[0] not in f.reason)
     }
     assert not wrong
     assert {a: rows[a]['reason'] for a in NOWHERE} == NOWHERE
@@ -89,7 +97,9 @@ def test_every_reason_is_right(survived):
 def test_every_good_image_is_there(survived):
     project, table, result, _ = survived
     rows = {r['address']: r for r in project.catalogue.rows(label='garza')}
-    assert not {a: rows[a]['reason'] for a, f in table.items() if f.kept and rows[a]['state'] != 'kept'}
+    assert not {
+        a: rows[a]['reason'] for a, f in table.items() if f.kept and rows[a]['state'] != 'kept'
+    }
     assert (
         result['labels']['garza']['kept'] == sum(f.kept for f in table.values())
         and result['labels']['garza']['waiting'] == 0
@@ -118,9 +128,13 @@ def test_what_a_decoder_has_to_turn_and_convert(survived):
 
 def test_no_name_from_outside_touches_the_disk(survived):
     project = survived[0]
-    assert all(len(f.stem) == 16 and f.suffix == '.jpg' for f in (project.images / 'garza').iterdir())
+    assert all(
+        len(f.stem) == 16 and f.suffix == '.jpg' for f in (project.images / 'garza').iterdir()
+    )
     assert not [
-        f for f in project.path.rglob('*') if 'escape' in f.name or 'passwd' in f.name or f.name.endswith('.part')
+        f
+        for f in project.path.rglob('*')
+        if 'escape' in f.name or 'passwd' in f.name or f.name.endswith('.part')
     ]
 
 
@@ -155,35 +169,54 @@ def test_the_owner_of_a_private_network_can_allow_it(tmp_path):
             and refused['short'] == {'garza': 2}
             and not server.asked
         )
-        assert 'short' not in scrape(project, source=[source], label='garza', allow=[server.host], quiet=True)
+        assert 'short' not in scrape(
+            project, source=[source], label='garza', allow=[server.host], quiet=True
+        )
 
 
 def test_what_other_settings_let_through_is_asked_for_again(tmp_path):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=2, min_side=90)
-    with Hostile({'a.jpg': good(whole(jpeg(1), X_Robots_Tag='noai')), 'b.jpg': good(whole(jpeg(2)))}) as server:
+    with Hostile(
+        {'a.jpg': good(whole(jpeg(1), X_Robots_Tag='noai')), 'b.jpg': good(whole(jpeg(2)))}
+    ) as server:
         args = dict(
-            source=[listed(project, server, ['a.jpg', 'b.jpg'])], label='garza', allow=[server.host], quiet=True
+            source=[listed(project, server, ['a.jpg', 'b.jpg'])],
+            label='garza',
+            allow=[server.host],
+            quiet=True,
         )
         for _ in range(2):
-            assert scrape(project, **args)['labels']['garza']['rejected'] == {'opted out': 1, 'too small': 1}
+            assert scrape(project, **args)['labels']['garza']['rejected'] == {
+                'opted out': 1,
+                'too small': 1,
+            }
         assert server.asked['b.jpg'] == 1
         toml = (project.path / 'birdsort.toml').read_text()
         (project.path / 'birdsort.toml').write_text(
-            toml.replace('respect_noai = true', 'respect_noai = false').replace('min_side = 90', 'min_side = 32')
+            toml.replace('respect_noai = true', 'respect_noai = false').replace(
+                'min_side = 90', 'min_side = 32'
+            )
         )
         assert scrape(project, **args)['labels']['garza']['kept'] == 2
 
 
 def test_a_card_with_new_images_under_old_names(tmp_path):
-    project, card = lesson_project(0, tmp_path / 'birds', images_per_label=2), tmp_path / 'card/garza'
+    project, card = (
+        lesson_project(0, tmp_path / 'birds', images_per_label=2),
+        tmp_path / 'card/garza',
+    )
     card.mkdir(parents=True)
     for seed in (1, 2):
         (card / 'IMG_0001.JPG').write_bytes(jpeg(seed))
         (card / 'IMG_0002.NEF').write_bytes(b'from a camera')
         os.utime(card / 'IMG_0001.JPG', ns=(seed, seed * 10**9))
-        result = scrape(project, source=[f'folder={card.parent}'], label='garza', quiet=True)['labels']['garza']
+        result = scrape(project, source=[f'folder={card.parent}'], label='garza', quiet=True)[
+            'labels'
+        ]['garza']
         assert (
-            result['kept'] == seed and result['rejected']['format not read'] >= 1 and (card / 'IMG_0001.JPG').is_file()
+            result['kept'] == seed
+            and result['rejected']['format not read'] >= 1
+            and (card / 'IMG_0001.JPG').is_file()
         )
 
 
@@ -195,7 +228,9 @@ def test_neither_proxy_nor_netrc_opens_a_way_in(tmp_path, monkeypatch):
     seen = []
     with (
         Hostile({}) as proxy,
-        Hostile({'a.jpg': good(lambda sock, nth: seen.append(1) or whole(jpeg(1))(sock, nth))}) as inside,
+        Hostile(
+            {'a.jpg': good(lambda sock, nth: seen.append(1) or whole(jpeg(1))(sock, nth))}
+        ) as inside,
     ):
         monkeypatch.setenv('https_proxy', f'http://{proxy.host}')
         with Web(pause=0.01) as web, pytest.raises(ValueError, match='private address'):
@@ -206,7 +241,9 @@ def test_neither_proxy_nor_netrc_opens_a_way_in(tmp_path, monkeypatch):
                 with pytest.raises(ValueError, match='private address'):
                     web.get(f'http://{name}/x.jpg')
             with pytest.raises(ValueError, match='http 404'):
-                web.get('http://photos.example.invalid/x.jpg')  # Through the proxy, which answers 404
+                web.get(
+                    'http://photos.example.invalid/x.jpg'
+                )  # Through the proxy, which answers 404
         monkeypatch.setenv('http_proxy', 'http://proxy:port')
         with Web() as web, pytest.raises(ValueError, match='is not an address'):
             web.get('http://photos.example.invalid/x.jpg')
@@ -228,7 +265,11 @@ def test_small_and_large_images(tmp_path):
     table = {f'{s}.jpg': good(whole(encode(image(s, s)))) for s in (120, 180, 900)}
     with Hostile(table) as server:
         result = scrape(
-            project, source=[listed(project, server, table)], label='garza', allow=[server.host], quiet=True
+            project,
+            source=[listed(project, server, table)],
+            label='garza',
+            allow=[server.host],
+            quiet=True,
         )['labels']['garza']
     assert result['rejected'] == {'too small': 1} and sorted(
         r['width'] for r in project.catalogue.rows(state='kept')
@@ -240,9 +281,16 @@ def test_what_failed_for_the_time_being_is_tried_again_by_the_next_run(tmp_path)
     table = {'a.jpg': good(whole(jpeg(1))), 'b.jpg': good(status(503)), 'c.jpg': good(status(404))}
     with Hostile(table) as server:
         args = dict(
-            source=[listed(project, server, table)], label='garza', allow=[server.host], timeout=0.5, quiet=True
+            source=[listed(project, server, table)],
+            label='garza',
+            allow=[server.host],
+            timeout=0.5,
+            quiet=True,
         )
-        assert scrape(project, **args)['labels']['garza']['rejected'] == {'http 503': 1, 'http 404': 1}
+        assert scrape(project, **args)['labels']['garza']['rejected'] == {
+            'http 503': 1,
+            'http 404': 1,
+        }
         server.table['b.jpg'] = good(whole(jpeg(2)))
         assert scrape(project, **args)['labels']['garza']['kept'] == 2
         assert server.asked['a.jpg'] == server.asked['c.jpg'] == 1
@@ -253,7 +301,9 @@ def test_what_failed_for_the_time_being_is_tried_again_by_the_next_run(tmp_path)
 def as_it_should_be(project, whole_one):
     "The same files as the undisturbed run, each known by one row, with the same origin."
     assert files(project.images) == files(whole_one.images) and len(files(project.images)) == 40
-    kept, rows = (Project(p.path).catalogue.rows(label='garza', state='kept') for p in (whole_one, project))
+    kept, rows = (
+        Project(p.path).catalogue.rows(label='garza', state='kept') for p in (whole_one, project)
+    )
     assert [(r['name'], r['address'], r['sha256']) for r in rows] == [
         (r['name'], r['address'], r['sha256']) for r in kept
     ]
@@ -284,7 +334,10 @@ def test_killed_thirty_times_ends_in_the_same_files(tmp_path, capsys):
         whole_one = lesson_project(0, tmp_path / 'whole', images_per_label=40)
         assert ended(run(whole_one)) == 0
         while kills < 30:
-            killed, rounds = lesson_project(0, tmp_path / f'killed-{rounds}', images_per_label=40), rounds + 1
+            killed, rounds = (
+                lesson_project(0, tmp_path / f'killed-{rounds}', images_per_label=40),
+                rounds + 1,
+            )
             while (process := run(killed)).is_alive():
                 before, moment = sum(server.asked.values()), rng.random() * 0.4
                 while process.is_alive() and sum(server.asked.values()) == before:
@@ -321,7 +374,11 @@ def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
             server.host,
         ]
         process = subprocess.Popen(
-            [*CLI, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
+            [*CLI, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENV,
         )
         while server.open < 5:
             time.sleep(0.01)
@@ -330,8 +387,12 @@ def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert (
-            process.returncode == 130 and 'stopped' in err and 'Traceback' not in err and time.monotonic() - start < 3
+            process.returncode == 130
+            and 'stopped' in err
+            and 'Traceback' not in err
+            and time.monotonic() - start < 3
         )
-    assert len(project.catalogue.rows(state='kept')) == 1 and len(project.catalogue.rows(state='asked')) == 9, (
-        'what was under way was given up for good'
-    )
+    assert (
+        len(project.catalogue.rows(state='kept')) == 1
+        and len(project.catalogue.rows(state='asked')) == 9
+    ), 'what was under way was given up for good'

@@ -112,7 +112,9 @@ def test_a_code_with_its_version(code, version):
     assert name_licence(code, version) == CODES[code, version]
 
 
-@pytest.mark.parametrize('text,fits', [('CC BY-SA 3.0 igo', False), ('CC BY 3.0 igo', True), ('Attribution', False)])
+@pytest.mark.parametrize(
+    'text,fits', [('CC BY-SA 3.0 igo', False), ('CC BY 3.0 igo', True), ('Attribution', False)]
+)
 def test_what_somebody_who_wants_cc_by_gets(text, fits):
     assert has_licence(name_licence(text), ('cc-by',)) is fits
 

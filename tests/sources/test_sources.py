@@ -21,8 +21,12 @@ from conftest import ROOT, as_json, birdsort, files, one_line
 from helpers.hostile import Hostile, good, jpeg, status, whole
 from helpers.search_site import search_site
 
-CC0_AUTHORS = dict(inaturalist='Ada Lovelace', gbif='', wikimedia='Anonymous', openverse='')  # Of photo 102
-PATHS = dict(inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php', openverse='/v1/images/')
+CC0_AUTHORS = dict(
+    inaturalist='Ada Lovelace', gbif='', wikimedia='Anonymous', openverse=''
+)  # Of photo 102
+PATHS = dict(
+    inaturalist='/v1/observations', gbif='/v1', wikimedia='/w/api.php', openverse='/v1/images/'
+)
 
 
 class Replay(http.server.ThreadingHTTPServer):
@@ -33,10 +37,19 @@ class Replay(http.server.ThreadingHTTPServer):
 
     def __init__(self, name, always=None, good=0):
         super().__init__(('127.0.0.1', 0), Play)
-        self.host, self.always, self.asked, self.times = f'127.0.0.1:{self.server_port}', always, [], []
+        self.host, self.always, self.asked, self.times = (
+            f'127.0.0.1:{self.server_port}',
+            always,
+            [],
+            [],
+        )
         self.good = good
         self.exchanges = (
-            json.loads((ROOT / f'tests/sources/recorded/{name}.json').read_text().replace('{host}', self.host))
+            json.loads(
+                (ROOT / f'tests/sources/recorded/{name}.json')
+                .read_text()
+                .replace('{host}', self.host)
+            )
             if good or not always
             else []
         )
@@ -67,7 +80,11 @@ class Play(http.server.BaseHTTPRequestHandler):
         e = self.server.answer(at.path, query)
         if query:
             self.server.asked.append(query), self.server.times.append(time.monotonic())
-        body = jpeg(e['image']) if 'image' in e else e.get('raw', json.dumps(e.get('body', {}))).encode()
+        body = (
+            jpeg(e['image'])
+            if 'image' in e
+            else e.get('raw', json.dumps(e.get('body', {}))).encode()
+        )
         self.send_response(e.get('status', 200))
         place = {'Location': f'/hop?n={len(self.server.asked)}'} if 'hops' in e else {}
         for k, v in {'Content-Length': len(body), **place, **e.get('headers', {})}.items():
@@ -82,7 +99,9 @@ class Play(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def replaying(name, **kw):
     server = Replay(name, **kw)
-    threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True
+    ).start()
     try:
         yield server, f'{name}=http://{server.host}{PATHS[name]}'
     finally:
@@ -102,7 +121,9 @@ def heron(tmp_path, images_per_label=4, query='Ardea cinerea', **kw):
 
 def by_photo(project):
     return {
-        r['address'].split('/')[-2] if r['source'] == 'inaturalist' else r['address'].split('/')[-1][:3]: r
+        r['address'].split('/')[-2]
+        if r['source'] == 'inaturalist'
+        else r['address'].split('/')[-1][:3]: r
         for r in project.catalogue.rows(label='garza')
     }
 
@@ -123,7 +144,10 @@ def test_a_catalogue_from_its_first_page_to_its_last(tmp_path, name):
         'rejected',
         'kept',
     ] and 'short' not in result
-    assert table['rejected'] in ({'http 404': 1}, {'http 410': 1})  # The photo that was removed since
+    assert table['rejected'] in (
+        {'http 404': 1},
+        {'http 410': 1},
+    )  # The photo that was removed since
     versions = '' if name == 'inaturalist' else '-2.0' if name == 'openverse' else '-4.0'
     assert [rows[p]['licence'] for p in ('101', '102', '201', '402')] == [
         'cc-by' + ('' if name == 'inaturalist' else '-4.0'),
@@ -134,7 +158,9 @@ def test_a_catalogue_from_its_first_page_to_its_last(tmp_path, name):
     assert (rows['101']['author'], rows['402']['author']) == ('Ada Lovelace', 'C. Crane')
     assert rows['102']['author'] == CC0_AUTHORS[name]
     assert all(rows[p]['page'].startswith('https://') and rows[p]['title'] for p in rows)
-    assert server.times[1] - server.times[0] >= 1, 'asked again before the second that the 429 asked for'
+    assert server.times[1] - server.times[0] >= 1, (
+        'asked again before the second that the 429 asked for'
+    )
     assert all(b - a >= 0.9 for a, b in zip(server.times, server.times[1:], strict=False)), (
         'faster than one request a second'
     )
@@ -144,10 +170,13 @@ def test_a_catalogue_from_its_first_page_to_its_last(tmp_path, name):
 def test_only_the_licences_that_are_wanted(tmp_path, name):
     project = heron(tmp_path)
     with replaying(name) as (server, source):
-        result = scrape(project, source=[source], licence=('cc0', 'cc-by'), label='garza', quiet=True)
-    assert {p for p, r in by_photo(project).items() if r['state'] == 'kept'} == {'101', '102'} and result['short'] == {
-        'garza': 2
-    }
+        result = scrape(
+            project, source=[source], licence=('cc0', 'cc-by'), label='garza', quiet=True
+        )
+    assert {p for p, r in by_photo(project).items() if r['state'] == 'kept'} == {
+        '101',
+        '102',
+    } and result['short'] == {'garza': 2}
     assert result['labels']['garza']['rejected'].pop('licence') == 2 and 'unlicensed' not in result
     if name in ('inaturalist', 'openverse'):
         asked = server.asked[-1]  # Perhaps after the taxon was looked up
@@ -184,7 +213,9 @@ def test_a_catalogue_that_refuses_or_talks_nonsense(tmp_path, name, code, words)
         lesson_project(4, tmp_path / 'card', labels={'garza': ['grey heron'], 'nada': ['owl']}),
     )
     with replaying(name, always=dict(status=code, body=['what?'])) as (server, source):
-        done = birdsort('scrape', '--project', project.path, '--source', f'{source},folder={card.images}')
+        done = birdsort(
+            'scrape', '--project', project.path, '--source', f'{source},folder={card.images}'
+        )
     assert done.returncode == 0, done.stdout  # The folder has enough for both labels
     assert (
         words in done.stdout
@@ -253,9 +284,14 @@ def test_one_photo_in_two_catalogues(tmp_path):
         replaying('inaturalist', always=dict(body=one), good=1) as (_, a),
         replaying('gbif', always=dict(body=two), good=1) as (gbif, b),
     ):
-        assert scrape(project, source=[a, b], label='garza', quiet=True)['labels']['garza']['found'] == 1
+        assert (
+            scrape(project, source=[a, b], label='garza', quiet=True)['labels']['garza']['found']
+            == 1
+        )
         gbif.good = len(gbif.asked) + 1  # The new run looks the taxon up again
-        assert scrape(project, source=[b], label='garza', quiet=True)['labels']['garza']['found'] == 1
+        assert (
+            scrape(project, source=[b], label='garza', quiet=True)['labels']['garza']['found'] == 1
+        )
 
 
 def test_kept_before_under_another_licence_is_said(tmp_path):
@@ -263,42 +299,66 @@ def test_kept_before_under_another_licence_is_said(tmp_path):
     with replaying('gbif') as (_, source):
         scrape(project, source=[source], label='garza', quiet=True)
         done = birdsort(
-            'scrape', '--project', project.path, '--label', 'garza', '--source', source, '--licence', 'cc0, pd'
+            'scrape',
+            '--project',
+            project.path,
+            '--label',
+            'garza',
+            '--source',
+            source,
+            '--licence',
+            'cc0, pd',
         )
     assert done.returncode == 0 and 'kept before, under other licences: 1 cc-by-4.0' in done.stdout
 
 
 def test_commons_asks_to_slow_down_in_its_own_way(tmp_path):
     project = heron(tmp_path)
-    with replaying('wikimedia', always=dict(body={'error': {'code': 'ratelimited', 'info': 'slow down'}})) as (
+    with replaying(
+        'wikimedia', always=dict(body={'error': {'code': 'ratelimited', 'info': 'slow down'}})
+    ) as (
         _,
         source,
     ):
         result = scrape(project, source=[source], label='garza', quiet=True)
-    assert 'does not answer for now (ratelimited)' in result['resting']['wikimedia'] and 'problems' not in result
+    assert (
+        'does not answer for now (ratelimited)' in result['resting']['wikimedia']
+        and 'problems' not in result
+    )
 
 
 def test_many_bad_hits_before_the_good_ones(tmp_path):
     project = heron(tmp_path, images_per_label=20)
-    table = {f'{i}.jpg': good(whole(jpeg(i))) if i % 6 == 5 else good(status(404)) for i in range(130)}
+    table = {
+        f'{i}.jpg': good(whole(jpeg(i))) if i % 6 == 5 else good(status(404)) for i in range(130)
+    }
     with Hostile(table) as server:
         (project.path / 'garza.txt').write_text('\n'.join(map(server.address, table)))
         assert 'short' not in scrape(
-            project, source=[f"urls={project.path / 'garza.txt'}"], label='garza', allow=[server.host], quiet=True
+            project,
+            source=[f"urls={project.path / 'garza.txt'}"],
+            label='garza',
+            allow=[server.host],
+            quiet=True,
         )
 
 
 def test_a_list_without_this_label(tmp_path):
     project = heron(tmp_path)
     (project.path / 'owl.txt').write_text('https://a.example/1.jpg')
-    done = birdsort('scrape', '--project', project.path, '--source', f"urls={project.path / 'owl.txt'}")
+    done = birdsort(
+        'scrape', '--project', project.path, '--source', f"urls={project.path / 'owl.txt'}"
+    )
     assert done.returncode == 2 and "has no address for 'garza': its labels are owl" in done.stdout
 
 
 def test_a_common_name_for_gbif(tmp_path):
     project = heron(tmp_path, query='grey heron')
     with replaying('gbif') as (_, source):
-        assert scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']['kept'] == 4
+        assert (
+            scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']['kept']
+            == 4
+        )
 
 
 @pytest.mark.parametrize('token', ['vqd=3-12345&', 'vqd="4-12345"'])
@@ -319,7 +379,9 @@ def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
         ]
 
         def page(body, **kw):
-            return good(lambda sock, nth: asked.append(body[:5]) or whole(body.encode(), **kw)(sock, nth))
+            return good(
+                lambda sock, nth: asked.append(body[:5]) or whole(body.encode(), **kw)(sock, nth)
+            )
 
         with Hostile(
             {
@@ -328,7 +390,11 @@ def test_duckduckgo_with_the_old_token_and_the_new(tmp_path, token):
             }
         ) as site:
             result = scrape(
-                project, source=[f'duckduckgo={site.address("")}'], label='garza', allow=[photos.host], quiet=True
+                project,
+                source=[f'duckduckgo={site.address("")}'],
+                label='garza',
+                allow=[photos.host],
+                quiet=True,
             )
     rows = project.catalogue.rows(label='garza', state='kept')
     assert (
@@ -346,7 +412,12 @@ def duckduckgo_pages(visit, n_pages=3):
         return '<script>vqd=3-12345&vqd="4-12345"</script>'
     k = int(visit.query.get('s', 0)) // 100
     results = [
-        dict(image=f'https://photos.example/{k}%20{i}.jpg', thumbnail='t', url='https://birds.example/', title='Heron')
+        dict(
+            image=f'https://photos.example/{k}%20{i}.jpg',
+            thumbnail='t',
+            url='https://birds.example/',
+            title='Heron',
+        )
         for i in range(100)
     ]
     more = {'next': f'i.js?s={100 * k + 100}'} if k + 1 < n_pages else {}
@@ -364,13 +435,21 @@ def search_duckduckgo(answer, n=250):
 def test_duckduckgo_refuses_an_old_agent(code, where):
     def answer(visit):
         is_old = 'Chrome/80' in visit.agent or 'python-requests' in visit.agent
-        now = 'token' if visit.path != '/i.js' else 'second page' if 's' in visit.query else 'first page'
+        now = (
+            'token'
+            if visit.path != '/i.js'
+            else 'second page'
+            if 's' in visit.query
+            else 'first page'
+        )
         return (code, 'Ratelimit') if is_old and now == where else duckduckgo_pages(visit)
 
     hits, failure, visits = search_duckduckgo(answer)
     planned = [f'https://photos.example/{k}%20{i}.jpg' for k in range(3) for i in range(100)][:250]
     assert failure is None and [h.address for h in hits] == planned
-    new = [v.query.get('s', '0') for v in visits if v.path == '/i.js' and 'Chrome/80' not in v.agent]
+    new = [
+        v.query.get('s', '0') for v in visits if v.path == '/i.js' and 'Chrome/80' not in v.agent
+    ]
     assert new == (['100', '200'] if where == 'second page' else ['0', '100', '200'])
 
 
@@ -398,25 +477,41 @@ def test_sources_follow_each_other_and_share_no_image(tmp_path):
     with replaying('gbif') as (_, a), replaying('openverse') as (_, b):
         result = scrape(project, source=[a, b], label='garza', quiet=True)
     got = result['labels']['garza']
-    assert {s: c['found'] for s, c in got['sources'].items()} == dict(gbif=5, openverse=5) and got['kept'] == 4
+    assert {s: c['found'] for s, c in got['sources'].items()} == dict(gbif=5, openverse=5) and got[
+        'kept'
+    ] == 4
     assert got['rejected']['exact duplicate'] == 4  # The same four photos on two sites
-    assert [r['source'] for r in project.catalogue.rows(label='garza')] == 5 * ['gbif'] + 5 * ['openverse']
+    assert [r['source'] for r in project.catalogue.rows(label='garza')] == 5 * ['gbif'] + 5 * [
+        'openverse'
+    ]
     assert got['sources']['gbif']['kept'] == 4 and result['found'] == dict(gbif=5, openverse=5)
 
 
 def test_the_queries_of_a_label_take_turns(tmp_path):
     "So that both plumages, or both species, of a label have their share."
-    project = lesson_project(0, tmp_path / 'birds', images_per_label=4, labels={'buitre': ['a', 'b'], 'loro': ['c']})
-    with Hostile({f'{q}{i}.jpg': good(whole(jpeg(10 * 'ab'.index(q) + i))) for q in 'ab' for i in range(4)}) as photos:
+    project = lesson_project(
+        0, tmp_path / 'birds', images_per_label=4, labels={'buitre': ['a', 'b'], 'loro': ['c']}
+    )
+    with Hostile(
+        {f'{q}{i}.jpg': good(whole(jpeg(10 * 'ab'.index(q) + i))) for q in 'ab' for i in range(4)}
+    ) as photos:
 
         def answer(visit):
-            found = [dict(url=photos.address(f"{visit.query['q']}{i}.jpg"), license='by') for i in range(4)]
+            found = [
+                dict(url=photos.address(f"{visit.query['q']}{i}.jpg"), license='by')
+                for i in range(4)
+            ]
             return json.dumps(dict(results=found, page_count=1))
 
         with search_site(answer) as (site, _):
             source = f'openverse={site}/v1/images/'
             scrape(project, source=[source], label='buitre', allow=[photos.host], quiet=True)
-    assert [r['query'] for r in project.catalogue.rows(label='buitre', state='kept')] == ['a', 'b', 'a', 'b']
+    assert [r['query'] for r in project.catalogue.rows(label='buitre', state='kept')] == [
+        'a',
+        'b',
+        'a',
+        'b',
+    ]
 
 
 def test_status_shows_sources_and_reasons_as_a_table(tmp_path):
@@ -428,12 +523,19 @@ def test_status_shows_sources_and_reasons_as_a_table(tmp_path):
         ['label', 'source', 'asked', 'found', 'kept', 'waiting', 'removed', 'rejected'],
         ['garza', 'openverse', '4', '5', '4', '0', '0', '1', 'http', '404'],
     ]
-    assert as_json('status', '--project', project.path)['labels']['garza']['sources']['openverse']['kept'] == 4
+    assert (
+        as_json('status', '--project', project.path)['labels']['garza']['sources']['openverse'][
+            'kept'
+        ]
+        == 4
+    )
 
 
 def test_licences_of_a_source_that_knows_none(tmp_path):
     project, card = heron(tmp_path, images_per_label=1), lesson_project(1, tmp_path / 'card')
-    (project.path / 'list.csv').write_text('label,address,licence\ngarza,http://127.0.0.1:1/a.jpg,\n')
+    (project.path / 'list.csv').write_text(
+        'label,address,licence\ngarza,http://127.0.0.1:1/a.jpg,\n'
+    )
     result = scrape(
         project,
         source=[f"urls={project.path / 'list.csv'}", f'folder={card.images}'],
@@ -441,7 +543,10 @@ def test_licences_of_a_source_that_knows_none(tmp_path):
         label='garza',
         quiet=True,
     )
-    assert result['labels']['garza']['rejected'] == {'licence': 1} and result['labels']['garza']['kept'] == 1
+    assert (
+        result['labels']['garza']['rejected'] == {'licence': 1}
+        and result['labels']['garza']['kept'] == 1
+    )
 
 
 def test_top_up_to_more(tmp_path):
@@ -449,28 +554,39 @@ def test_top_up_to_more(tmp_path):
     table = {f'{i}.jpg': good(whole(jpeg(i))) for i in range(5)} | {'gone.jpg': good(status(404))}
     with Hostile(table) as server:
         (project.path / 'garza.txt').write_text(
-            '\n'.join(map(server.address, ['0.jpg', 'gone.jpg', '1.jpg', '2.jpg', '3.jpg', '4.jpg']))
+            '\n'.join(
+                map(server.address, ['0.jpg', 'gone.jpg', '1.jpg', '2.jpg', '3.jpg', '4.jpg'])
+            )
         )
-        args = dict(source=[f"urls={project.path / 'garza.txt'}"], label='garza', allow=[server.host], quiet=True)
+        args = dict(
+            source=[f"urls={project.path / 'garza.txt'}"],
+            label='garza',
+            allow=[server.host],
+            quiet=True,
+        )
         first = scrape(project, **args)['labels']['garza']
         assert (first['kept'], first['waiting'], sum(server.asked.values())) == (2, 3, 3), (
             'more was downloaded than was wanted'
         )
         more = scrape(project, images_per_label=5, **args)['labels']['garza']
-        assert (more['kept'], more['rejected']) == (5, {'http 404': 1}) and set(server.asked.values()) == {1}
+        assert (more['kept'], more['rejected']) == (5, {'http 404': 1}) and set(
+            server.asked.values()
+        ) == {1}
 
 
 def test_licences_change_between_two_runs(tmp_path):
     project = heron(tmp_path, images_per_label=9)
     with replaying('gbif') as (_, source):
         assert (
-            scrape(project, source=[source], licence=('cc0',), label='garza', quiet=True)['labels']['garza']['kept']
+            scrape(project, source=[source], licence=('cc0',), label='garza', quiet=True)['labels'][
+                'garza'
+            ]['kept']
             == 1
         )
         assert (
-            scrape(project, source=[source], licence=('cc0', 'cc-by-nc'), label='garza', quiet=True)['labels']['garza'][
-                'kept'
-            ]
+            scrape(
+                project, source=[source], licence=('cc0', 'cc-by-nc'), label='garza', quiet=True
+            )['labels']['garza']['kept']
             == 2
         )
         everything = scrape(project, source=[source], label='garza', quiet=True)['labels']['garza']
@@ -505,18 +621,28 @@ ODD = dict(
         dict(results=[dict(photos=[dict(url='x')], user='ada')], total_results=1),
         dict(results=[dict(id=1)], total_results='many'),
     ],
-    gbif=[dict(results=None), dict(results='none'), dict(results=[dict(key=1, media=dict(identifier='x'))])],
+    gbif=[
+        dict(results=None),
+        dict(results='none'),
+        dict(results=[dict(key=1, media=dict(identifier='x'))]),
+    ],
     wikimedia=[
         dict(query=None),
         dict(query=dict(pages=[1])),
         dict(query=dict(pages={'1': dict(imageinfo=dict(url='x'))})),
         dict(batchcomplete='', **{'continue': 'more'}),
     ],
-    openverse=[dict(results=None), dict(results=dict(url='x')), dict(results=[], page_count=dict(n=1))],
+    openverse=[
+        dict(results=None),
+        dict(results=dict(url='x')),
+        dict(results=[], page_count=dict(n=1)),
+    ],
 )
 BAD = [(name, dict(body=body)) for name in PATHS for body in ODD[name]]
 BAD += [(name, answer) for name in PATHS for answer in NONSENSE.values()]
-BEFORE = dict(inaturalist=2, gbif=2, wikimedia=1, openverse=1)  # Requests until the first page has come
+BEFORE = dict(
+    inaturalist=2, gbif=2, wikimedia=1, openverse=1
+)  # Requests until the first page has come
 
 
 @pytest.mark.parametrize('name,answer', BAD)
@@ -571,9 +697,15 @@ def test_a_query_that_is_no_taxon(name, printed):
 
 
 def test_a_name_that_is_too_short_gets_a_hint():
-    vultures = [dict(id=k, preferred_common_name=name) for k, name in enumerate(['Turkey Vulture', 'Vulture Bee'])]
+    vultures = [
+        dict(id=k, preferred_common_name=name)
+        for k, name in enumerate(['Turkey Vulture', 'Vulture Bee'])
+    ]
     _, failure, _, _ = asking('inaturalist', 'vulture', always=dict(body=dict(results=vultures)))
-    assert "'vulture' is no species or group that iNaturalist knows (did you mean Turkey Vulture?)" in str(failure)
+    assert (
+        "'vulture' is no species or group that iNaturalist knows (did you mean Turkey Vulture?)"
+        in str(failure)
+    )
 
 
 def test_a_misspelt_scientific_name_is_no_guess():
@@ -585,11 +717,15 @@ def test_a_taxon_is_looked_up_once_for_all_labels(tmp_path):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=2, labels=labels)
     with replaying('inaturalist') as (server, source):
         scrape(project, source=[source], quiet=True)
-    assert len([query for query in server.asked if 'q' in query]) == 2  # The first of them was told to wait
+    assert (
+        len([query for query in server.asked if 'q' in query]) == 2
+    )  # The first of them was told to wait
 
 
 def test_what_the_settings_ask_of_the_catalogues(tmp_path):
-    wanted = Catalogues(quality_grade='needs_id', place=6774, captive=True, basis_of_record=('LIVING_SPECIMEN',))
+    wanted = Catalogues(
+        quality_grade='needs_id', place=6774, captive=True, basis_of_record=('LIVING_SPECIMEN',)
+    )
     project = heron(tmp_path, catalogues=wanted)
     empty = dict(body=dict(results=[], total_results=0, endOfRecords=True))
     with (
@@ -598,7 +734,11 @@ def test_what_the_settings_ask_of_the_catalogues(tmp_path):
     ):
         scrape(project, source=[a, b], label='garza', quiet=True)
     asked = inaturalist.asked[1]
-    assert (asked['quality_grade'], asked['place_id'], 'captive' in asked) == ('needs_id', '6774', False)
+    assert (asked['quality_grade'], asked['place_id'], 'captive' in asked) == (
+        'needs_id',
+        '6774',
+        False,
+    )
     assert gbif.asked[1]['basisOfRecord'] == 'LIVING_SPECIMEN'
 
 
@@ -613,13 +753,16 @@ def test_settings_of_the_catalogues_in_the_file(tmp_path):
 
 def openverse_page(page):
     results = [
-        dict(url=f'https://photos.example/{page}.{i}.jpg', license='by', license_version='2.0') for i in range(20)
+        dict(url=f'https://photos.example/{page}.{i}.jpg', license='by', license_version='2.0')
+        for i in range(20)
     ]
     return dict(body=dict(results=results, page_count=10_000, result_count=200_000))
 
 
 def test_openverse_ends_quietly_where_its_depth_ends():
-    hits, failure, asked, _ = asking('openverse', n=400, always=lambda query: openverse_page(query['page']))
+    hits, failure, asked, _ = asking(
+        'openverse', n=400, always=lambda query: openverse_page(query['page'])
+    )
     assert (len(hits), failure) == (240, None)
     assert {query['page_size'] for query in asked} == {'20'} and len(asked) == 12
 

@@ -20,7 +20,13 @@ from birdsort.train import train
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    how = dict(architecture='pip:efficientnet_lite0', pretrained=True, image_size=96, batch_size=8, epochs=(2, 0))
+    how = dict(
+        architecture='pip:efficientnet_lite0',
+        pretrained=True,
+        image_size=96,
+        batch_size=8,
+        epochs=(2, 0),
+    )
     how |= dict(train=Training(precision='fp32', head='local-5'))
     project = lesson_project(12, tmp_path_factory.mktemp('local') / 'birds', **how)
     split(project, quiet=True)
@@ -31,10 +37,14 @@ def exported(tmp_path_factory):
 
 def test_every_format_gives_the_same(exported):
     project, result = exported
-    assert set(result['apart']) == {'pickle', 'torch', 'onnx'} and max(result['apart'].values()) < 1e-3
+    assert (
+        set(result['apart']) == {'pickle', 'torch', 'onnx'} and max(result['apart'].values()) < 1e-3
+    )
     files = [file for file, _ in load_splits(project).val]
     engines = [e for e in ('onnx', 'int8', 'torch') if e not in result['left_out']]
-    predicted = [[row['label'] for row in Predictor(project, engine=engine)(files)] for engine in engines]
+    predicted = [
+        [row['label'] for row in Predictor(project, engine=engine)(files)] for engine in engines
+    ]
     assert len(engines) > 1 and all(labels == predicted[0] for labels in predicted)
 
 
@@ -50,7 +60,9 @@ def test_fastai_opens_the_learner_without_birdsort(exported):
     file = load_splits(project).val[0][0]
     command = [sys.executable, '-c', code, project.export / 'learner.pkl', file]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.split()[-1:] == [Predictor(project, engine='torch')(file)['label']], done.stderr
+    assert done.stdout.split()[-1:] == [Predictor(project, engine='torch')(file)['label']], (
+        done.stderr
+    )
 
 
 def scratched(path, side):
@@ -77,8 +89,12 @@ def test_small_evidence_is_seen_by_a_local_head_only(tmp_path):
     trained = choose_architecture(project, change(project.settings, head='auto'), quiet=True)
     assert trained.train.head.startswith('local-') and trained.image_size == 256
     found = choose_head(project, change(project.settings, head='auto'))
-    assert found['comparison']['local'] > 0.9 and found['comparison']['pooled'] < 0.8, 'kept, and told'
-    result = train(project, settings=change(project.settings, head='auto', epochs=(1, 0)), quiet=True)
+    assert found['comparison']['local'] > 0.9 and found['comparison']['pooled'] < 0.8, (
+        'kept, and told'
+    )
+    result = train(
+        project, settings=change(project.settings, head='auto', epochs=(1, 0)), quiet=True
+    )
     assert result['head'] == found and result['stages'][0]['accuracy'] > 0.8
 
 

@@ -18,14 +18,25 @@ from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.callbacks import KeepIfBetter, compare_losses, save_best
 from birdsort.training.learner import make_learner
-from birdsort.training.probe import ProbeData, begins_with_probe, cross_validate_strengths, fit_probe
+from birdsort.training.probe import (
+    ProbeData,
+    begins_with_probe,
+    cross_validate_strengths,
+    fit_probe,
+)
 from birdsort.training.runs import kept_stage, load_run, open_run
 from conftest import as_json, birdsort, one_line
 
 
 @pytest.fixture(scope='module')
 def birds(tmp_path_factory):
-    how = dict(architecture='pip:efficientnet_lite0', pretrained=True, image_size=128, batch_size=8, epochs=(2, 3))
+    how = dict(
+        architecture='pip:efficientnet_lite0',
+        pretrained=True,
+        image_size=128,
+        batch_size=8,
+        epochs=(2, 3),
+    )
     how |= dict(train=Training(precision='fp32'))  # Numbers are compared, on any processor
     project = lesson_project(20, tmp_path_factory.mktemp('probe') / 'birds', **how)
     split(project, quiet=True)
@@ -45,7 +56,9 @@ def blobs(counts, seed=0):
     x[np.arange(len(y)), y] += 4
     mirrored = x + rng.normal(size=x.shape) * 0.1
     groups = np.arange(len(y))
-    return ProbeData(np.concatenate([x, mirrored]).astype(np.float32), np.tile(y, 2), np.tile(groups, 2))
+    return ProbeData(
+        np.concatenate([x, mirrored]).astype(np.float32), np.tile(y, 2), np.tile(groups, 2)
+    )
 
 
 def softmax(logits):
@@ -95,10 +108,15 @@ def test_training_is_never_worse_than_its_probe(birds, trained):
 
 def test_evaluation_runs_the_backbone_for_test_images_alone(birds, trained):
     "And all others find their features in the cache."
-    train(birds, quiet=True, settings=change(birds.settings, fine_tune='never'))  # Whatever the trial has found
+    train(
+        birds, quiet=True, settings=change(birds.settings, fine_tune='never')
+    )  # Whatever the trial has found
     (store,) = [f for f in (birds.path / '.cache').glob('features-*') if not f.suffix]
     train_images, val_images, test_images = map(len, load_splits(birds))
-    before, rows = store.stat().st_size, 2 * train_images + val_images  # Validation images in one view
+    before, rows = (
+        store.stat().st_size,
+        2 * train_images + val_images,
+    )  # Validation images in one view
     evaluate(birds, quiet=True)
     assert (store.stat().st_size - before) * rows == (val_images + 2 * test_images) * before
     evaluated = store.stat().st_size
@@ -134,10 +152,14 @@ def test_which_fits_there_are(birds, given, stages, head):
     assert len(load_run(open_run(birds, result['run'])).head) == head
 
 
-@pytest.mark.parametrize('arch', ['vit_b_32', 'test_convnext', 'test_vit', 'mnasnet0_5', 'resnet18'])
+@pytest.mark.parametrize(
+    'arch', ['vit_b_32', 'test_convnext', 'test_vit', 'mnasnet0_5', 'resnet18']
+)
 def test_networks_with_other_heads_begin_with_a_probe(birds, arch):
     "Random weights that are taken for pretrained ones; torchvision's transformer keeps its own head."
-    learn = make_learner(birds, settings=change(birds.settings, architecture=arch, image_size=224), pretrained=False)
+    learn = make_learner(
+        birds, settings=change(birds.settings, architecture=arch, image_size=224), pretrained=False
+    )
     assert begins_with_probe(learn, birds.settings)
     assert not begins_with_probe(learn, change(birds.settings, head=(512,)))
 
@@ -148,15 +170,22 @@ def test_what_cannot_be_fitted_is_one_line(birds):
         fit_probe(data._replace(y=data.y * 0), ['a', 'b'])
     with pytest.raises(ValueError, match='NaN'):
         fit_probe(data._replace(x=data.x * np.nan), ['a', 'b'])
-    one_line(birdsort('train', '--project', birds.path, '--fine-tune', 'maybe'), 'auto, always, never')
+    one_line(
+        birdsort('train', '--project', birds.path, '--fine-tune', 'maybe'), 'auto, always, never'
+    )
 
 
 def test_a_trial_is_accepted_for_more_than_chance_alone():
     torch.manual_seed(0)
     before, noise = torch.rand(100), torch.randn(100) * 0.3
     noise -= noise.mean()
-    chance, better = compare_losses(before, before - 0.02 + noise), compare_losses(before, before - 0.1 + noise)
-    assert (chance['accepted'], better['accepted']) == (False, True) and chance['gain'] == pytest.approx(0.02, abs=1e-3)
+    chance, better = (
+        compare_losses(before, before - 0.02 + noise),
+        compare_losses(before, before - 0.1 + noise),
+    )
+    assert (chance['accepted'], better['accepted']) == (False, True) and chance[
+        'gain'
+    ] == pytest.approx(0.02, abs=1e-3)
     assert not compare_losses(before[:1], before[:1] - 0.5)['accepted'], 'one image shows nothing'
 
 
@@ -167,7 +196,10 @@ def test_weights_that_are_better_by_chance_take_no_place(tmp_path, accepted):
     x = torch.rand(60, 3)
     pairs = list(zip(x, x.argmax(1), strict=True))
     learn = Learner(
-        DataLoaders.from_dsets(pairs, pairs, bs=20), nn.Linear(3, 3), loss_func=nn.CrossEntropyLoss(), path=tmp_path
+        DataLoaders.from_dsets(pairs, pairs, bs=20),
+        nn.Linear(3, 3),
+        loss_func=nn.CrossEntropyLoss(),
+        path=tmp_path,
     )
     saver, found = save_best(), {}
     with torch.no_grad():
@@ -176,5 +208,7 @@ def test_weights_that_are_better_by_chance_take_no_place(tmp_path, accepted):
         learn.fit(1, 0.0, cbs=[saver])
         before = learn.model.weight.clone()
         learn.fit(3, 0.05, cbs=[KeepIfBetter(saver, found, 'polish'), saver])
-    assert found['polish']['accepted'] == accepted and [*found] == ['polish'] and saver.min_delta == 0
+    assert (
+        found['polish']['accepted'] == accepted and [*found] == ['polish'] and saver.min_delta == 0
+    )
     assert torch.equal(before, learn.model.weight) != accepted

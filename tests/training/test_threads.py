@@ -34,7 +34,9 @@ class Machine:
 
     def run(self, until, most=4, step=0.1):
         "The number in use at each step, with the second in which it was."
-        threads = Threads(most=most, measure=self.measure, apply=lambda count: None, clock=self.clock)
+        threads = Threads(
+            most=most, measure=self.measure, apply=lambda count: None, clock=self.clock
+        )
         while self.second < until:
             yield self.second, threads.look()
             self.second += step
@@ -69,7 +71,9 @@ def test_noise_changes_nothing(state, stays):
     assert {count for second, count in Machine(noisy).run(300) if second > 1} == {stays}
 
 
-@pytest.mark.parametrize('state, other', [(FREE, BUSY), (BUSY, FREE)], ids=['an unlucky one', 'a lucky one'])
+@pytest.mark.parametrize(
+    'state, other', [(FREE, BUSY), (BUSY, FREE)], ids=['an unlucky one', 'a lucky one']
+)
 def test_a_single_measurement_changes_nothing(state, other):
     calls = iter(range(10_000))
 

@@ -117,9 +117,14 @@ def test_best_model_over_both_stages_and_early_stop(tmp_path):
         Weights(),
         save_best(),
     )
-    quietly(learn, lambda: learn.fit_one_cycle(9, 1e-1, cbs=[*stage_callbacks(best, 0.10, 3.5), weights]))
+    quietly(
+        learn,
+        lambda: learn.fit_one_cycle(9, 1e-1, cbs=[*stage_callbacks(best, 0.10, 3.5), weights]),
+    )
     assert len(weights.seen) == 6 and learn.model[1].weight.item() == weights.seen[1]
-    quietly(learn, lambda: learn.fine_tune(5, 1e-1, cbs=[*stage_callbacks(best, 0.05, 7.5), weights]))
+    quietly(
+        learn, lambda: learn.fine_tune(5, 1e-1, cbs=[*stage_callbacks(best, 0.05, 7.5), weights])
+    )
     assert learn.model[1].weight.item() == weights.seen[1] and best.best == pytest.approx(0.2)
 
 

@@ -37,12 +37,23 @@ def with_weights(tmp_path_factory):
     folder = home / 'weights'
     folder.mkdir()
     torch.manual_seed(0)
-    save_file(timm.create_model('resnet10t', num_classes=10).state_dict(), folder / 'model.safetensors')
-    cfg = dict(
-        num_classes=10, classifier='fc', input_size=[3, 64, 64], pool_size=[2, 2], mean=IMAGENET[0], std=IMAGENET[1]
+    save_file(
+        timm.create_model('resnet10t', num_classes=10).state_dict(), folder / 'model.safetensors'
     )
-    (folder / 'config.json').write_text(json.dumps(dict(architecture='resnet10t', num_classes=10, pretrained_cfg=cfg)))
-    project = lesson_project(20, home / 'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8)
+    cfg = dict(
+        num_classes=10,
+        classifier='fc',
+        input_size=[3, 64, 64],
+        pool_size=[2, 2],
+        mean=IMAGENET[0],
+        std=IMAGENET[1],
+    )
+    (folder / 'config.json').write_text(
+        json.dumps(dict(architecture='resnet10t', num_classes=10, pretrained_cfg=cfg))
+    )
+    project = lesson_project(
+        20, home / 'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8
+    )
     split(project, quiet=True)
     return project
 
@@ -55,7 +66,10 @@ def pretrained(with_weights, tmp_path):
 def history(project, run=None):
     "The losses of a run."
     with open(open_run(project, run).folder / 'history.csv') as f:
-        return [(r['stage'], r['train_loss'], r['valid_loss'], r['accuracy'], r['lr']) for r in csv.DictReader(f)]
+        return [
+            (r['stage'], r['train_loss'], r['valid_loss'], r['accuracy'], r['lr'])
+            for r in csv.DictReader(f)
+        ]
 
 
 def weights(project):
@@ -96,19 +110,31 @@ def train_until_killed(folder, epochs, stage, number, unfreeze):
 )
 def test_killed_in_the_middle_of_an_epoch_and_resumed(pretrained, stage, epochs, number, unfreeze):
     "The same numbers, to the last bit, as without the kill."
-    project, given = pretrained, ('--epochs', '{},{}'.format(*epochs), '--patience', 100, '--unfreeze', unfreeze)
+    project, given = (
+        pretrained,
+        ('--epochs', '{},{}'.format(*epochs), '--patience', 100, '--unfreeze', unfreeze),
+    )
     if stage == 'fine-tune':
         given = (*given, '--fine-tune', 'always')
     torch.set_num_threads(1)
     killed = forked(train_until_killed, project.path, epochs, stage, number, unfreeze)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not list(project.models.glob('[0-9]*')) and list(project.models.glob('.*.part/checkpoint.pth'))
-    one_line(birdsort('train', '--project', project.path, '--resume', '--epochs', '9,9'), 'without --resume')
+    assert not list(project.models.glob('[0-9]*')) and list(
+        project.models.glob('.*.part/checkpoint.pth')
+    )
+    one_line(
+        birdsort('train', '--project', project.path, '--resume', '--epochs', '9,9'),
+        'without --resume',
+    )
     if stage == 'one-cycle':
-        as_json('train', '--project', project.path, '--epochs', '1,1')  # Another training takes nothing from this one
+        as_json(
+            'train', '--project', project.path, '--epochs', '1,1'
+        )  # Another training takes nothing from this one
     as_json('train', '--project', project.path, '--resume', *given)
     resumed, found, before = history(project), weights(project), open_run(project)
-    assert len(resumed) == (3 if stage == 'trial' else sum(epochs) + 1) and not list(project.models.glob('.*'))
+    assert len(resumed) == (3 if stage == 'trial' else sum(epochs) + 1) and not list(
+        project.models.glob('.*')
+    )
     as_json('train', '--project', project.path, '--force', *given)
     assert history(project) == resumed and open_run(project).name > before.name
     assert all(open_run(project).note[proof] == before.note[proof] for proof in ('polish', 'trial'))
@@ -149,17 +175,24 @@ def test_shortcuts_off_are_plain_fastai(pretrained):
     dls = block.dataloaders(files, bs=8, num_workers=0)
     pipeline = type(dls.valid.after_item)  # Validation images come to their size in one step
     dls.valid.after_item = pipeline([Resize(64, 'squish'), ToTensor()], split_idx=1)
-    dls.valid.after_batch = pipeline([IntToFloatTensor(), Normalize.from_stats(*IMAGENET)], split_idx=1)
+    dls.valid.after_batch = pipeline(
+        [IntToFloatTensor(), Normalize.from_stats(*IMAGENET)], split_idx=1
+    )
     learn = vision_learner(dls, project.settings.architecture, metrics=accuracy, normalize=False)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(3)
     ours = [[float(x) for x in r[1:3]] for r in history(project) if r[0] == 'one-cycle']
-    assert torch.tensor(ours).sub(torch.tensor([v[:2] for v in learn.recorder.values])).abs().max() < 1e-4
+    assert (
+        torch.tensor(ours).sub(torch.tensor([v[:2] for v in learn.recorder.values])).abs().max()
+        < 1e-4
+    )
 
 
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
     "The probe, stage one on cached features, and the whole network, which several processes train without a trial."
-    project = lesson_project(27, tmp_path / 'birds', architecture='pip:efficientnet_lite0', pretrained=True)
+    project = lesson_project(
+        27, tmp_path / 'birds', architecture='pip:efficientnet_lite0', pretrained=True
+    )
     split(project, quiet=True)
     given = [
         'train',
@@ -190,7 +223,11 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
         'birdsort.cli',
     ]  # What `accelerate launch` starts for GPUs; on CPUs it asks for MPI
     done = subprocess.run(
-        [*launch, *map(str, given), '--batch-size', '4'], env=ENV, capture_output=True, text=True, timeout=300
+        [*launch, *map(str, given), '--batch-size', '4'],
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1 and len([*project.models.glob('001_*')]) == 1
@@ -237,7 +274,9 @@ def test_weights_from_a_hub(pretrained, tmp_path):
     p = ('--project', pretrained.path)
     with birdsort_with(env) as run:
         one_line(run('train', *p, '--arch', 'hf-hub:birds/none'), 'hf-hub:birds/none', 'local-dir:')
-        first = one_object(run('train', *p, '--arch', 'hf-hub:birds/tiny', '--epochs', '2,1', '--json'))
+        first = one_object(
+            run('train', *p, '--arch', 'hf-hub:birds/tiny', '--epochs', '2,1', '--json')
+        )
         ours, second = history(pretrained), as_json('train', *p, '--epochs', '2,1')
         assert (first['run'], second['run']) == ('001_tiny', '002_weights')
         assert history(pretrained, '001_tiny') == ours
@@ -251,7 +290,9 @@ class Small(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+        )
 
     def forward(self, x):
         if len(x) > 3:
@@ -261,7 +302,12 @@ class Small(nn.Module):
 
 def test_not_enough_memory_names_a_batch_that_fits(split_birds):
     with pytest.raises(MemoryError, match='batch_size = 2 fits'):
-        train(split_birds, quiet=True, model=Small(), settings=change(split_birds.settings, precision='fp32'))
+        train(
+            split_birds,
+            quiet=True,
+            model=Small(),
+            settings=change(split_birds.settings, precision='fp32'),
+        )
 
 
 def open_without_birdsort(learner, image):
@@ -278,20 +324,29 @@ def test_data_from_elsewhere(split_birds, tmp_path):
     table = tmp_path / 'birds.csv'
     table.write_text(
         'file,label,split\n'
-        + ''.join(f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n' for f in split_birds.split.glob('*/*/*.jpg'))
+        + ''.join(
+            f'{f},{f.parent.name[:3]},{f.parent.parent.name}\n'
+            for f in split_birds.split.glob('*/*/*.jpg')
+        )
     )
     toml = split_birds.path / 'birdsort.toml'
     toml.write_text(
         toml.read_text().replace('data = ""', 'data = "images"')
     )  # Seen from the project, wherever one stands
-    whole, places = as_json('run', '--project', split_birds.path, cwd=tmp_path), (split_birds.split, table)
+    whole, places = (
+        as_json('run', '--project', split_birds.path, cwd=tmp_path),
+        (split_birds.split, table),
+    )
     assert (
         list(whole) == ['train', 'evaluate', 'report', 'export', 'predict', 'seconds']
         and as_json('status', '--project', split_birds.path)['next'] == 'predict'
     )
     runs = [
         whole['train']['run'],
-        *(as_json('train', '--project', split_birds.path, '--data', data)['run'] for data in places),
+        *(
+            as_json('train', '--project', split_birds.path, '--data', data)['run']
+            for data in places
+        ),
     ]
     assert runs == ['001_test_resnet', '002_test_resnet', '003_test_resnet']
     assert open_run(split_birds).note['vocab'] == ['bui', 'cac', 'gar']
@@ -313,7 +368,8 @@ def test_bad_input_is_one_line_before_the_first_epoch(split_birds, tmp_path):
         ('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')),
         ('image,label\nx,y\n', ('file and label',)),
         (
-            'file,label,split\n' + ''.join(f'{f},{f.parent.name},train\n' for f in split_birds.images.glob('*/*')),
+            'file,label,split\n'
+            + ''.join(f'{f},{f.parent.name},train\n' for f in split_birds.images.glob('*/*')),
             ('val has no image of',),
         ),
         (
