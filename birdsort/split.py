@@ -108,7 +108,7 @@ def find_copies(
         if original is not scanned: equal.append(Leak(original.file, scanned.file, 1.))
     s, no_copies = settings or project.settings, overruled(project)
     def is_own(f): return project.images in f.parents or project.split in f.parents
-    def counts(scanned): return (_place(scanned.file) not in no_copies) or not is_own(scanned.file)
+    def counts(scanned): return (scanned.place or _place(scanned.file)) not in no_copies or not is_own(scanned.file)
     different = [scanned for scanned in first.values() if counts(scanned)]
     pairs = near_duplicates([scanned.stats for scanned in different], s.duplicates, s.duplicate_threshold)
     return equal + [Leak(different[p.a].file, different[p.b].file, round(p.score, 3)) for p in pairs]

@@ -194,8 +194,8 @@ class _Finder:
         self.as_written = {csv_cell(decision): decision for decision in self.allowed}
         self.lines = {} # (label, name) -> (line, decision)
         moves = project.catalogue.execute('select source from move where done = 1')
-        sources = [r['source'].split('/', 2) for r in moves]
-        self.moved = {key for s in sources if s[0] == 'images' for key in _spellings(*s[1:])}
+        sources = [str(r['source']).split('/', 2) for r in moves]
+        self.moved = {key for s in sources if len(s) == 3 and s[0] == 'images' for key in _spellings(*s[1:])}
 
     def _find(self, label, name): # As the catalogue has them: a spreadsheet may change the form of an accent
         key = compose(label or ''), name or ''

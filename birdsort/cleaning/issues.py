@@ -99,9 +99,10 @@ def from_groups(
     pairs:list[Pair], # Near-duplicates among them
 ) -> list[Issue]: # For each copy but the best; for the best of each label where labels differ
     "Near-duplicates, each with a better copy as evidence."
-    score:dict[int, float] = {}
+    score, likeness = dict[int, float](), dict[tuple[int, int], float]()
     for p in pairs:
-        for i in p[:2]: score[i] = max(score.get(i, 0), p[2])
+        likeness[p.a, p.b] = likeness[p.b, p.a] = p.score
+        for i in p[:2]: score[i] = max(score.get(i, 0), p.score)
     groups:dict[int, list[int]] = {}
     for i,group in enumerate(group_pairs(len(scanned), pairs)): groups.setdefault(group, []).append(i)
     labels = [_place(s)[0] for s in scanned]
@@ -112,7 +113,8 @@ def from_groups(
     for members in groups.values():
         better = _better_copies(sorted(members, key=quality, reverse=True), labels)
         for i,best in better.items():
-            issues.append(_issue(scanned[i], 'near-duplicate', score[i], '/'.join(_place(scanned[best]))))
+            alike = likeness.get((i, best), min(score[i], LIKELY)) # Copies of a third one may differ from each other
+            issues.append(_issue(scanned[i], 'near-duplicate', alike, '/'.join(_place(scanned[best]))))
     return issues
 
 # %% ../../nbs/cleaning/05_issues.ipynb #65a2f4ff

@@ -197,11 +197,18 @@ def _folder_key(project, folder): # A project may be copied elsewhere
     inner = folder.is_relative_to(project.path)
     return folder.relative_to(project.path).as_posix() if inner else str(folder.resolve())
 
+def _sha256(f): # In blocks, whatever the size
+    digest = hashlib.sha256()
+    while block := f.read(1 << 20): digest.update(block)
+    return digest.hexdigest()
+
 def _look(file, known): # -> (bytes, changed, touched, sha256, stamp), `known` itself where nothing is new
     at = file.stat()
     now_is = at.st_size, at.st_mtime_ns, at.st_ctime_ns
     if known and known[:3] == now_is: return known
-    sha = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        with open(file, 'rb') as f: sha = _sha256(f)
+    except OSError: sha = '' # Who needs its content says so
     stamp = at.st_mtime_ns
     if known and known[3] == sha: stamp = known[4]
     elif known and known[4] == stamp: stamp = at.st_ctime_ns # Another content that claims the old time

@@ -1,6 +1,8 @@
 "Copies: what differs by content is none, whatever the view; a person and the settings have the last word."
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +10,13 @@ from PIL import Image, ImageOps
 
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.cleaning.decisions import Decisions, proposals
-from birdsort.cleaning.duplicates import LIKELY, group_pairs, near_duplicates
-from birdsort.cleaning.image_stats import compute_stats
-from birdsort.cleaning.issues import find_issues
+from birdsort.cleaning.duplicates import LIKELY, Pair, group_pairs, near_duplicates
+from birdsort.cleaning.image_stats import ScannedFile, compute_stats
+from birdsort.cleaning.issues import certain as is_certain
+from birdsort.cleaning.issues import find_issues, from_groups
+from birdsort.core.inventory import sync
 from birdsort.core.project import Project
-from birdsort.split import current_split, find_leaks, group_files, split
+from birdsort.split import current_split, find_copies, find_leaks, group_files, split
 from conftest import as_json, birdsort, one_line
 from helpers.views import VIEWS, bird_table
 
@@ -99,3 +103,25 @@ def test_a_wrong_setting_is_refused(birds, given):
 def test_a_file_without_copies_is_a_group_of_its_own(birds):
     files = sorted(birds.images.glob('*/*'))
     assert len(set(group_files(files, []).values())) == len(files)
+
+
+def test_only_what_is_a_copy_of_the_one_that_stays_is_certain():
+    "Two copies of one image, and a third that differs by content and is kept: the two do not both leave."
+    size = SimpleNamespace(width=9, height=9)
+    images = [ScannedFile(Path('heron', f'{n}.jpg'), str(n), 9 - n, size, None) for n in range(3)]
+    pairs = [Pair(0, 1, LIKELY), Pair(0, 2, LIKELY), Pair(1, 2, 0.999)]
+    assert not any(is_certain(issue) for issue in from_groups(images, pairs))
+    assert [is_certain(issue) for issue in from_groups(images[1:], [Pair(0, 1, 0.999)])] == [True]
+
+
+def test_a_person_overrules_copies_in_folders_of_a_label(birds):
+    folder = birds.images / 'garza' / 'second day'
+    folder.mkdir()
+    for n, file in enumerate(sorted((birds.images / 'garza').glob('*.jpg'))[:2]):
+        Image.open(file).save(folder / f'{n}.jpg', quality=60)
+    files = sorted((birds.images / 'garza').rglob('*.jpg'))
+    sync(birds)
+    before = len(find_copies(birds, files, quiet=True))
+    rows = [r for r in birds.catalogue.rows(state='kept') if r['name'].startswith('second day')]
+    Decisions(birds).choose([r['id'] for r in rows], 'distinct')
+    assert before - len(find_copies(birds, files, quiet=True)) >= len(rows) == 2

@@ -91,6 +91,17 @@ def test_the_text_of_a_png_is_no_part_of_its_image(tmp_path, where, words):
     assert ingest(file.read_bytes()) == ingest(PLAIN)
 
 
+@pytest.mark.parametrize('words', [False, True])
+def test_the_first_frame_of_an_animated_png_is_the_image(words):
+    frames = [Image.new('RGB', (64, 48), colour) for colour in ('red', 'red', 'blue')]
+    frames[1].paste('blue', (0, 0, 10, 10))
+    info = PngImagePlugin.PngInfo()
+    if words:
+        info.add_text('prompt', 'heron ' * 200)
+    data = encode(frames[0], 'PNG', save_all=True, append_images=frames[1:], pnginfo=info)
+    assert b'fdAT' in data and decode(data).getcolors() == [(64 * 48, (255, 0, 0))]
+
+
 def test_a_png_is_turned_wherever_its_exif_stands():
     exif = Image.Exif()
     exif[0x0112] = 6
