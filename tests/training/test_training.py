@@ -366,11 +366,11 @@ def test_bad_input_is_one_line_before_the_first_epoch(split_birds, tmp_path):
     table = tmp_path / 'birds.csv'
     for rows, words in (
         ('file,label\nnowhere.jpg,owl\n', ('line 2', 'nowhere.jpg')),
-        ('image,label\nx,y\n', ('file and label',)),
+        ('bird,label\nx,y\n', ('file and label',)),
         (
             'file,label,split\n'
-            + ''.join(f'{f},{f.parent.name},train\n' for f in split_birds.images.glob('*/*')),
-            ('val has no image of',),
+            + ''.join(f'{f},{f.parent.name},somewhere\n' for f in split_birds.images.glob('*/*')),
+            ('somewhere',),
         ),
         (
             'file,label\n'
