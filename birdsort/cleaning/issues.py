@@ -99,10 +99,10 @@ def from_groups(
     pairs:list[Pair], # Near-duplicates among them
 ) -> list[Issue]: # For each copy but the best; for the best of each label where labels differ
     "Near-duplicates, each with a better copy as evidence."
-    score, likeness = dict[int, float](), dict[tuple[int, int], float]()
+    score:dict[int, float] = {}
     for p in pairs:
-        likeness[p.a, p.b] = likeness[p.b, p.a] = p.score
         for i in p[:2]: score[i] = max(score.get(i, 0), p.score)
+    same = group_pairs(len(scanned), [p for p in pairs if p.score > LIKELY])
     groups:dict[int, list[int]] = {}
     for i,group in enumerate(group_pairs(len(scanned), pairs)): groups.setdefault(group, []).append(i)
     labels = [_place(s)[0] for s in scanned]
@@ -113,7 +113,7 @@ def from_groups(
     for members in groups.values():
         better = _better_copies(sorted(members, key=quality, reverse=True), labels)
         for i,best in better.items():
-            alike = likeness.get((i, best), min(score[i], LIKELY)) # Copies of a third one may differ from each other
+            alike = score[i] if same[i] == same[best] else min(score[i], LIKELY) # A copy of another one
             issues.append(_issue(scanned[i], 'near-duplicate', alike, '/'.join(_place(scanned[best]))))
     return issues
 
