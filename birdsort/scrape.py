@@ -23,6 +23,7 @@ from zlib import crc32
 from tqdm.auto import tqdm
 
 from .aviary.site import Aviary
+from .core.catalogue import check_writable
 from .core.images import fingerprint, ingest
 from .core.inventory import LabelCounts, count_states, sync, terminal_text, without_passwords, write_attribution
 from .core.project import Project, hold, sync_folder, write_synced
@@ -462,6 +463,7 @@ def scrape(
     options:dict[str, Any] = {name: web_options.pop(name) for name in ('headed', 'profile') if name in web_options}
     options |= dict(web_options=web_options, only=label, quiet=quiet)
     with hold(project):
+        check_writable(project.catalogue)
         try: run = _scrape_labels(project, settings, labels, **options)
         finally: write_attribution(project)
     return _summary(run, labels)

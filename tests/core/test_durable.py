@@ -19,6 +19,7 @@ from birdsort.core.inventory import images_signature, read_attribution, sync, wr
 from birdsort.core.moves import Move, move_images, undo
 from birdsort.core.project import Project, fingerprint_folder, record_stage, stage_result
 from birdsort.core.scaffold import new_project
+from birdsort.scrape import scrape
 from conftest import files, forked, verb
 
 LABELS = {'stork': ['white stork'], 'heron': ['grey heron']}
@@ -392,3 +393,20 @@ def test_moved_files_are_on_the_disk_before_their_rows(project, disk):
     written = disk.index(('row', 'moved'))
     assert {('rename', '0.jpg'), ('sync', 'stork')} <= set(disk[:written])
     assert disk[:written].count(('sync', 'stork')) == 2, 'the old folder and the new one'
+
+
+@pytest.mark.parametrize('change', ['move', 'undo', 'scrape'])
+def test_nothing_is_done_that_the_catalogue_could_not_keep(short, change):
+    "The catalogue may not be written, but its folder may: what is in memory alone would be forgotten."
+    project = make(short / 'birds')
+    (first, second, *_) = [row['id'] for row in project.catalogue.rows(state='kept')]
+    move_images(project, [Move(first, 'removed', 'stork')])
+    before, project.catalogue.is_read_only = files(project.path), True
+    do = dict(
+        move=lambda: move_images(project, [Move(second, 'removed', 'stork')]),
+        undo=lambda: undo(project),
+        scrape=lambda: scrape(project, quiet=True),
+    )
+    with pytest.raises(PermissionError, match='catalogue.sqlite'):
+        do[change]()
+    assert files(project.path) == before
