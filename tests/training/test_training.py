@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,7 @@ from birdsort.core.settings import SHORTCUTS_OFF, change
 from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.runs import load_run, open_run
-from conftest import ENV, as_json, birdsort, birdsort_with, forked, one_line, one_object
+from conftest import as_json, birdsort, birdsort_with, forked, one_line, one_object, verb
 
 
 @pytest.fixture(scope='module')
@@ -188,6 +189,18 @@ def test_shortcuts_off_are_plain_fastai(pretrained):
     )
 
 
+def forked_together(func, *args, n):
+    "Call a function in n processes that know each other, as `torchrun` starts them -> the finished processes."
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+    every = dict(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE=str(n), LOCAL_WORLD_SIZE=str(n)
+    )
+    ranks = [every | dict(RANK=str(i), LOCAL_RANK=str(i)) for i in range(n)]
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(lambda env: forked(func, *args, env=env), ranks))
+
+
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
     "The probe, stage one on cached features, and the whole network, which several processes train without a trial."
     project = lesson_project(
@@ -212,25 +225,10 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path):
         'fp32',
         '--json',
     ]
-    launch = [
-        sys.executable,
-        '-m',
-        'torch.distributed.run',
-        '--nproc_per_node',
-        '2',
-        '--standalone',
-        '-m',
-        'birdsort.cli',
-    ]  # What `accelerate launch` starts for GPUs; on CPUs it asks for MPI
-    done = subprocess.run(
-        [*launch, *map(str, given), '--batch-size', '4'],
-        env=ENV,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1 and len([*project.models.glob('001_*')]) == 1
+    done = forked_together(verb, [*map(str, given), '--batch-size', '4'], n=2)
+    assert [d.returncode for d in done] == [0, 0], done
+    assert [len(d.stdout.splitlines()) for d in done] == [1, 0]
+    assert len([*project.models.glob('001_*')]) == 1
     two = history(project)
     as_json(*given[:-1], '--batch-size', 8, '--fine-tune', 'always')
     one = history(project)
