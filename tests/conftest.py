@@ -111,6 +111,17 @@ def forked(func, *args, cwd=None, env=None, timeout=300):
         )
 
 
+def predict_without_birdsort(learner, image):
+    "Predict with fastai alone, in a process for this alone: what imports birdsort fails."
+    from fastai.learner import load_learner
+
+    for name in [name for name in sys.modules if name.split('.')[0] == 'birdsort']:
+        sys.modules[name] = None
+    learn = load_learner(learner)
+    with learn.no_bar(), learn.no_logging():
+        print(learn.predict(image)[0])
+
+
 def verb(argv):
     from birdsort.cli import main
 

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from birdsort.aviary.sample_project import lesson_project
-from conftest import CLI, ENV, as_json, birdsort, files, one_line
+from conftest import CLI, ENV, as_json, birdsort, files, forked, one_line, verb
 
 STAGES = [
     'new',
@@ -41,8 +42,8 @@ def test_help_is_light():
     }
     assert {'birdsort', 'argparse'} <= loaded
     assert not loaded & {'torch', 'fastai', 'numpy', 'PIL', 'selenium', 'ipywidgets', 'requests'}
-    for verb in VERBS:
-        assert f'\n    {verb} ' in done.stdout
+    for name in VERBS:
+        assert f"\n    {name} " in done.stdout
 
 
 @pytest.mark.parametrize('verb', VERBS)
@@ -193,35 +194,22 @@ def test_a_folder_where_nothing_can_be_written():
     one_line(birdsort('demo', '--out', '/proc/birds'), '/proc/birds')
 
 
-def full_disk(size):
-    "No file of this process may grow beyond `size` bytes, as on a disk that is full."
-
-    def limit():
-        import signal
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return limit
+def on_a_full_disk(size, *argv):
+    "A verb of which no file may grow beyond `size` bytes, as on a disk that is full."
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return verb(argv)
 
 
-@pytest.mark.parametrize('verb, size', [('split', 10_000), ('train', 1_000_000)])
-def test_a_full_disk(birds, verb, size):
+@pytest.mark.parametrize('stage, size', [('split', 10_000), ('train', 1_000_000)])
+def test_a_full_disk(birds, stage, size):
     p = ['--project', str(birds.path)]
-    if verb == 'train':
+    if stage == 'train':
         as_json('split', *p)
     before = files(birds.images)
-    done = subprocess.run(
-        [*CLI, verb, *p],
-        capture_output=True,
-        text=True,
-        env=ENV,
-        preexec_fn=full_disk(size),
-        timeout=200,
-    )
-    one_line(done, 'full')
+    one_line(forked(on_a_full_disk, size, stage, *p), 'full')
     assert files(birds.images) == before
-    as_json(verb, *p)  # With room again, it continues
+    as_json(stage, *p)  # With room again, it continues
 
 
 def test_exactly_one_json_object(tmp_path):

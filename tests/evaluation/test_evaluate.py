@@ -125,7 +125,7 @@ def judged(tmp_path_factory):
         'periquito': ['budgerigar'],
     }
     project = lesson_project(
-        80,
+        50,
         tmp_path_factory.mktemp('judged') / 'birds',
         labels=labels,
         architecture='pip:efficientnet_lite0',
@@ -138,7 +138,7 @@ def judged(tmp_path_factory):
     split(project, quiet=True)
     train(project, quiet=True)
     (project.path / 'unknown').mkdir()
-    for i in range(40):
+    for i in range(30):
         draw_bird('owl', i).save(project.path / 'unknown' / f'{i}.jpg')
     return project, evaluate(project)
 
@@ -265,7 +265,7 @@ def test_the_report_in_a_browser(judged, tmp_path):
             )
             driver.get(page.as_uri())
             assert driver.execute_script('return document.documentElement.scrollWidth') <= width
-            assert driver.execute_script(f'return {LOADED_IMAGES}') >= 8
+            assert driver.execute_script(f'return {LOADED_IMAGES}') >= 6
             assert driver.execute_script(f'return {REQUESTS}') == 0
             assert [l for l in driver.get_log('browser') if l['level'] == 'SEVERE'] == []
     (opener := tmp_path / 'opener').write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')

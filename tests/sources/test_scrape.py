@@ -143,7 +143,7 @@ def test_a_search_that_is_not_there(tmp_path):
 
 def test_killed_and_run_again_ends_in_the_same_files(tmp_path):
     whole, killed = (
-        lesson_project(0, tmp_path / d, images_per_label=25) for d in ('whole', 'killed')
+        lesson_project(0, tmp_path / d, images_per_label=12) for d in ('whole', 'killed')
     )
     as_json('scrape', '--project', whole.path)
     kills, halves = 0, []

@@ -1,8 +1,5 @@
 "A local head is an ordinary model: it is trained, exported in every format, opened without birdsort, and explained."
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +13,7 @@ from birdsort.export import export
 from birdsort.predict import Predictor
 from birdsort.split import split
 from birdsort.train import train
+from conftest import forked, predict_without_birdsort
 
 
 @pytest.fixture(scope='module')
@@ -50,16 +48,8 @@ def test_every_format_gives_the_same(exported):
 
 def test_fastai_opens_the_learner_without_birdsort(exported):
     project, _ = exported
-    code = (
-        'import sys, warnings\n'
-        'warnings.simplefilter("ignore")\n'
-        'sys.modules["birdsort"] = None\n'
-        'from fastai.learner import load_learner\n'
-        'print(load_learner(sys.argv[1]).predict(sys.argv[2])[0])'
-    )
     file = load_splits(project).val[0][0]
-    command = [sys.executable, '-c', code, project.export / 'learner.pkl', file]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forked(predict_without_birdsort, project.export / 'learner.pkl', file)
     assert done.stdout.split()[-1:] == [Predictor(project, engine='torch')(file)['label']], (
         done.stderr
     )

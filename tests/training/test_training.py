@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +16,6 @@ import pytest
 import timm
 import torch
 from fastai.callback.core import Callback
-from fastai.learner import load_learner
 from safetensors.torch import save_file
 from torch import nn
 
@@ -28,7 +26,16 @@ from birdsort.core.settings import SHORTCUTS_OFF, change
 from birdsort.split import split
 from birdsort.train import train
 from birdsort.training.runs import load_run, open_run
-from conftest import as_json, birdsort, birdsort_with, forked, one_line, one_object, verb
+from conftest import (
+    as_json,
+    birdsort,
+    birdsort_with,
+    forked,
+    one_line,
+    one_object,
+    predict_without_birdsort,
+    verb,
+)
 
 
 @pytest.fixture(scope='module')
@@ -308,15 +315,6 @@ def test_not_enough_memory_names_a_batch_that_fits(split_birds):
         )
 
 
-def open_without_birdsort(learner, image):
-    "Predict with fastai alone: what imports birdsort fails."
-    for name in [name for name in sys.modules if name.split('.')[0] == 'birdsort']:
-        sys.modules[name] = None
-    learn = load_learner(learner)
-    with learn.no_bar(), learn.no_logging():
-        print(learn.predict(image)[0])
-
-
 def test_data_from_elsewhere(split_birds, tmp_path):
     "A folder per label, dealt folders, a table: each gives a run that can be judged and exported."
     table = tmp_path / 'birds.csv'
@@ -351,7 +349,7 @@ def test_data_from_elsewhere(split_birds, tmp_path):
     assert as_json('evaluate', '--project', split_birds.path)['n'] == 9
     as_json('export', '--formats', 'pickle', '--project', split_birds.path)
     one = next(split_birds.images.glob('*/*.jpg'))
-    opened = forked(open_without_birdsort, split_birds.export / 'learner.pkl', one)
+    opened = forked(predict_without_birdsort, split_birds.export / 'learner.pkl', one)
     assert opened.stdout.split()[-1] in ('bui', 'cac', 'gar'), opened.stderr
     assert str(tmp_path).encode() not in (split_birds.export / 'learner.pkl').read_bytes()
 
