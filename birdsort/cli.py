@@ -342,8 +342,7 @@ def export(
     from birdsort.deploy.hub import push
     from birdsort.export import FORMATS, export
     _check_target(to, private=private)
-    p = find_project(project)
-    written = export(p, run, formats=formats or tuple(FORMATS))
+    written = export(p := find_project(project), run, formats=formats or tuple(FORMATS))
     return dict(written, pushed=push(p.export, to[1], private=private)) if to else written
 
 # %% ../nbs/95_cli.ipynb #727b6deb
@@ -395,10 +394,11 @@ def serve(
     threshold:str='auto',
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     open:bool=False, # Show it in the browser
+    hostname:tuple[str, ...]=(), # Other names by which this machine is reached, with commas
 ) -> Mapping[str, Any]: # Once it is stopped: a `birdsort.serve.ServeResult`
     "Show a page that labels photos, and answer POST /predict and GET /health in JSON; Ctrl-C ends it."
     from birdsort.serve import serve
-    return serve(model or find_project(project), host, port, threshold, trust_pickle=trust_pickle, open=open)
+    return serve(model or find_project(project), host, port, threshold, trust_pickle=trust_pickle, open=open, names=hostname)
 
 # %% ../nbs/95_cli.ipynb #3177937a
 for recipe in (bow, sweep, gan, study): _verb(recipe)

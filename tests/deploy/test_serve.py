@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ import psutil
 import pytest
 import requests
 from selenium.webdriver.common.by import By
+from starlette.testclient import TestClient
 
 from birdsort.predict import NONE, Predictor
+from birdsort.serve import RequestQueue, _empty_app
 from birdsort.sources.browser import browser
 from conftest import CLI, ENV, birdsort, one_line
 from helpers.birds import SPECIES, between, jpeg, tinted
@@ -311,37 +314,52 @@ def test_good_images_among_bad_ones(server, birds):
     assert list(rows[0]['best'])[0] == birds[0][0]
 
 
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+def test_a_request_too_many_is_told_to_come_again(birds, tmp_path):
+    free, entered = threading.Event(), threading.Event()
+
+    def slowly(data):
+        entered.set()
+        free.wait(60)
+        return dict(label='stork', probability=1.0)
+
+    queue = RequestQueue(slowly, tmp_path, max_waiting=1)
+    with TestClient(_empty_app(queue, 10**6, ()), 'http://localhost') as client:
+
+        def ask():
+            return client.post('/predict', files={'a': birds[0][1]})
+
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(ask)
+            assert entered.wait(60)
+            answer = ask()
+            free.set()
+            assert first.result().json()['predictions'][0]['label'] == 'stork'
+        assert answer.status_code == 503 and int(answer.headers['retry-after']) > 0
+        assert 'try again' in answer.json()['error']
+        assert ask().status_code == 200
 
 
-def test_a_request_too_many_is_told_to_come_again(server):
+def test_hundreds_of_slow_clients_keep_no_person_waiting(server, birds):
+    "They begin requests of which the rest never comes; the first of them are sent away."
     host, port = server[0].removeprefix('http://').split(':')
-    half_a_request = (
+    half_a_body = (
         f'POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\n'
         'Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n--x'
     ).encode()
-
-    def waiting():
-        return requests.get(f'{server[0]}/health', timeout=10).json()['waiting']
-
-    slow = []
+    clients = []
     try:
-        for _ in range(64):
-            slow.append(socket.create_connection((host, int(port))))
-            slow[-1].sendall(half_a_request)
-        wait_for(lambda: waiting() >= 64)
-        answer = requests.post(f'{server[0]}/predict', files={'a': b'x'}, timeout=10)
-        assert answer.status_code == 503
-        assert int(answer.headers['retry-after']) > 0
-        assert 'try again' in answer.json()['error']
+        for said in [b'POST /predict HT'] * 300 + [half_a_body] * 150:
+            clients.append(socket.create_connection((host, int(port))))
+            clients[-1].sendall(said)
+        label, photo = birds[0]
+        answer = requests.post(f'{server[0]}/predict', files={'a': photo}, timeout=60)
+        assert answer.json()['predictions'][0]['label'] == label
+        for first in (clients[0], clients[300]):
+            first.settimeout(60)
+            assert first.recv(20)[:12] in (b'', b'HTTP/1.1 408')
     finally:
-        for s in slow:
-            s.close()
-    wait_for(lambda: waiting() == 0)
+        for client in clients:
+            client.close()
 
 
 def raw(
