@@ -45,7 +45,7 @@ demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
 test: install display $(NEWEST)/.installed $(NODE)/.installed ## everything that CI checks
-	@export TMPDIR=$$(mktemp -d) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target lint check-house check-tests check-notebooks check-newest
+	@export TMPDIR=$$(bash .ci/tmp) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target lint check-house check-tests check-notebooks check-newest
 	@echo "all checks passed"
 
 lint: $(VENV)/.installed ## ruff and mypy, in seconds

@@ -8,7 +8,7 @@ import signal
 import nbformat
 import pytest
 
-from birdsort.aviary.forgeries import draw_face, draw_road
+from birdsort.aviary.forgeries import draw_road
 from birdsort.aviary.pencil import draw_bird
 from conftest import ROOT, as_json, birdsort, one_line, started, until
 
@@ -25,8 +25,8 @@ def drawn(folder, labels, n, draw=draw_bird):
     return folder
 
 
-def drawn_faces(folder):
-    return drawn(folder, ['anna', 'otto'], 14, lambda label, i: draw_face(i, label == 'otto').image)
+def label_folders(folder):
+    return drawn(folder, ['owl', 'parrot', 'cockatoo'], 10)
 
 
 def three_splits(folder):
@@ -60,7 +60,7 @@ def test_they_are_listed_each_with_its_question():
     'name, data, row',
     [
         ('edited_scenes', table_of_scenes, 'B0, dropout 0.3, 512 pixels'),
-        ('faces', drawn_faces, 'two convolutions'),
+        ('birds', label_folders, 'stage one, frozen backbone'),
     ],
 )
 def test_any_data_of_that_shape(tmp_path, name, data, row):
