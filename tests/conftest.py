@@ -28,28 +28,15 @@ ENV = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 # Loading torch takes longer than most tests: one process loads it, and others are forked from it, each for one call.
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(
-    [
-        'onnxscript',
-        'torch.onnx._internal.exporter._compat',
-        *(
-            f'birdsort.{m}'
-            for m in [
-                'cli',
-                'scrape',
-                'clean',
-                'train',
-                'evaluate',
-                'compare',
-                'evaluation.cross_validation',
-                'report',
-                'export',
-                'predict',
-                'recipes.sweep',
-            ]
-        ),
-    ]
-)
+VERBS = 'cli scrape clean train evaluate compare evaluation.cross_validation report export predict recipes.sweep study'
+# What verbs load when they need it; loaded here once, it is not loaded again in every fork
+NEEDED = """
+    onnxscript torch.onnx._internal.exporter._compat onnxruntime.quantization accelerate
+    sklearn.linear_model sklearn.neighbors sklearn.decomposition sklearn.cluster sklearn.tree
+    cleanlab.filter cleanlab.rank birdsort.cleaning.label_issues torchmetrics.functional.classification
+    pandas.plotting._matplotlib matplotlib.backends.backend_agg pyarrow.pandas_compat IPython nbclient splitfolders
+    PIL.BmpImagePlugin PIL.GifImagePlugin PIL.PpmImagePlugin PIL.ImageMath encodings.utf_8_sig"""
+SERVER.set_forkserver_preload([*NEEDED.split(), *(f'birdsort.{verb}' for verb in VERBS.split())])
 
 
 # Files that take minutes go first, so that no worker is left with one of them at the end.

@@ -149,8 +149,8 @@ def dirty(birds):
     return birds
 
 
-def apply_until(folder, at, when):
-    "Apply choices and proposals, killed before or after move number `at`; print the number of moves."
+def apply_until(folder, at, when, certain):
+    "Apply choices and these proposals, killed before or after move number `at`; print the number of moves."
     project = Project(folder)
     replace = os.replace
     moved = []
@@ -167,18 +167,17 @@ def apply_until(folder, at, when):
         replace(source, target)
         kill_if('after')
 
-    certain = proposals(project, find_issues(project, quiet=True))
     moves.os.replace = counted
     apply(project, also=certain)
     print(len(moved))
 
 
 def test_apply_is_killed_at_every_move_and_ends_the_same(dirty, tmp_path):
-    find_issues(dirty, quiet=True)
+    certain = proposals(dirty, find_issues(dirty, quiet=True))
     dirty.catalogue.db.close()
 
     def run(project, at, when):
-        return forked(apply_until, project.path, at, when)
+        return forked(apply_until, project.path, at, when, certain)
 
     def fresh(name):
         shutil.copytree(dirty.path, tmp_path / name)

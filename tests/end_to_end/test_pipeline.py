@@ -92,11 +92,15 @@ def test_ctrl_c_in_each_stage_and_run_again(whole, tmp_path):
     project = lesson_project(0, tmp_path / 'birds', **TINY)
     stopped = []
     said = [tmp_path / 'out', tmp_path / 'err']
+    begun = dict(scrape=(project.images, '*/*.jpg'), train=(project.models, '.*.part/*'))
     for stage in STAGES:
         run = started(['run', '--project', project.path], said)
         while f'== {stage}\n' not in said[1].read_text(errors='replace') and run.is_alive():
             time.sleep(0.02)
-        time.sleep({'scrape': 1.2, 'train': 1.0}.get(stage, 0.05))
+        folder, pattern = begun.get(stage, (project.path, '*'))
+        while not any(folder.glob(pattern)) and run.is_alive():
+            time.sleep(0.02)
+        time.sleep(0.05)
         with suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGINT)  # as the terminal does: the whole group gets it
         run.join(60)
