@@ -156,9 +156,20 @@ NOTE = '.split.json' # In `split/`: the signature and the counts
 # Names of images in `split/train` that a GAN has generated; a new split is without them
 GENERATED = re.compile(r'generated_[0-9a-f]{12}\.png')
 
+def _is_note(note:object) -> bool:
+    "Can birdsort have written this?"
+    kinds = dict(signature=str, counts=dict, folds=int, fold=int, given=dict)
+    if not isinstance(note, dict) or not {'signature', 'counts'} <= note.keys() <= kinds.keys(): return False
+    if not all(type(value) is kinds[name] for name, value in note.items()): return False
+    counts = [n for labels in note['counts'].values() for n in (labels.values() if isinstance(labels, dict) else [''])]
+    return all(type(n) is int for n in counts) and note.get('given', {}).keys() <= {'duplicates', 'duplicate_threshold'}
+
+# %% ../nbs/30_split.ipynb #99cf016f
 def _note(project:Project) -> dict:
-    try: return json.loads((project.split/NOTE).read_text(encoding='utf-8'))
-    except (OSError, ValueError): return {}
+    "What was noted with the split; empty where there is none, or none of ours."
+    try: note = json.loads((project.split/NOTE).read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError): return {}
+    return note if _is_note(note) else {}
 
 def _split_files(folder:Path) -> Iterator[tuple[str, str, Path]]:
     "Each image of a folder with the three splits, as (split, label, file)."

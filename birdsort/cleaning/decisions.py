@@ -130,10 +130,15 @@ def _as_move(image, choice, label):
     if choice.action == 'remove': return Move(image, 'removed', label, 'by hand')
     return Move(image, 'kept', choice.label if choice.action == 'move' else label)
 
-def _forget_applied(project, chosen, every): # What keeps stays, as step 0, which `take_back` does not reach
+def _carried_out(project, moves): # -> ids of the images that are where they were to go
+    rows = {r['id']: r for r in project.catalogue.rows()}
+    return {m.image for m in moves if (rows[m.image]['state'], rows[m.image]['label']) == (m.state, m.label)}
+
+def _forget_applied(project, chosen, every, left): # What keeps stays, as step 0, which `take_back` does not reach
     keep = [(image, c.action) for image,c in chosen.items() if c.action in ('keep', 'distinct')]
+    to_do = ', '.join(map(str, sorted(left)))
     with project.catalogue.lock, project.catalogue.db as db:
-        if every: db.execute('delete from choice where step > 0')
+        if every: db.execute(f'delete from choice where step > 0 and image not in ({to_do})')
         db.executemany('delete from choice where image = ?', [(image,) for image,_ in keep])
         db.executemany('insert into choice (step, image, action) values (0, ?, ?)', keep)
 
@@ -154,10 +159,13 @@ def apply(
     extra = {image: reason for image,reason in (also or {}).items() if image not in chosen}
     moves += [Move(image, 'removed', labels[image], reason) for image,reason in extra.items()]
     move_images(project, moves, name)
-    _forget_applied(project, chosen, every)
+    done = _carried_out(project, moves)
+    left = {move.image for move in moves} - done
+    if left: print(f'{len(left)} images were not moved: their files are not there any more', file=sys.stderr)
+    _forget_applied(project, chosen, every, left)
     write_attribution(project)
-    actions = [choice.action for choice in moving.values()]
-    removed = actions.count('remove') + len(extra)
+    actions = [choice.action for image,choice in moving.items() if image in done]
+    removed = actions.count('remove') + len(extra.keys() & done)
     return ApplyResult(removed=removed, moved=actions.count('move'), restored=actions.count('restore'))
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #b994e1b2

@@ -220,6 +220,14 @@ def _unit_rows(images): # -> (n, h*w) float32, each row with mean 0 and length 1
     if not centred: return np.zeros((0, 1), np.float32)
     return np.stack([row/max(np.linalg.norm(row), 1e-6) for row in centred])
 
+_NEAREST = 8 # Images with which one is compared, in a long row of nearly equal ones
+
+def _nearest_pairs(correlation, threshold): # (n, n) -> (pairs, 2), sorted: each image and those most like it
+    alike = np.where(np.eye(len(correlation), dtype=bool), -1, correlation)
+    nearest = np.argsort(-alike, axis=1, kind='stable')[:,:_NEAREST]
+    pairs = {(min(i, j), max(i, j)) for i,row in enumerate(nearest.tolist()) for j in row if alike[i,j] >= threshold}
+    return sorted(pairs)
+
 def _plain_differs(a, b, *, mirrored): # Thumbnails
     return _differs(a[:,::-1] if mirrored else a, b, np.eye(2, 3))
 
@@ -233,12 +241,12 @@ def plain_pairs(
     thumbs = [stats[i].thumb for i in plain]
     rows = _unit_rows(thumbs)
     upright, mirrored = rows@rows.T, _unit_rows([thumb[:,::-1] for thumb in thumbs])@rows.T
-    correlation = np.triu(np.maximum(upright, mirrored), 1)
-    found = []
-    for i,j in np.argwhere(correlation >= threshold).tolist():
+    correlation = np.maximum(upright, mirrored)
+    def compare(pair):
+        i, j = pair
         differs = _plain_differs(thumbs[i], thumbs[j], mirrored=bool(mirrored[i,j] > upright[i,j]))
-        found.append((plain[i], plain[j], Likeness(min(float(correlation[i,j]), 1.), differs)))
-    return found
+        return plain[i], plain[j], Likeness(min(float(correlation[i,j]), 1.), differs)
+    with ThreadPoolExecutor() as pool: return list(pool.map(compare, _nearest_pairs(correlation, threshold)))
 
 # %% ../../nbs/cleaning/03_duplicates.ipynb #5d0a4c18
 LIKELY = .9 # Highest score of a pair that differs by content; what is certain has a higher one

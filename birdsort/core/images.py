@@ -209,6 +209,16 @@ def _coefficients(raw) -> float: # Bytes for each pixel of a JPEG that comes in 
     return 2*sum(samples)/max(1, *samples)
 
 # %% ../../nbs/core/06_images.ipynb #dec0de27
+def _piece(raw) -> float:
+    "Bytes of the strip or tile that a TIFF unpacks at once, whatever the size of the image; 0 for other formats."
+    tags = getattr(raw, 'tag_v2', None)
+    if tags is None: return 0
+    bits, samples = tags.get(258, 8), tags.get(277, 1)
+    depth = sum(bits) if isinstance(bits, tuple) else bits*samples
+    rows = min(tags.get(278, raw.height), raw.height)
+    width, height = (tags[322], tags.get(323, rows)) if 322 in tags else (raw.width, rows)
+    return width*height*depth/8
+
 class _Plan(NamedTuple):
     draft:int # A JPEG is decoded at this part of its width and height: 1, 2, 4, 8
     factor:int # What was decoded is shrunk by this
@@ -219,7 +229,7 @@ def _plan(raw, draft, factor, coefficients) -> _Plan:
     width, height = (-(-side//draft) for side in raw.size)
     n, per_pixel = width*height, _PER_PIXEL.get(raw.mode, 4)
     converted = 4*(raw.mode != 'RGB' or factor > 1)+4*(_turn(raw) is not None if 'exif' in raw.info else 0)
-    needed = n*(per_pixel+_DECODER.get(raw.format, 0)+converted/factor**2)+coefficients*raw.width*raw.height
+    needed = n*(per_pixel+_DECODER.get(raw.format, 0)+converted/factor**2)+coefficients*raw.width*raw.height + _piece(raw)
     sides_fit = max(width, height) <= MAX_SIDE and raw.width*raw.height <= 16*MAX_PIXELS
     return _Plan(draft, factor, needed, sides_fit and n <= MAX_PIXELS and needed <= DECODING.most)
 

@@ -45,9 +45,21 @@ def _file(project, state, label, name): # The file itself may be a link: it is m
     return inside(project.path, _FOLDERS[state], label, *folders)/last
 
 # %% ../../nbs/core/04_moves.ipynb #b02d104f
+def _refuse_links(project, state, label):
+    "`ValueError` where a folder of the project is a link to another place: nothing is moved out of the project."
+    top = project.path/_FOLDERS.get(state, '')
+    for folder in (top, top/label) if is_plain_name(label) else ():
+        if folder.is_symlink():
+            raise ValueError(
+                f'{folder} is a link to {os.readlink(folder)}, and files are moved inside a project alone: put the '
+                'folder itself in its place; a whole project may stand on another disk, with a link to it')
+
+# %% ../../nbs/core/04_moves.ipynb #c50899ad
 def _ends(project, move, row): # (file, folder to move it to), or None where one is not in the project
     try: return _file(project, row['state'], row['label'], row['name']), _place(project, move.state, move.label)
-    except ValueError: return None
+    except ValueError:
+        for end in (row, move._asdict()): _refuse_links(project, end['state'], end['label'])
+        return None
 
 def _plan_one(project, move, row, taken):
     "Plan a move, or None where there is nothing to move."
@@ -224,11 +236,18 @@ def _last_step(cat):
     sql = f'select * from step where undoes is null and id not in ({undone}) order by id desc limit 1'
     return next(iter(cat.execute(sql)), None)
 
+def _state_and_label(text): # Of a row in the journal, whatever stands there
+    try: row = json.loads(text)
+    except (ValueError, TypeError): return '', ''
+    return (str(row.get('state')), str(row.get('label'))) if isinstance(row, dict) else ('', '')
+
 def _plan_back(project, step):
     "The moves of a step the other way round; files that have gone since are left out."
     for row in project.catalogue.execute('select * from move where step = ? order by id desc', (step,)):
         try: m = _read_move(project, row)
-        except ValueError: continue # Of another project
+        except ValueError: # Of another project, or behind a link
+            for end in (row['becomes'], row['was']): _refuse_links(project, *_state_and_label(end))
+            continue
         if m['target'].is_file(): yield _Planned(m['image'], m['target'], m['source'], m['becomes'], m['was'])
 
 # %% ../../nbs/core/04_moves.ipynb #7993ea1a

@@ -270,6 +270,11 @@ RENAMED = dict(
     n='images_per_label', noai='respect_noai', views='feature_views', lr_mult='backbone_lr_div',
     rest_batch_norm='freeze_bn', keep_memory='retain_memory', small_first='progressive_resizing')
 
+def _unquoted(text):
+    "What a text would be without its quotation marks, such as the number 16 for \"16\"."
+    try: return tomllib.loads(f'value = {text}')['value']
+    except tomllib.TOMLDecodeError: return text
+
 def _is_misplaced(name, queries):
     "Is this line below `[labels]` a setting?"
     name = RENAMED.get(name, name)
@@ -277,7 +282,7 @@ def _is_misplaced(name, queries):
     if check is None and name not in TABLES: return False
     if not isinstance(queries, (list, tuple)) or any(map(_text, queries)): return True
     if check is None or name in ('architecture', 'allow', 'data', 'root'): return False # Any text would be right
-    return not all(map(check, (queries, *queries)))
+    return not all(map(check, (queries, *queries, *map(_unquoted, queries))))
 
 def _warn_of_misplaced(name, queries):
     is_word = any(name.casefold() in query.casefold() for query in queries)

@@ -43,6 +43,15 @@ def _one_each(folder:Path, found:dict[str, list[Path]]) -> dict[str, Path]:
     return {split: folders[0] for split, folders in found.items() if split}
 
 # %% ../../nbs/files/03_given_splits.ipynb #233f0cbe
+def _refuse_both(folder:Path, found:dict[str, list[Path]], labels:dict[str, set[str]]) -> None:
+    "`ValueError` where train/ holds labels and another split only images: a third folder makes both readings possible."
+    flat = [split for split in ('val', 'test') if split in found and not labels[split]]
+    if len(labels['train']) < 2 or not flat: return
+    raise ValueError(
+        f"{folder}: are {found['train'][0].name} and {found[flat[0]][0].name} splits or labels? If they are splits, move "
+        f'{found[""][0].name} somewhere else; if they are labels, rename one of them')
+
+# %% ../../nbs/files/03_given_splits.ipynb #fb1da601
 def split_folders(
     folder:str|Path, # A data set
 ) -> dict[str, Path]: # train, val, test -> its folder; empty where the folders are labels
@@ -52,7 +61,9 @@ def split_folders(
     if 'train' not in found: return {}
     labels = {split: set().union(*map(_labels, folders)) for split, folders in found.items()}
     measured = labels.get('val', set()) | labels.get('test', set())
-    if '' in found and not labels['train'] & measured: return {}
+    if '' in found and not labels['train'] & measured:
+        _refuse_both(folder, found, labels)
+        return {}
     folders = _one_each(folder, found)
     if not labels['train']: raise ValueError(f"{folders['train']} holds no label folders with images")
     return {split: folders[split] for split in SPLIT_WORDS if split in folders}

@@ -53,6 +53,7 @@ _OTHERS = {
         '3fr arw cr2 cr3 crw dng erf kdc mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f',
     'a drawing: export it as PNG': 'ai cdr emf eps ps svg svgz wmf',
     'a video: take single images out of it': '3gp avi flv m4v mkv mov mp4 mpeg mpg mts webm wmv',
+    'a backup copy: rename it if it is wanted': 'bak backup old orig',
     'an archive: unpack it': '7z bz2 gz rar tar tgz xz zip',
     'an unfinished download: download it again': 'crdownload download part partial',
     'a format that is not read: convert it to JPEG or PNG':
@@ -62,6 +63,7 @@ _REASONS = {f'.{suffix}': reason for reason, suffixes in _OTHERS.items() for suf
 
 def _by_suffix(name:str) -> str|None:
     suffix = os.path.splitext(name)[1].lower()
+    if suffix.endswith(('~', '_original')): suffix = '.bak' # As editors and exiftool name them
     if suffix in _HEIF and not find_spec('pillow_heif'): return NO_HEIC
     return _REASONS.get(suffix)
 

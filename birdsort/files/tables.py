@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -146,8 +147,9 @@ def find_file(
     name:str, # As it stands in a table
     root:Path, # Where relative paths start
 ) -> Path|None: # None where there is no such file
-    "The file that a table names."
-    spellings = [name, name.replace('\\', '/')]
+    "The file that a table names; a letter with an accent may be one character there, and two on the disk."
+    paths = name, name.replace('\\', '/')
+    spellings = [*paths, *(unicodedata.normalize(form, path) for form in ('NFC', 'NFD') for path in paths)]
     return next((root/path for path in spellings if path and '\0' not in path and (root/path).is_file()), None)
 
 def why_no_file(

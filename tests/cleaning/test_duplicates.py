@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.cleaning import duplicates
 from birdsort.cleaning.decisions import Decisions, proposals
 from birdsort.cleaning.duplicates import LIKELY, Pair, group_pairs, near_duplicates
 from birdsort.cleaning.image_stats import ScannedFile, compute_stats
@@ -37,6 +38,20 @@ def test_images_of_one_view_are_no_copies(view):
     groups = group_pairs(8, pairs)
     assert len(set(groups[:6])) >= 5
     assert groups[0] in groups[6:]
+
+
+def test_a_row_of_nearly_equal_images_is_not_compared_pair_by_pair(monkeypatch):
+    "Each with those most like it; and what is equal is found in the middle of it."
+    rng = np.random.default_rng(0)
+    fog = np.linspace(90, 160, 128 * 128).reshape(128, 128)
+    frames = [Image.fromarray(np.uint8(fog + rng.normal(0, 1, fog.shape))) for _ in range(120)]
+    stats = [stats_of(im) for im in frames] + [stats_of(im, 75) for im in frames[:3]]
+    compared, differs = [], duplicates._plain_differs
+    counted = lambda *a, **kw: compared.append(1) or differs(*a, **kw)  # noqa: E731
+    monkeypatch.setattr(duplicates, '_plain_differs', counted)
+    pairs = {pair[:2] for pair in near_duplicates(stats, 'strict')}
+    assert len(compared) <= 9 * len(stats)
+    assert {(0, 120), (1, 121), (2, 122)} <= pairs
 
 
 def camera(path):

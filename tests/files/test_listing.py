@@ -54,12 +54,20 @@ LEFT_OUT = {
     '._stork.jpg': 'metadata of macOS',
     'notes.txt': 'not an image',
     'labels.csv': 'not an image',
+    'a.jpg~': 'a backup copy',
+    'b.jpg.bak': 'a backup copy',
+    'c.JPG_original': 'a backup copy',
+    'd.png.orig': 'a backup copy',
+    'e.jpeg.old': 'a backup copy',
 }
 BY_NATURE = {
     'pipe.jpg': 'a FIFO',
     'lost.jpg': 'a link to nothing',
     'elsewhere': 'a link to a folder',
 }
+
+
+JPEG = b'\xff\xd8\xff\xe0 as a JPEG begins'
 
 
 def noise(seed, side=64):
@@ -80,7 +88,9 @@ def card(tmp_path_factory):
     for seed, (name, kind) in enumerate(FORMATS.items()):
         write(card / 'crane' / name, seed, kind)
     for name in LEFT_OUT:
-        (card / 'crane' / name).write_bytes(b'of another kind')
+        (card / 'crane' / name).write_bytes(
+            JPEG if LEFT_OUT[name] == 'a backup copy' else b'of another kind'
+        )
     os.mkfifo(card / 'crane' / 'pipe.jpg')
     (card / 'crane' / 'lost.jpg').symlink_to('nowhere')
     (card / 'crane' / 'elsewhere').symlink_to(card)

@@ -175,6 +175,11 @@ def test_the_name_of_a_setting_is_a_label(recwarn):
         ('place = 6774', 'below .catalogues.'),
         ('quality_grade = "any"', 'below .catalogues.'),
         ('unfreeze = "all"', 'below .train.'),
+        ('batch_size = "16"', 'above'),
+        ('image_size = ["224"]', 'above'),
+        ('epochs = "[1, 1]"', 'above'),
+        ('pretrained = "false"', 'above'),
+        ('lr = "1e-3"', 'below .train.'),
     ],
 )
 def test_a_setting_below_labels_is_told_by_its_value(line, home):

@@ -1,5 +1,6 @@
 "Tables as people have them, and the split that a data set brings along."
 
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from birdsort.core.scaffold import new_project
 from birdsort.core.settings import Training
 from birdsort.datasets.splits import load_splits, splits_signature
-from birdsort.files.tables import read_table
+from birdsort.files.tables import find_file, read_table
 from birdsort.sources.local import urls
 
 ROWS = [(f'owls/{label}{i}.png', label) for label in ('búho', 'emu') for i in range(12)]
@@ -65,6 +66,16 @@ def write(project, content, name='table.csv'):
     table = project.path.parent / name
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
     return table
+
+
+@pytest.mark.parametrize('on_disk', ['NFC', 'NFD'])
+@pytest.mark.parametrize('in_table', ['NFC', 'NFD'])
+def test_a_file_is_found_in_either_form_of_its_accents(tmp_path, in_table, on_disk):
+    (tmp_path / unicodedata.normalize(on_disk, 'Büsche')).mkdir()
+    (tmp_path / unicodedata.normalize(on_disk, 'Büsche/Käuzchen.jpg')).write_bytes(b'x')
+    for name in ('Büsche/Käuzchen.jpg', 'Büsche\\Käuzchen.jpg'):
+        assert find_file(unicodedata.normalize(in_table, name), tmp_path).read_bytes() == b'x'
+    assert find_file('Büsche/Uhu.jpg', tmp_path) is None
 
 
 @pytest.mark.parametrize('name', TABLES)
@@ -169,6 +180,8 @@ FOLDERS = {
     'val control': (None, ['control', 'val'], ''),
     'test/day1 test/day2 exam/day3': (None, ['exam', 'test'], ''),
     'train/night bus/day': (None, ['bus', 'train'], ''),
+    'train/a train/b test extras': 'are train and test splits or labels',
+    'train/a train/b val bus/day': 'are train and val splits or labels',
     'train val': 'train holds no label folders',
     'train/a val/a': 'at least two are needed',
     'train/a train/b Training/a val/a': 'might be the train split',
