@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from birdsort.core.images import (
     DECODING,
+    IMAGE_FORMATS,
     Budget,
     ImageError,
     decode,
@@ -150,7 +151,31 @@ def test_a_large_image_is_read_within_the_budget(monkeypatch, data, side):
     assert 4 * im.width * im.height <= budget.highest <= budget.most and budget.free == budget.most
 
 
+def tiff(**tags):
+    "A TIFF of 64 pixels a side that says of itself what is not so."
+    numbers = dict(
+        width=256, height=257, bits=258, packing=259, photometric=262, at=273, samples=277, rows=278, length=279,
+        tile_width=322, tile_height=323, tile_at=324, tile_length=325,
+    )  # fmt: skip
+    known = dict(width=64, height=64, bits=8, packing=8, photometric=1, samples=1) | tags
+    data = zlib.compress(bytes(4096))
+    known |= (
+        dict(tile_at=8, tile_length=len(data))
+        if 'tile_width' in tags
+        else dict(at=8, length=len(data))
+    )
+    entries = sorted(
+        struct.pack('<HHII', numbers[name], 4, 1, value) for name, value in known.items()
+    )
+    entries.sort(key=lambda entry: struct.unpack('<H', entry[:2]))
+    table = struct.pack('<H', len(entries)) + b''.join(entries) + bytes(4)
+    return b'II*\0' + struct.pack('<I', 8 + len(data)) + data + table
+
+
 TOO_LARGE = {
+    'a TIFF of one huge tile': tiff(tile_width=60000, tile_height=60000),
+    'a TIFF of one wide tile': tiff(tile_width=2**30, tile_height=16),
+    'a TIFF of one tall tile': tiff(tile_width=16, tile_height=2**30),
     'a WebP of 34 bytes': vp8l(8000, 8000),
     'the largest WebP': vp8l(16_383, 16_383),
     'a PNG of one line': png(64_000_000, 1),
@@ -354,18 +379,28 @@ def seeds():
         encode(noise(mode='P'), 'GIF'),
         encode(noise(), 'BMP'),
         encode(noise(mode='P'), 'BMP'),
+        *(
+            encode(noise(), 'TIFF', compression=how)
+            for how in (None, 'tiff_lzw', 'tiff_deflate', 'jpeg')
+        ),
+        *(
+            encode(noise(), kind, save_all=True, append_images=[noise()])
+            for kind in ('GIF', 'PNG', 'MPO')
+        ),
     )
+    if 'AVIF' in IMAGE_FORMATS:
+        yield encode(noise(), 'AVIF')
     yield from (
         SCANNED,
         PLAIN[:33] + chunk(b'zTXt', b'a\0\0' + zlib.compress(b'x' * 9000)) + PLAIN[33:],
     )
 
 
-def test_mutated_files_are_read_or_refused_for_two_seconds():
+def test_mutated_files_are_read_or_refused_for_ten_seconds():
     rng, files, end, counts = (
         random.Random(int(time.time())),
         list(seeds()),
-        time.monotonic() + 2,
+        time.monotonic() + 10,
         [0, 0],
     )
     while time.monotonic() < end:
