@@ -12,10 +12,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
-from ..core.images import IMAGE_FORMATS, Equaliser
+from ..core.images import Equaliser, ImageError, opened
+from ..files.contents import exif_value
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeClassifier
@@ -34,9 +34,7 @@ def _quality(im):
     quality = 100-percent/2 if percent <= 100 else 5000/percent
     return float(round(quality))
 
-def _camera(im):
-    try: return str(im.getexif().get(_MODEL, ''))
-    except Exception: return '' # Pillow raises many kinds of errors on damaged EXIF
+def _camera(im): return str(getattr(im, 'tag_v2', {}).get(_MODEL) or exif_value(im.info.get('exif') or b'', _MODEL) or '')
 
 # %% ../../nbs/cleaning/09_format_leaks.ipynb #a551a848
 def _subsampling(im):
@@ -50,11 +48,11 @@ def file_facts(
     "What the header of an image file tells, without its pixels."
     try:
         length = Path(file).stat().st_size
-        with Image.open(file, formats=IMAGE_FORMATS) as im:
+        with opened(file) as im:
             width, height = im.size
             facts = {'JPEG quality': _quality(im), 'chroma subsampling': _subsampling(im)}
             facts |= {'format': str(im.format), 'colour mode': im.mode, 'camera': _camera(im)}
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError): return None
+    except (OSError, ImageError): return None
     sizes = {'width': width, 'height': height, 'aspect ratio': round(width/height, 3)}
     return facts | sizes | {'file length': length}
 

@@ -4,26 +4,28 @@
 
 # %% auto #0
 __all__ = ['DECODING', 'IMAGE_FORMATS', 'MAX_PIXELS', 'MAX_SIDE', 'on_white', 'ImageError', 'one_image_error', 'Budget',
-           'decoding', 'decode', 'Header', 'read_header', 'strip_metadata', 'fingerprint', 'ingest', 'thumbnail',
-           'Equaliser', 'show']
+           'decoding', 'decode', 'Header', 'opened', 'read_header', 'strip_metadata', 'fingerprint', 'ingest',
+           'thumbnail', 'Equaliser', 'show']
 
 # %% ../../nbs/core/06_images.ipynb #ff32d621
+import ctypes
 import hashlib
 import io
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile, JpegImagePlugin, features
 
+from ..files.contents import first_scan, image_only, orientation
 from ..files.listing import EMPTY, NO_HEIC, NOT_AN_IMAGE, describe_content, image_format
 
 if TYPE_CHECKING:
@@ -51,15 +53,19 @@ def on_white(
 # %% ../../nbs/core/06_images.ipynb #dec0de02
 _STRIP = 1_000_000 # Pixels that are converted at a time
 
+def _in_strips(size, factor, strip): # strip(top, bottom) -> RGB
+    small = Image.new('RGB', [-(-side//factor) for side in size])
+    rows = factor*max(1, _STRIP//(size[0]*factor))
+    for top in range(0, size[1], rows):
+        small.paste(strip(top, min(size[1], top+rows)).reduce(factor), (0, top//factor))
+    return small
+
 def _small_rgb(im, factor):
     "Convert to RGB at one part in `factor` of the width and of the height."
     if im.mode == 'RGB': return im.reduce(factor) if factor > 1 else on_white(im)
-    small, deep = Image.new('RGB', [-(-side//factor) for side in im.size]), _is_deep(im)
-    rows = factor*max(1, _STRIP//(im.width*factor))
-    for top in range(0, im.height, rows):
-        strip = im.crop((0, top, im.width, min(im.height, top+rows)))
-        small.paste(_lay_on_white(strip, deep=deep).reduce(factor), (0, top//factor))
-    return small
+    deep = _is_deep(im)
+    def strip(top, bottom): return _lay_on_white(im.crop((0, top, im.width, bottom)), deep=deep)
+    return _in_strips(im.size, factor, strip)
 
 # %% ../../nbs/core/06_images.ipynb #dec0de05
 class ImageError(ValueError):
@@ -115,9 +121,22 @@ class Budget:
                 self.free += n
                 self._changed.notify_all()
 
-DECODING = Budget(256_000_000) # What all images of a process that are being decoded may take
+DECODING = Budget(296_000_000) # What all images of a process that are being decoded may take
 if hasattr(os, 'register_at_fork'): # In a child, nobody is left who would give back
     os.register_at_fork(after_in_child=lambda: DECODING.__init__(DECODING.most)) # type: ignore[misc]
+
+# %% ../../nbs/core/06_images.ipynb #6eda6975
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3 # Options of glibc's `mallopt`
+_LARGE = 8_000_000 # Bytes
+
+@cache
+def _give_back() -> bool: # Whether the C library can be told
+    "From now on, large blocks are given back when they are freed."
+    if sys.platform != 'linux': return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, 'mallopt'): return False
+    libc.mallopt(_M_TRIM_THRESHOLD, 2*_LARGE)
+    return bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGE))
 
 # %% ../../nbs/core/06_images.ipynb #987530bb
 # EXIF orientation -> how to turn the image upright
@@ -128,31 +147,7 @@ _TURN = {
 
 def _turn(im):
     "How to turn an image upright; None where it is, or where its EXIF is damaged."
-    try: return _TURN.get(im.getexif().get(0x0112, 1))
-    except Exception: return None
-
-# %% ../../nbs/core/06_images.ipynb #dec0de13
-_TEXTS = (b'tEXt', b'zTXt', b'iTXt', b'iCCP', b'acTL', b'fcTL', b'fdAT') # And the frames after the first
-_MOST_PARTS = 100_000 # Chunks of a PNG, in which programs write 8 KB or more, or segments of a JPEG
-
-def _chunks(file) -> Iterator[tuple[bytes, int, int]]: # Kind, start and length of each chunk of a PNG
-    at = 8
-    while len(head := (file.seek(at), file.read(8))[1]) == 8:
-        length = 12+int.from_bytes(head[:4], 'big')
-        yield head[4:], at, length
-        at += length
-
-def _part(file, start, length):
-    file.seek(start)
-    return file.read(length)
-
-def _without_texts(file:BinaryIO) -> BinaryIO: # A PNG -> the same PNG, or a copy of what belongs to the image
-    found = list(islice(_chunks(file), _MOST_PARTS+1))
-    if len(found) > _MOST_PARTS: raise ImageError(f'broken image: more than {_MOST_PARTS} chunks')
-    kept = sorted((c for c in found if c[0] not in _TEXTS), key=lambda c: c[0] in (b'IDAT', b'IEND'))
-    if kept == found: return file
-    if sum(length for _, _, length in kept) > DECODING.most: raise ImageError('too large a file')
-    return io.BytesIO(b''.join(_part(file, *place) for place in [(0, 8), *(c[1:] for c in kept)]))
+    return _TURN.get(orientation(im.info.get('exif') or b''))
 
 # %% ../../nbs/core/06_images.ipynb #dec0de16
 IMAGE_FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', *(('AVIF',) if features.check('avif') else ()))
@@ -160,7 +155,8 @@ MAX_PIXELS = 64_000_000 # That are decoded; a JPEG may have 16 times as many, an
 MAX_SIDE = 65_500 # Pixels; Pillow writes no larger JPEG
 _MOST_SCANS = 100 # Of a JPEG; each is another pass over the whole image
 _PER_PIXEL = {'1': 1, 'L': 1, 'P': 1, 'I;16': 2} # Bytes of Pillow's modes; 4 for all others
-_DECODER = {'WEBP': 12, 'AVIF': 6, 'HEIF': 5} # Bytes of each pixel that the decoder itself holds, measured on 24 megapixels
+_BY_OPENCV = 8 # Bytes of each pixel of a WebP that OpenCV decodes
+_MOST_WRITTEN = 32_000_000 # Bytes of the JPEG that an image becomes; as many as are downloaded
 
 @cache
 def _has_heic() -> bool:
@@ -179,83 +175,111 @@ def _what_it_is(head:bytes) -> str:
     return what if what == EMPTY else NOT_AN_IMAGE + (f': {what}' if what else '')
 
 # %% ../../nbs/core/06_images.ipynb #c4f4b693
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    def getexif(self): return Image.Exif() # Pillow would read all of it to learn the resolution
+
 def _open(file:BinaryIO) -> ImageFile.ImageFile:
-    "As `Image.open`, for an image of any size, and without a PNG's texts."
+    "As `Image.open`, for an image of any size, and without what is no part of it."
     head = file.read(1024)
     name = image_format(head) or ''
     if name == 'HEIC' and _has_heic(): name = 'HEIF'
     elif name not in IMAGE_FORMATS: raise ImageError(_what_it_is(head))
-    if name == 'PNG': file = _without_texts(file)
+    file = image_only(file, name)
+    if name == 'JPEG': return _Jpeg(file, '')
     if name not in Image.OPEN: Image.init()
-    file.seek(0)
     return Image.OPEN[name][0](file, '')
 
 # %% ../../nbs/core/06_images.ipynb #dec0de18
-def _first_scan(file) -> int: # How many components the first scan of a JPEG has; 0 where it is not found
-    at = 2
-    for _ in range(_MOST_PARTS):
-        head = _part(file, at, 5)
-        if len(head) < 5 or head[0] != 0xff: return 0
-        if head[1] == 0xda: return head[4]
-        at += 1 if head[1] == 0xff else 2+int.from_bytes(head[2:4], 'big')
-    raise ImageError(f'broken image: more than {_MOST_PARTS} segments')
+# Bytes of each pixel that the decoder itself holds, measured on 20 megapixels: without and with alpha
+_DECODER = {'WEBP': (12, 12), 'AVIF': (7, 10), 'HEIF': (6, 8)}
+_DEEPER = 11 # More than that, where a HEIC has more than eight bits
 
 def _coefficients(raw) -> float: # Bytes for each pixel of a JPEG that comes in several scans; 0 in one scan
-    if _first_scan(raw.fp) == raw.layers and not raw.info.get('progressive'): return 0
+    if first_scan(raw.fp) == raw.layers and not raw.info.get('progressive'): return 0
     raw.fp.seek(0)
     scans = sum(block.count(b'\xff\xda') for block in iter(lambda: raw.fp.read(1 << 20), b''))
     if scans > _MOST_SCANS: raise ImageError(f'broken image: more than {_MOST_SCANS} scans')
     samples = [horizontal*vertical for _, horizontal, vertical, _ in raw.layer]
     return 2*sum(samples)/max(1, *samples)
 
-# %% ../../nbs/core/06_images.ipynb #dec0de27
-def _piece(raw) -> float:
-    "Bytes of the strip or tile that a TIFF unpacks at once, whatever the size of the image; 0 for other formats."
-    tags = getattr(raw, 'tag_v2', None)
-    if tags is None: return 0
-    bits, samples = tags.get(258, 8), tags.get(277, 1)
-    depth = sum(bits) if isinstance(bits, tuple) else bits*samples
-    rows = min(tags.get(278, raw.height), raw.height)
-    width, height = (tags[322], tags.get(323, rows)) if 322 in tags else (raw.width, rows)
-    return width*height*depth/8
+def _one_part(raw) -> float: # Bytes of a strip or tile of a compressed TIFF, which are decoded at once
+    tags, jpeg = raw.tag_v2, raw.info.get('compression') in ('jpeg', 'tiff_jpeg')
+    width, height = tags.get(322, raw.width), tags.get(323, min(tags.get(278, raw.height), raw.height))
+    samples = 1 if tags.get(284) == 2 else tags.get(277, 1)
+    return width*height*max(4*jpeg, samples*max(tags.get(258, (1,)))/8)
 
+def _decoder_bytes(raw) -> float: # That a decoder takes beside the image
+    codec = raw.tile[0][0] if getattr(raw, 'tile', None) else ''
+    if raw.format == 'JPEG': return _coefficients(raw)*raw.width*raw.height
+    if codec == 'libtiff': return _one_part(raw)
+    deeper = _DEEPER*(raw.format == 'HEIF' and raw.info.get('bit_depth', 8) > 8)
+    held = _DECODER[raw.format][raw.mode == 'RGBA']+deeper if raw.format in _DECODER else 3*(codec == 'bmp_rle')
+    return raw.width*raw.height*held
+
+def _copied(raw, file) -> int: # Bytes of the file that are held beside the file itself
+    at = raw.fp.tell()
+    length = raw.fp.seek(0, 2)
+    raw.fp.seek(at)
+    return length*((raw.fp is not file)+2*(raw.format in _DECODER))
+
+# %% ../../nbs/core/06_images.ipynb #dec0de27
 class _Plan(NamedTuple):
     draft:int # A JPEG is decoded at this part of its width and height: 1, 2, 4, 8
     factor:int # What was decoded is shrunk by this
+    by_opencv:bool # Whether OpenCV decodes it
     bytes:float # That this takes at the highest
     fits:bool # Whether that is allowed
 
-def _plan(raw, draft, factor, coefficients) -> _Plan:
+def _plan(raw, draft=1, factor=1, beside=0., by_opencv=False) -> _Plan:
     width, height = (-(-side//draft) for side in raw.size)
-    n, per_pixel = width*height, _PER_PIXEL.get(raw.mode, 4)
-    converted = 4*(raw.mode != 'RGB' or factor > 1)+4*(_turn(raw) is not None if 'exif' in raw.info else 0)
-    needed = n*(per_pixel+_DECODER.get(raw.format, 0)+converted/factor**2)+coefficients*raw.width*raw.height + _piece(raw)
+    n, per_pixel = width*height, _PER_PIXEL.get(raw.mode, 4)+4*(raw.mode != 'RGB' or factor > 1)/factor**2
+    turned = 4*(_turn(raw) is not None or getattr(raw, 'tag_v2', {}).get(0x0112, 1) != 1)/factor**2
+    written, strip = min(_MOST_WRITTEN, 2*n/factor**2), 12*min(n, _STRIP)*(raw.mode != 'RGB')
+    needed = n*((_BY_OPENCV if by_opencv else per_pixel)+turned)+written+strip+beside
     sides_fit = max(width, height) <= MAX_SIDE and raw.width*raw.height <= 16*MAX_PIXELS
-    return _Plan(draft, factor, needed, sides_fit and n <= MAX_PIXELS and needed <= DECODING.most)
+    return _Plan(draft, factor, by_opencv, needed, sides_fit and n <= MAX_PIXELS and needed <= DECODING.most)
 
 # %% ../../nbs/core/06_images.ipynb #dec0de20
-def _plan_decoding(raw, side) -> _Plan:
+def _plans(raw, side, beside) -> list[_Plan]: # The best one first
+    wanted = min(16, max(1, min(raw.size)//side)) if side else 1 # 16 rows of the widest image are one strip
+    if raw.format == 'JPEG':
+        plans = [_plan(raw, draft, 1, beside+_decoder_bytes(raw)) for draft in (8, 4, 2, 1)]
+        return [plan for plan in plans if plan.draft <= wanted]+plans[::-1]
+    factors = dict.fromkeys((wanted, 1, 2, 4, 8) if raw.width*raw.height > _STRIP else (1,))
+    plans = [_plan(raw, 1, factor, beside+_decoder_bytes(raw)) for factor in factors]
+    if raw.format != 'WEBP' or raw.is_animated: return plans
+    others = [_plan(raw, 1, factor, beside, by_opencv=True) for factor in factors]
+    return [plan for pair in zip(plans, others, strict=True) for plan in pair]
+
+def _plan_decoding(raw, side, beside=0.) -> _Plan:
     "How an image is decoded to no less than `side`; `ImageError` where there is no way."
-    wanted = max(1, min(raw.size)//side) if side else 1
-    if raw.format in ('JPEG', 'MPO'):
-        coefficients = _coefficients(raw)
-        plans = [_plan(raw, draft, 1, coefficients) for draft in (8, 4, 2, 1)]
-        enough = [plan for plan in plans if plan.fits and plan.draft <= wanted]
-        plan = enough[0] if enough else next((p for p in reversed(plans) if p.fits), plans[0])
-    else: plan = _plan(raw, 1, wanted if raw.width*raw.height > _STRIP else 1, 0)
+    plans = _plans(raw, side, beside)
+    plan = next((plan for plan in plans if plan.fits), plans[-1])
     if plan.fits: return plan
     if max(raw.size) > MAX_SIDE*plan.draft:
         raise ImageError(f'too long: {raw.width} x {raw.height}, and a side may have {MAX_SIDE:,} pixels')
     limit = f'{raw.format}, {plan.bytes/1e6:.0f} MB to decode; the most is {DECODING.most/1e6:.0f}'
     raise ImageError(f'too many pixels: {raw.width} x {raw.height} ({limit})')
 
+# %% ../../nbs/core/06_images.ipynb #468ca76b
+def _by_opencv(file, size, factor): # A WebP -> RGB
+    import cv2
+    import numpy as np
+    file.seek(0)
+    pixels = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED) # Blue, green, red, and perhaps alpha
+    if pixels is None or pixels.shape[1::-1] != size: raise ImageError('broken image: not a whole WebP')
+    order = [2, 1, 0, 3][:pixels.shape[2]]
+    def strip(top, bottom): return on_white(Image.fromarray(pixels[top:bottom, :, order]))
+    return _in_strips(size, factor, strip)
+
 def _decode(raw, plan):
     if plan.draft > 1: raw.draft(raw.mode, [max(1, side//plan.draft) for side in raw.size])
-    raw.load()
-    im = _small_rgb(raw, plan.factor)
+    if not plan.by_opencv: raw.load()
+    im = _by_opencv(raw.fp, raw.size, plan.factor) if plan.by_opencv else _small_rgb(raw, plan.factor)
     turn = _turn(raw)
     if turn is not None: im = im.transpose(turn)
-    im.info.pop('exif', None) # Otherwise the next reader would turn it again
+    profile = raw.info.get('icc_profile') if raw.mode == 'RGB' else None
+    im.info = dict(icc_profile=profile) if profile else {} # Pillow would write comments into the next file
     return im
 
 # %% ../../nbs/core/06_images.ipynb #87aa5a38
@@ -268,13 +292,16 @@ def _open_source(source) -> BinaryIO:
 def decoding(
     source:str|Path|bytes, # A path, or the bytes of a file
     side:int=0, # Read large images smaller, but not smaller than this, pixels; 0 reads all that can be held
+    beside:float=0, # What is held beside the image, bytes
 ) -> Iterator[Image.Image]: # RGB, upright, every pixel decoded
     "A decoded image, whose memory counts as in use until the `with` ends; `ImageError` where it cannot be read."
     with ExitStack() as stack:
         with one_image_error(source):
-            raw = _open(stack.enter_context(_open_source(source)))
-            plan = _plan_decoding(raw, side)
+            file = stack.enter_context(_open_source(source))
+            raw = _open(file)
+            plan = _plan_decoding(raw, side, beside+_copied(raw, file))
             stack.enter_context(DECODING.reserve(int(plan.bytes)))
+            if plan.bytes > _LARGE: _give_back()
             im = _decode(raw, plan)
         yield im
 
@@ -294,13 +321,19 @@ class Header(NamedTuple):
     turned:bool # Whether it has to be turned to be upright
     format:str # Pillow's, such as JPEG or PNG
 
+@contextmanager
+def opened(
+    source:str|Path|bytes, # A path, or the bytes of a file
+) -> Iterator[ImageFile.ImageFile]: # As Pillow opens it
+    "An image file of which nothing is decoded yet; `ImageError` where it is none."
+    with one_image_error(source), _open_source(source) as file: yield _open(file)
+
 def read_header(
     source:str|Path|bytes, # A path, or the bytes of a file
 ) -> Header:
     "Read what a file says of its image; `ImageError` where it is none."
-    with one_image_error(source), _open_source(source) as file:
-        raw = _open(file)
-        turn = _turn(raw) if 'exif' in raw.info else None
+    with opened(source) as raw:
+        turn = _turn(raw)
         width, height = raw.size if turn is None or turn.value < 2 or turn.value == 3 else raw.size[::-1]
         return Header(width, height, raw.mode, turn is not None, raw.format or '')
 
@@ -353,23 +386,27 @@ def fingerprint(
     "The content's name."
     return hashlib.sha256(data).hexdigest()
 
-def _plain_jpeg(data, max_side) -> bytes|None: # What may be stored of a JPEG as it is; None where it must be written again
-    try: header = read_header(data)
-    except ImageError: return None # `decode` will say what it is
-    if header.format not in ('JPEG', 'MPO') or header.mode not in ('RGB', 'L') or header.turned: return None
+def _plain_jpeg(data, header, max_side) -> bytes|None: # What may be stored as it is; None where nothing may
+    if header.format != 'JPEG' or header.mode not in ('RGB', 'L') or header.turned: return None
     if max_side and max(header.width, header.height) > max_side: return None
     try: return strip_metadata(data)
     except ImageError: return None
 
 # %% ../../nbs/core/06_images.ipynb #09641faa
+class _File(io.BytesIO):
+    def write(self, data):
+        if self.tell()+len(data) > _MOST_WRITTEN: raise ImageError(f'more than {_MOST_WRITTEN/1e6:g} MB as a JPEG')
+        return super().write(data)
+
 def _to_jpeg(im, quality):
-    out = io.BytesIO()
+    out = _File()
     im.save(out, 'JPEG', quality=quality)
     return out.getvalue()
 
 def _check_side(width, height, min_side):
     if min(width, height) < min_side: raise ImageError(f'too small: {width} x {height}')
 
+# %% ../../nbs/core/06_images.ipynb #a7c7c36a
 def ingest(
     data:bytes, # A file as it was downloaded
     min_side:int=32, # Smallest allowed width and height, pixels
@@ -377,11 +414,11 @@ def ingest(
 ) -> tuple[bytes, int, int]: # (bytes to store, as JPEG; width; height)
     "Check a downloaded image and give the JPEG to keep; `ImageError` with the reason if it is none."
     if not data: raise ImageError(EMPTY)
-    plain = _plain_jpeg(data, max_side)
-    with decoding(plain or data, 8 if plain else max_side) as im:
-        header = read_header(plain) if plain else None
-        _check_side(*(header[:2] if header else im.size), min_side)
-        if plain and header: return plain, header.width, header.height
+    plain = _plain_jpeg(data, read_header(data), max_side)
+    with decoding(plain or data, 8 if plain else max_side, len(plain or b'')) as im:
+        width, height = read_header(plain)[:2] if plain else im.size
+        _check_side(width, height, min_side)
+        if plain: return plain, width, height
         if max_side: im.thumbnail((max_side, max_side))
         _check_side(*im.size, min_side)
         with one_image_error(data): return _to_jpeg(im, quality=95), im.width, im.height

@@ -1,24 +1,26 @@
 "Whatever a decoder meets: large, wordy, damaged and dishonest files, each kind with its siblings."
 
 import io
-import random
 import struct
 import threading
 import time
+import tracemalloc
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
+from birdsort.cleaning.format_leaks import file_facts
 from birdsort.core.images import (
     DECODING,
-    IMAGE_FORMATS,
     Budget,
     ImageError,
     decode,
     decoding,
     ingest,
+    opened,
     read_header,
     strip_metadata,
 )
@@ -122,6 +124,137 @@ class CountedBudget(Budget):
 
 
 LYING = b'Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0'
+
+
+def self_quoting(n=300, length=300_000, *, long=False, inside=None):
+    "A TIFF without an image: n tags, of which each means nearly all of it."
+    head, counted, entry = ('<4sHHQ', '<Q', '<HHQQ') if long else ('<4sI', '<H', '<HHII')
+    begin = struct.pack(head, b'II+\0', 8, 0, 16) if long else struct.pack(head, b'II*\0', 8)
+    tags = [(40_000 + i, 7, length // 2, length // 2) for i in range(n)]
+    directories = [tags] if inside is None else [[(inside, 4, 1, 64)], tags]
+    for directory in directories:
+        begin += struct.pack(counted, len(directory))
+        begin += b''.join(struct.pack(entry, *tag) for tag in directory)
+        begin = (begin + bytes(8)).ljust(64, b'\0') if directory is not tags else begin + bytes(8)
+    return begin.ljust(length, b'x')
+
+
+def in_segments(marker, contents):
+    more = b''.join(b'\xff' + bytes([marker]) + struct.pack('>H', len(c) + 2) + c for c in contents)
+    return JPEG[:2] + more + JPEG[2:]
+
+
+def with_exif(format, exif, **kw):
+    return encode(noise(), format, exif=b'Exif\0\0' + exif, **kw)
+
+
+def gif_with(blocks):
+    gif = encode(noise(mode='P'), 'GIF')
+    at = 13 + (6 << (gif[10] & 7))
+    return gif[:at] + blocks + gif[at:]
+
+
+JPEG = encode(noise())
+HEAVY = self_quoting()
+WEIGHTY = {
+    'Exif of a JPEG': in_segments(0xE1, [b'Exif\0\0' + self_quoting(2000, 65_000)]),
+    'Exif of a JPEG in parts': in_segments(
+        0xE1, [b'Exif\0\0' + HEAVY[i : i + 65_000] for i in range(0, 300_000, 65_000)]
+    ),
+    'thousands of parts': in_segments(0xE1, [b'Exif\0\0' + b'x' * 100] * 3000),
+    'empty segments': in_segments(0xE5, [b''] * 20_000),
+    'comments': in_segments(0xFE, [b'at home' * 8000] * 20),
+    'an index of images': in_segments(0xE2, [b'MPF\0' + self_quoting(2000, 65_000)]),
+    'a colour profile': in_segments(
+        0xE2, [b'ICC_PROFILE\0' + bytes([i, 90]) + bytes(60_000) for i in range(1, 91)]
+    ),
+    'Exif of a PNG': with_exif('PNG', HEAVY),
+    'a private chunk': PLAIN[:33] + chunk(b'prVt', bytes(3_000_000)) + PLAIN[33:],
+    'private chunks': PLAIN[:33] + chunk(b'prVt', bytes(9)) * 10_000 + PLAIN[33:],
+    'Exif of a WebP': with_exif('WEBP', HEAVY),
+    'XMP of a WebP': encode(noise(), 'WEBP', xmp=bytes(3_000_000)),
+    'Exif of an AVIF': with_exif('AVIF', HEAVY, speed=10),
+    'a GIF’s comment': gif_with(b'!\xfe' + (b'\xff' + b'x' * 255) * 9000 + b'\0'),
+    'a GIF’s comments': gif_with((b'!\xfe' + (b'\xff' + b'x' * 255) * 9 + b'\0') * 900),
+    'tags of a TIFF': HEAVY,
+    'tags of a BigTIFF': self_quoting(long=True),
+    'Exif of a TIFF': self_quoting(inside=0x8769),
+    'places of a TIFF': self_quoting(inside=0x8825),
+}
+
+
+@pytest.mark.parametrize('data', WEIGHTY.values(), ids=WEIGHTY)
+def test_what_is_not_the_image_takes_no_memory(tmp_path, data):
+    "Each would take a hundred times as much as the file, or as many steps as the square of its length."
+    file = tmp_path / 'heron'
+    file.write_bytes(data)
+    for work in (read_header, decode, file_facts, lambda file: ingest(file.read_bytes())):
+        tracemalloc.start()
+        try:
+            work(file)
+        except ImageError as e:
+            assert data[:2] == b'II' and 'MB in its tags' in e.reason
+        finally:
+            highest = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert highest < 6 * len(data) + 12_000_000
+    with suppress(ImageError), opened(file) as raw:
+        assert all(
+            len(value) < 1_000_000 for value in raw.info.values() if isinstance(value, bytes)
+        )
+
+
+SIDEWAYS = [(f, kw) for f in ('JPEG', 'PNG', 'WEBP', 'TIFF', 'AVIF') for kw in range(1, 9)]
+
+
+@pytest.mark.parametrize('format, lies', SIDEWAYS)
+def test_every_format_comes_upright(format, lies):
+    exif, im = Image.Exif(), noise().convert('L').convert('RGB')
+    exif[0x0112] = lies
+    data = encode(im, format, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert('RGB')
+    difference = np.asarray(decode(data), float) - np.asarray(upright, float)
+    assert np.abs(difference).max() == 0
+    if format != 'TIFF':  # Pillow turns those itself, when they are decoded
+        assert read_header(data)[:2] == upright.size
+    assert ingest(data)[1:] == upright.size
+
+
+STILL = {
+    'lossy': dict(quality=80),
+    'lossless': dict(lossless=True),
+    'half transparent': dict(mode='RGBA'),
+    'transparent, lossless': dict(mode='RGBA', lossless=True, exact=True),
+    'an odd width': dict(width=97, lossless=True),
+    'with Exif': dict(exif=LYING),
+}
+
+
+@pytest.mark.parametrize('side', [0, 20])
+@pytest.mark.parametrize('options', STILL.values(), ids=STILL)
+def test_a_webp_too_large_for_pillow_is_the_same_image(monkeypatch, options, side):
+    kw = dict(options)
+    im = noise(kw.pop('width', 96), mode='RGB')
+    if kw.pop('mode', '') == 'RGBA':
+        im.putalpha(Image.linear_gradient('L').resize(im.size))
+    data = encode(im, 'WEBP', **kw)
+    monkeypatch.setattr('birdsort.core.images._STRIP', 1000)
+    expected = decode(data, side)
+    budget = CountedBudget(17 * im.width * im.height)  # Pillow takes 18, and OpenCV 10 to 16
+    monkeypatch.setattr('birdsort.core.images.DECODING', budget)
+    monkeypatch.setattr('birdsort.core.images._MOST_WRITTEN', 2 * im.width * im.height)
+    found = decode(data, side)
+    assert budget.highest > 8 * im.width * im.height, 'it fits without OpenCV'
+    assert found.size == expected.size
+    assert np.abs(np.asarray(found, int) - np.asarray(expected, int)).max() <= 2
+
+
+def test_a_jpeg_that_comes_out_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr('birdsort.core.images._MOST_WRITTEN', 1000)
+    with pytest.raises(ImageError, match='MB as a JPEG'):
+        ingest(PLAIN)
+
+
 LARGE = {  # At a thirty-second of the real sizes and limits
     'a phone of 108 megapixels': (encode(Image.new('L', (2160, 1560)), quality=1), 0),
     'a phone of 200 megapixels': (encode(Image.new('L', (2900, 2160)), quality=1), 0),
@@ -140,9 +273,10 @@ LARGE = {  # At a thirty-second of the real sizes and limits
 
 @pytest.mark.parametrize('data, side', LARGE.values(), ids=LARGE)
 def test_a_large_image_is_read_within_the_budget(monkeypatch, data, side):
-    budget = CountedBudget(8_000_000)
-    monkeypatch.setattr('birdsort.core.images.DECODING', budget)
-    monkeypatch.setattr('birdsort.core.images.MAX_PIXELS', 2_000_000)
+    budget = CountedBudget(9_250_000)
+    limits = dict(DECODING=budget, MAX_PIXELS=2_000_000, _STRIP=30_000, _MOST_WRITTEN=1_000_000)
+    for name, value in limits.items():
+        monkeypatch.setattr(f'birdsort.core.images.{name}', value)
     im = decode(data, side)
     width, height = read_header(data)[:2]
     assert (
@@ -176,6 +310,7 @@ TOO_LARGE = {
     'a TIFF of one huge tile': tiff(tile_width=60000, tile_height=60000),
     'a TIFF of one wide tile': tiff(tile_width=2**30, tile_height=16),
     'a TIFF of one tall tile': tiff(tile_width=16, tile_height=2**30),
+    'a TIFF of one strip': tiff(width=8000, height=8000, rows=8000, samples=4, photometric=5),
     'a WebP of 34 bytes': vp8l(8000, 8000),
     'the largest WebP': vp8l(16_383, 16_383),
     'a PNG of one line': png(64_000_000, 1),
@@ -192,6 +327,8 @@ TOO_LARGE = {
     + struct.pack('<IHHIIIIHHIIIIII', 0, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
     'a JPEG of several passes': resized(encode(noise(), progressive=True), 16_000, 12_000),
     'a JPEG of four gigapixels': resized(encode(noise()), 65_535, 65_535),
+    'a BMP of run lengths': b'BM'
+    + struct.pack('<IHHIIIIHHIIIIII', 0, 0, 0, 54, 40, 65_000, 65_000, 1, 8, 1, 0, 0, 0, 0, 0),
 }
 
 
@@ -215,9 +352,9 @@ def test_a_jpeg_of_a_thousand_passes_is_refused():
 
 
 def test_the_budget_is_for_all_threads_together(monkeypatch):
-    budget = CountedBudget(60_000)
+    budget = CountedBudget(100_000)
     monkeypatch.setattr('birdsort.core.images.DECODING', budget)
-    data, held = encode(noise(100, 60), 'PNG'), []  # 24,000 bytes each
+    data, held = encode(noise(100, 60), 'PNG'), []  # 24,000 bytes each, and 12,000 as a JPEG
 
     def work():
         with decoding(data) as im:
@@ -230,7 +367,7 @@ def test_the_budget_is_for_all_threads_together(monkeypatch):
     for t in threads:
         t.join(30)
     assert held == [(100, 60)] * 8
-    assert budget.highest == 48_000 and budget.free == 60_000
+    assert budget.highest == 72_000 and budget.free == 100_000
 
 
 RAISED = [
@@ -340,82 +477,3 @@ def test_what_is_stored_is_what_was_checked_and_says_no_more_than_its_pixels(dat
     assert strip_metadata(stored) == stored
     difference = np.asarray(decode(stored), float) - np.asarray(decode(data), float)
     assert np.abs(difference).mean() < 2, 'another image than the one that was sent'
-
-
-def mutated(rng, data):
-    "A file with a few bytes changed, cut, doubled or taken out."
-    data = bytearray(data)
-    for _ in range(rng.randint(1, 6)):
-        at, n = rng.randrange(len(data)), rng.choice([1, 1, 2, 4, 30])
-        kind = rng.randrange(5)
-        if kind == 0:
-            data[at : at + n] = rng.randbytes(n)
-        elif kind == 1:
-            data[at : at + n] = rng.choice([b'\xff', b'\0', b'\x7f', b'\x80']) * n
-        elif kind == 2:
-            data[at:at] = data[at : at + n]
-        elif kind == 3:
-            del data[at : at + n]
-        elif rng.random() < 0.2:
-            del data[at:]
-        data = data or bytearray(b'\xff')
-    return bytes(data)
-
-
-def seeds():
-    yield from (
-        located(),
-        located(progressive=True),
-        encode(noise(mode='L')),
-        encode(noise(mode='CMYK')),
-    )
-    yield from (encode(noise(mode=mode), 'PNG') for mode in ('RGB', 'RGBA', 'P', 'LA', '1', 'I;16'))
-    yield from (
-        encode(noise(), 'WEBP', quality=50),
-        encode(noise(), 'WEBP', lossless=True),
-        vp8l(60, 40),
-    )
-    yield from (
-        encode(noise(mode='P'), 'GIF'),
-        encode(noise(), 'BMP'),
-        encode(noise(mode='P'), 'BMP'),
-        *(
-            encode(noise(), 'TIFF', compression=how)
-            for how in (None, 'tiff_lzw', 'tiff_deflate', 'jpeg')
-        ),
-        *(
-            encode(noise(), kind, save_all=True, append_images=[noise()])
-            for kind in ('GIF', 'PNG', 'MPO')
-        ),
-    )
-    if 'AVIF' in IMAGE_FORMATS:
-        yield encode(noise(), 'AVIF')
-    yield from (
-        SCANNED,
-        PLAIN[:33] + chunk(b'zTXt', b'a\0\0' + zlib.compress(b'x' * 9000)) + PLAIN[33:],
-    )
-
-
-def test_mutated_files_are_read_or_refused_for_ten_seconds():
-    rng, files, end, counts = (
-        random.Random(int(time.time())),
-        list(seeds()),
-        time.monotonic() + 10,
-        [0, 0],
-    )
-    while time.monotonic() < end:
-        data = mutated(rng, rng.choice(files))
-        try:
-            stored, width, height = ingest(data, 1)
-        except ImageError as e:
-            counts[1] += 1
-            assert 0 < len(e.reason) < 200 and '\n' not in e.reason, (data.hex(), e.reason)
-        else:
-            counts[0] += 1
-            assert b'at home' not in stored or b'Exif' not in stored, data.hex()
-            assert decode(stored, 8).width >= min(width, 8) and read_header(stored)[:2] == (
-                width,
-                height,
-            ), data.hex()
-    print(f'{counts[0]} read, {counts[1]} refused')
-    assert min(counts) > 5 and DECODING.free == DECODING.most
