@@ -282,6 +282,17 @@ async def _answer(web, host, ask):
         if outcome.wait: host.not_before = max(host.not_before, time.monotonic()+wait)
         await asyncio.sleep(wait)
 
+# %% ../../nbs/sources/01_http.ipynb #0dbeb574
+def _bare(e): # Without the frames that it came through, which hold whole bodies as long as somebody holds the exception
+    e.__cause__ = e.__context__ = None
+    return e.with_traceback(None)
+
+def _work(function, *args): # In another thread
+    try: return function(*args)
+    except ValueError as e: failure = _bare(e)
+    del args
+    raise failure
+
 # %% ../../nbs/sources/01_http.ipynb #a96e0ff6
 async def _take_turn(host, every):
     "Wait for a turn in the queue of a host; turns are `every` seconds apart."
@@ -303,13 +314,15 @@ async def _fetch(web, address, then, accept='image/*', every=0):
     try: answer = await _answer(web, host, partial(_request, web, url, accept))
     except Refused as e:
         _note_refusal(host, e)
-        raise
-    host.failures = 0
+        raise _bare(e) from None
+    host.failures, reserved = 0, answer.reserved
     if every: host.next_turn = max(host.next_turn, time.monotonic()+every) # Several attempts may have used up the turn
-    try: return await asyncio.get_running_loop().run_in_executor(web.threads, then, answer)
+    result = asyncio.get_running_loop().run_in_executor(web.threads, _work, then, answer)
+    del answer
+    try: return await result
     finally:
         web.room.release()
-        await web.large.give(answer.reserved)
+        await web.large.give(reserved)
 
 # %% ../../nbs/sources/01_http.ipynb #c6547635
 class _BackgroundLoop:
@@ -404,4 +417,4 @@ class Web(_Session):
 
     def do(self, function:Callable, *args) -> Future:
         "Call a function in another thread -> the future of its result."
-        return self.threads.submit(function, *args)
+        return self.threads.submit(_work, function, *args)

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+import tracemalloc
 
 import pytest
 from PIL import Image
@@ -157,6 +158,39 @@ def test_a_host_is_not_flooded(tmp_path):
         done = [web.submit(server.address(f'{i}.jpg')) for i in range(60)]
         assert all(d.result().body for d in done)
         assert 2 <= server.most_unanswered <= 5
+
+
+def too_large_after_all(sock, nth):
+    head = b'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nConnection: close\r\n\r\n'
+    sock.sendall(head + bytes(2_100_000))
+
+
+FAILING = {
+    'it cannot be read': (whole(bytes(2_000_000)), 'no image'),
+    'it is too large': (too_large_after_all, 'too large'),
+    'a file of one’s own': (None, 'no image'),
+}
+
+
+@pytest.mark.parametrize('send, reason', FAILING.values(), ids=FAILING)
+def test_a_failure_does_not_hold_what_was_downloaded(send, reason):
+    "Failures wait for their turn in the catalogue, 48 of them, with 32 MB each."
+
+    def read(body):
+        raise ValueError('no image')
+
+    table = {f'{i}.jpg': good(send) for i in range(12)}
+    with Hostile(table) as server, Web(allow=[server.host], most=2_050_000) as web:
+        tracemalloc.start()
+        if send:
+            addresses = [server.address(name) for name in table]
+            done = [web.submit(address, lambda answer: read(answer.body)) for address in addresses]
+        else:
+            done = [web.do(lambda: read(bytes(2_000_000))) for _ in table]
+        assert {str(d.exception()) for d in done} == {reason}
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert held < 8_000_000
 
 
 def test_the_owner_of_a_private_network_can_allow_it(tmp_path):
