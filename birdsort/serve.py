@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from .core.images import decode, thumbnail
+from .core.images import ImageError, decode, thumbnail
 from .core.project import Project
 from .deploy.guard import LOOPBACK, Refusal, RequestGuard, error_response, make_connection, own_names
 from .deploy.views import MOST, SCRIPT, STYLE, card, drop_zone, model_card_html
@@ -98,6 +98,10 @@ def _bad_image(error):
 def _predict_file(predictor, file): # An UploadFile -> its row
     return dict(file=file.filename) | predictor(file.file.read())
 
+def _store_file(queue, file): # An UploadFile -> the stored photo's name
+    decode(data := file.file.read(), 8)
+    return queue.store(data)
+
 def add_routes(
     app:'FastAPI', # Gets POST /predict, POST /photo and GET /health
     queue:RequestQueue, # Where requests are processed
@@ -115,10 +119,8 @@ def add_routes(
     async def photo(request:Request):
         files = await _uploaded_files(request)
         with queue.place():
-            data = files[0].file.read()
-            try: await queue.work(decode, data, 8)
-            except ValueError as e: raise _bad_image(str(e)) from None
-            return dict(photo=queue.store(data))
+            try: return dict(photo=await queue.work(_store_file, queue, files[0]))
+            except ImageError as e: raise _bad_image(e.reason) from None
 
     app.get('/health')(lambda: _health(queue))
     app.post('/predict')(predict)

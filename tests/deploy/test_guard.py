@@ -1,11 +1,25 @@
 "Who says little, slowly, holds nobody up: bodies, streams, crowds, and the names a server answers to."
 
 import asyncio
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, repeat
 
 import pytest
+import uvicorn
 
-from birdsort.deploy.guard import ANY_ADDRESS, LOOPBACK, Crowd, Refusal, RequestGuard, own_names
+from birdsort.deploy.guard import (
+    ANY_ADDRESS,
+    LOOPBACK,
+    Crowd,
+    Refusal,
+    RequestGuard,
+    error_response,
+    make_connection,
+    own_names,
+)
 
 TIMEOUT = 0.2  # Seconds for the next piece
 
@@ -133,6 +147,8 @@ def test_a_full_crowd_of_bodies_lets_the_next_one_in():
         ('0.0.0.0', (), ANY_ADDRESS, False),
         ('0.0.0.0', (), '', False),
         ('0.0.0.0', ('birds.lan',), 'birds.lan:443', True),
+        ('0.0.0.0', (), socket.gethostname(), True),
+        ('0.0.0.0', (), f'{socket.gethostname()}.local.:7860', True),
         ('192.168.1.7', (), '192.168.1.7', True),
         ('birds.lan', (), 'birds.lan', True),
     ],
@@ -153,3 +169,92 @@ def test_a_name_that_is_not_ours_is_not_answered(listens, others, host, answered
         return sent[0]['status']
 
     assert asyncio.run(asked()) == (200 if answered else 421)
+
+
+@contextmanager
+def served(app, most=16):
+    "The app on loopback, with little room and short deadlines -> its address, its server."
+    options = dict(
+        http=make_connection(0.15, most), ws='none', lifespan='off', log_level='critical'
+    )
+    guard = RequestGuard(app, 1_000_000, LOOPBACK, 0.15, most // 4)
+    server = uvicorn.Server(uvicorn.Config(guard, timeout_keep_alive=1, **options))
+    with socket.create_server(('127.0.0.1', 0)) as listening:
+        run = dict(target=server.run, kwargs=dict(sockets=[listening]), daemon=True)
+        (thread := threading.Thread(**run)).start()
+        yield listening.getsockname(), server
+        server.should_exit = True
+        thread.join(20)
+
+
+async def stork(scope, receive, send):
+    "Reads what is sent; a page is long, and an answer is short."
+    try:
+        while scope['method'] == 'POST' and (await receive()).get('more_body'):
+            pass
+    except Refusal as e:
+        return await error_response(e)(scope, receive, send)
+    await send(dict(type='http.response.start', status=200, headers=[]))
+    for _ in range(1 if scope['method'] == 'POST' else 200):
+        await send(dict(type='http.response.body', body=b'stork' * 20_000, more_body=True))
+    await send(dict(type='http.response.body'))
+
+
+def post(path, *more, length=500, host='localhost'):
+    lines = [f'POST {path} HTTP/1.1', f'Host: {host}', f'Content-Length: {length}', *more]
+    return '\r\n'.join([*lines, '', '']).encode()
+
+
+def answered(place):
+    "How the answer to a person begins; empty where this machine was so slow that they were sent away."
+    with suppress(ConnectionError), socket.create_connection(place, timeout=20) as person:
+        person.sendall(post('/predict', 'Connection: close', length=5) + b'stork')
+        return person.recv(12)
+
+
+PAGE = b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+STRANGERS = {
+    'says nothing': b'',
+    'half a head': PAGE[:-2],
+    'a head that never ends': PAGE[:-2] + b'x: stork\r\n' * 20_000,
+    'half a body': post('/predict') + b'x' * 100,
+    'no body': post('/predict'),
+    'a body for nobody': post('/nowhere'),
+    'a body that is too large': post('/predict', length=10**9),
+    'a body for another host': post('/predict', host='elsewhere.example'),
+    'a body after a refusal': post('/nowhere', length=5) + b'stork' + post('/nowhere'),
+    'a body that is waited for': post('/predict', 'Expect: 100-continue'),
+    'does not read the answer': PAGE,
+    'does not read any of the answers': PAGE * 20,
+}
+
+
+@pytest.mark.parametrize('said', STRANGERS.values(), ids=STRANGERS)
+def test_a_person_gets_an_answer_and_every_stranger_is_sent_away(said):
+    with ExitStack() as stack:
+        place, server = stack.enter_context(served(stork))
+        for _ in range(40):
+            stranger = stack.enter_context(socket.create_connection(place, timeout=20))
+            with suppress(ConnectionError):
+                stranger.sendall(said)
+        assert b'HTTP/1.1 200' in (answered(place) for _ in range(20))
+        assert len(server.server_state.connections) <= 16
+        end = time.monotonic() + 20
+        while server.server_state.connections:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
+def test_who_is_answered_for_long_is_not_sent_away():
+    "A stream of news, as the page reads it: longer than every deadline, with a pause before each piece."
+
+    async def news(scope, receive, send):
+        await send(dict(type='http.response.start', status=200, headers=[]))
+        for _ in range(4):
+            await asyncio.sleep(0.2)
+            await send(dict(type='http.response.body', body=b'stork', more_body=True))
+        await send(dict(type='http.response.body'))
+
+    with served(news) as (place, _), socket.create_connection(place, timeout=20) as person:
+        person.sendall(PAGE.replace(b'\r\n\r\n', b'\r\nConnection: close\r\n\r\n'))
+        assert b''.join(iter(lambda: person.recv(4096), b'')).count(b'stork') == 4
