@@ -25,7 +25,7 @@ from .core.images import ImageError
 from .core.project import Project, find_project, stage_result
 from .core.threads import cores
 from .deploy.inference import ENGINES, open_model
-from .deploy.inputs import expand, in_threads, read, read_each, reading, web_for
+from .deploy.inputs import expand, in_threads, read_each, reading, web_for
 from .files.names import NONE, check_label, numbered_names, part_path
 
 if TYPE_CHECKING:
@@ -139,20 +139,21 @@ def _open_for_gradcam(loaded): # The PyTorch model, loaded once, or None where t
     return loaded._gradcam_model
 
 def _gradcam_image(loaded, image, side):
-    image = read(image, max(side, loaded.model.enough)).copy() # A copy, since `thumbnail` works in place
     model = _open_for_gradcam(loaded)
     if model is None: return None
+    with reading(image, max(side, loaded.model.enough)) as whole:
+        prepared, scale = model.prepare(whole), min(1, side/max(whole.size))
+        image = whole.resize([max(1, round(scale*n)) for n in whole.size], reducing_gap=2)
     import torch
 
     from birdsort.evaluation.gradcam import grad_cam, gradcam_overlay
     from birdsort.local.evidence import draw_places, evidence_maps, strongest_places
     module = model.network.module
-    x = torch.from_numpy(model.prepare(image))[None].to(next(module.parameters()).device)
+    x = torch.from_numpy(prepared)[None].to(next(module.parameters()).device)
     try:
         with loaded._lock: # Its hooks allow one call at a time
             cam, maps = grad_cam(module, x)[0].cpu().numpy(), evidence_maps(module, x)
     except ValueError: return None # No layer with positions
-    image.thumbnail((side, side))
     places = [] if maps is None else strongest_places(maps[0].cpu().numpy())
     return draw_places(gradcam_overlay(image, cam), places)
 

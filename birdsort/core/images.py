@@ -125,7 +125,7 @@ DECODING = Budget(296_000_000) # What all images of a process that are being dec
 if hasattr(os, 'register_at_fork'): # In a child, nobody is left who would give back
     os.register_at_fork(after_in_child=lambda: DECODING.__init__(DECODING.most)) # type: ignore[misc]
 
-# %% ../../nbs/core/06_images.ipynb #6eda6975
+# %% ../../nbs/core/06_images.ipynb #b6aa5d34
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3 # Options of glibc's `mallopt`
 _LARGE = 8_000_000 # Bytes
 
@@ -261,7 +261,7 @@ def _plan_decoding(raw, side, beside=0.) -> _Plan:
     limit = f'{raw.format}, {plan.bytes/1e6:.0f} MB to decode; the most is {DECODING.most/1e6:.0f}'
     raise ImageError(f'too many pixels: {raw.width} x {raw.height} ({limit})')
 
-# %% ../../nbs/core/06_images.ipynb #468ca76b
+# %% ../../nbs/core/06_images.ipynb #b1582b8d
 def _by_opencv(file, size, factor): # A WebP -> RGB
     import cv2
     import numpy as np
@@ -406,7 +406,7 @@ def _to_jpeg(im, quality):
 def _check_side(width, height, min_side):
     if min(width, height) < min_side: raise ImageError(f'too small: {width} x {height}')
 
-# %% ../../nbs/core/06_images.ipynb #a7c7c36a
+# %% ../../nbs/core/06_images.ipynb #e5076bff
 def ingest(
     data:bytes, # A file as it was downloaded
     min_side:int=32, # Smallest allowed width and height, pixels
@@ -430,9 +430,9 @@ def thumbnail(
     faded:bool=False, # Grey and pale, as something that was taken out
 ) -> bytes: # A small JPEG; a grey square where the file cannot be read
     "A small JPEG of an image."
-    try: im = decode(source, side)
+    try:
+        with decoding(source, side) as im: im.thumbnail((side, side))
     except ImageError: im = Image.new('RGB', (side, side), 'lightgrey')
-    im.thumbnail((side, side))
     if faded: im = im.convert('L').point(lambda v: 190+v//4)
     return _to_jpeg(im, quality=80)
 
