@@ -125,7 +125,7 @@ DECODING = Budget(296_000_000) # What all images of a process that are being dec
 if hasattr(os, 'register_at_fork'): # In a child, nobody is left who would give back
     os.register_at_fork(after_in_child=lambda: DECODING.__init__(DECODING.most)) # type: ignore[misc]
 
-# %% ../../nbs/core/06_images.ipynb #b6aa5d34
+# %% ../../nbs/core/06_images.ipynb #06dd0393
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3 # Options of glibc's `mallopt`
 _LARGE = 8_000_000 # Bytes
 
@@ -188,6 +188,11 @@ def _open(file:BinaryIO) -> ImageFile.ImageFile:
     if name == 'JPEG': return _Jpeg(file, '')
     if name not in Image.OPEN: Image.init()
     return Image.OPEN[name][0](file, '')
+
+def _open_source(source) -> BinaryIO:
+    if isinstance(source, bytes): return io.BytesIO(source)
+    if Path(source).exists() and not Path(source).is_file(): raise ImageError('not a file')
+    return open(source, 'rb')
 
 # %% ../../nbs/core/06_images.ipynb #dec0de18
 # Bytes of each pixel that the decoder itself holds, measured on 20 megapixels: without and with alpha
@@ -261,7 +266,7 @@ def _plan_decoding(raw, side, beside=0.) -> _Plan:
     limit = f'{raw.format}, {plan.bytes/1e6:.0f} MB to decode; the most is {DECODING.most/1e6:.0f}'
     raise ImageError(f'too many pixels: {raw.width} x {raw.height} ({limit})')
 
-# %% ../../nbs/core/06_images.ipynb #b1582b8d
+# %% ../../nbs/core/06_images.ipynb #16e7a35c
 def _by_opencv(file, size, factor): # A WebP -> RGB
     import cv2
     import numpy as np
@@ -283,26 +288,28 @@ def _decode(raw, plan):
     return im
 
 # %% ../../nbs/core/06_images.ipynb #87aa5a38
-def _open_source(source) -> BinaryIO:
-    if isinstance(source, bytes): return io.BytesIO(source)
-    if Path(source).exists() and not Path(source).is_file(): raise ImageError('not a file')
-    return open(source, 'rb')
+def _decoded(stack, source, side, beside) -> Image.Image: # Until the stack ends, its memory counts as in use
+    with one_image_error(source):
+        file = stack.enter_context(_open_source(source))
+        raw = _open(file)
+        plan = _plan_decoding(raw, side, beside+_copied(raw, file))
+        stack.enter_context(DECODING.reserve(int(plan.bytes)))
+        if plan.bytes > _LARGE: _give_back()
+        try: return _decode(raw, plan)
+        except BaseException:
+            raw.close() # Since an exception keeps what it passes
+            raise
 
 @contextmanager
 def decoding(
     source:str|Path|bytes, # A path, or the bytes of a file
     side:int=0, # Read large images smaller, but not smaller than this, pixels; 0 reads all that can be held
     beside:float=0, # What is held beside the image, bytes
-) -> Iterator[Image.Image]: # RGB, upright, every pixel decoded
-    "A decoded image, whose memory counts as in use until the `with` ends; `ImageError` where it cannot be read."
+) -> Iterator[Image.Image]: # RGB, upright, every pixel decoded; closed when the `with` ends
+    "A decoded image, within the budget for all that are decoded at a time; `ImageError` where it cannot be read."
     with ExitStack() as stack:
-        with one_image_error(source):
-            file = stack.enter_context(_open_source(source))
-            raw = _open(file)
-            plan = _plan_decoding(raw, side, beside+_copied(raw, file))
-            stack.enter_context(DECODING.reserve(int(plan.bytes)))
-            if plan.bytes > _LARGE: _give_back()
-            im = _decode(raw, plan)
+        im = _decoded(stack, source, side, beside)
+        stack.callback(im.close)
         yield im
 
 def decode(
@@ -310,7 +317,7 @@ def decode(
     side:int=0, # Read large images smaller, but not smaller than this, pixels; 0 reads all that can be held
 ) -> Image.Image: # RGB, upright, every pixel decoded
     "Decode an image to the last pixel; `ImageError`, a `ValueError`, with the reason where that fails."
-    with decoding(source, side) as im: return im
+    with ExitStack() as stack: return _decoded(stack, source, side, 0)
 
 # %% ../../nbs/core/06_images.ipynb #dec0de24
 class Header(NamedTuple):
@@ -406,7 +413,7 @@ def _to_jpeg(im, quality):
 def _check_side(width, height, min_side):
     if min(width, height) < min_side: raise ImageError(f'too small: {width} x {height}')
 
-# %% ../../nbs/core/06_images.ipynb #e5076bff
+# %% ../../nbs/core/06_images.ipynb #55f0ff95
 def ingest(
     data:bytes, # A file as it was downloaded
     min_side:int=32, # Smallest allowed width and height, pixels
@@ -431,7 +438,9 @@ def thumbnail(
 ) -> bytes: # A small JPEG; a grey square where the file cannot be read
     "A small JPEG of an image."
     try:
-        with decoding(source, side) as im: im.thumbnail((side, side))
+        with decoding(source, side) as whole:
+            whole.thumbnail((side, side))
+            im = whole.copy()
     except ImageError: im = Image.new('RGB', (side, side), 'lightgrey')
     if faded: im = im.convert('L').point(lambda v: 190+v//4)
     return _to_jpeg(im, quality=80)

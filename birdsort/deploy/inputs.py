@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeGuard
 
 import numpy as np
 from fastcore.imports import noop
 from PIL import Image, ImageOps
 
-from ..core.images import ImageError, decoding, on_white, one_image_error
+from ..core.images import ImageError, decode, decoding, on_white, one_image_error
 from ..files.listing import SUFFIXES, images_only, list_folder, summarise, why_unreadable
 
 if TYPE_CHECKING:
@@ -103,16 +103,19 @@ def _from_memory(source): # An image, or uint8 (h, w), (h, w, 3), (h, w, 4) -> R
         raise ImageError(f'an array of {source.dtype}, {source.shape}: an image has uint8, (height, width, 3)')
     return on_white(Image.fromarray(source))
 
+def _is_file(source) -> TypeGuard[str|Path|bytes]: # Whether it has to be decoded; an error is raised
+    if isinstance(source, ValueError): raise source
+    if isinstance(source, (str, Path)) and (why := why_unreadable(source)): raise ImageError(why, source)
+    return isinstance(source, (str, Path, bytes))
+
 @contextmanager
 def reading(
     # Path, bytes of a file, image, or uint8 (h, w), (h, w, 3), (h, w, 4); an error is raised
     source:str|Path|bytes|Image.Image|np.ndarray|ValueError,
     side:int=0, # Pixels; a large image is read smaller, not smaller than this
-) -> Iterator[Image.Image]: # RGB, upright
-    "An image in any form, whose memory counts as in use until the `with` ends; `ImageError` where it cannot be read."
-    if isinstance(source, ValueError): raise source
-    if isinstance(source, (str, Path)) and (why := why_unreadable(source)): raise ImageError(why, source)
-    if isinstance(source, (str, Path, bytes)):
+) -> Iterator[Image.Image]: # RGB, upright; gone when the `with` ends
+    "An image in any form, which counts as in use until the `with` ends; `ImageError` where it cannot be read."
+    if _is_file(source):
         with decoding(source, side) as image: yield image
     else: yield _from_memory(source)
 
@@ -121,7 +124,7 @@ def read(
     side:int=0, # Pixels; a large image is read smaller, not smaller than this
 ) -> Image.Image: # RGB, upright
     "Read an image in any form; `ImageError` with the reason if that fails."
-    with reading(source, side) as image: return image
+    return decode(source, side) if _is_file(source) else _from_memory(source)
 
 # %% ../../nbs/deploy/06_inputs.ipynb #dfecbdcf
 @contextmanager

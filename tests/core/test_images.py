@@ -6,12 +6,13 @@ import threading
 import time
 import tracemalloc
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
+import birdsort.core.images
 from birdsort.cleaning.format_leaks import file_facts
 from birdsort.core.images import (
     DECODING,
@@ -368,6 +369,32 @@ def test_the_budget_is_for_all_threads_together(monkeypatch):
         t.join(30)
     assert held == [(100, 60)] * 8
     assert budget.highest == 72_000 and budget.free == 100_000
+
+
+@pytest.mark.parametrize('data', [PLAIN, JPEG, JPEG[:-60], PLAIN[:-60]])
+def test_pixels_are_gone_before_their_room_is_given_back(monkeypatch, data):
+    decoded, real = [], birdsort.core.images._decode
+
+    def remembered(raw, plan):
+        decoded[:] = [raw]
+        decoded[:] = [real(raw, plan)]
+        return decoded[0]
+
+    class Strict(Budget):
+        @contextmanager
+        def reserve(self, n):
+            with super().reserve(n):
+                try:
+                    yield
+                finally:
+                    with pytest.raises((ValueError, OSError, AttributeError)):
+                        decoded[0].resize((1, 1))
+
+    monkeypatch.setattr('birdsort.core.images._decode', remembered)
+    monkeypatch.setattr('birdsort.core.images.DECODING', Strict(10**6))
+    with suppress(ImageError), decoding(data) as im:
+        assert im.resize((1, 1)).mode == 'RGB'
+    assert decoded
 
 
 RAISED = [
