@@ -190,10 +190,13 @@ def test_a_puzzle_is_waited_for_in_a_window_and_remembered(display, tmp_path):
     told, profile = [], tmp_path / 'profile'
     with Aviary(per_query=6, layout=2026) as site, Web() as web:
         site.blocked = 'captcha'
-        options = dict(headed=True, profile=profile, tell=told.append)
-        person = threading.Timer(5, setattr, [site, 'blocked', False])
-        with SourceContext(web, **options) as context:
+        person = threading.Timer(1, setattr, [site, 'blocked', False])
+
+        def tell(words):
+            told.append(words)
             person.start()
+
+        with SourceContext(web, headed=True, profile=profile, tell=tell) as context:
             hits = list(google('white stork', 6, context, site.address))
         assert [hit.address for hit in hits] == [
             photo.address for photo in site.photos('white stork')
