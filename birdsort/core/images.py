@@ -126,7 +126,7 @@ if hasattr(os, 'register_at_fork'): # In a child, nobody is left who would give 
     os.register_at_fork(after_in_child=lambda: DECODING.__init__(DECODING.most)) # type: ignore[misc]
 
 # %% ../../nbs/core/06_images.ipynb #06dd0393
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3 # Options of glibc's `mallopt`
+_M_MMAP_THRESHOLD = -3 # An option of glibc's `mallopt`
 _LARGE = 8_000_000 # Bytes
 
 @cache
@@ -135,7 +135,6 @@ def _give_back() -> bool: # Whether the C library can be told
     if sys.platform != 'linux': return False
     libc = ctypes.CDLL(None)
     if not hasattr(libc, 'mallopt'): return False
-    libc.mallopt(_M_TRIM_THRESHOLD, 2*_LARGE)
     return bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGE))
 
 # %% ../../nbs/core/06_images.ipynb #987530bb

@@ -234,7 +234,7 @@ class PickledModel(Model):
         super().__init__(folder, config | dict(labels=list(learn.dls.vocab)), 'pickle', learn)
         self.threads = Threads()
 
-    def prepare(self, image): return equalised(image, self.config)
+    def prepare(self, image): return equalised(image, self.config).copy() # The given one is closed before it is used
     def __call__(self, images):
         from fastai.vision.core import PILImage
         learn = self.network

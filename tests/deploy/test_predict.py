@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
 
+from birdsort.core.project import Project
 from birdsort.export import export
 from birdsort.predict import Predictor
 from birdsort.sources.browser import browser
@@ -255,3 +257,16 @@ def test_an_image_is_uploaded_under_voila(project, tmp_path):
         assert all(label in text for label in labels)
         assert '%' in text
         assert 'import' not in text
+
+
+def test_a_pickle_predicts_from_every_form(project, tmp_path):
+    "fastai decodes later than the others, when the image that was read is closed."
+    copy = Project(shutil.copytree(project.path, tmp_path / 'birds'))
+    export(copy, formats=('pickle', 'safetensors'), quiet=True)
+    file = next(copy.images.glob('*/*.jpg'))
+    im = Image.open(file)
+    expected = Predictor(copy, 'torch')(file)['label']
+    pickled = Predictor(copy, 'pickle', trust_pickle=True)
+    assert expected
+    for form in (file, str(file), file.read_bytes(), im, np.asarray(im)):
+        assert pickled(form)['label'] == expected
