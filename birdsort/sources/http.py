@@ -8,6 +8,7 @@ __all__ = ['AGENT', 'LATER', 'AGAIN', 'MAX_REDIRECTS', 'Refused', 'parse_address
 
 # %% ../../nbs/sources/01_http.ipynb #7c345faa
 import asyncio
+import io
 import ipaddress
 import json
 import os
@@ -173,13 +174,13 @@ async def _read(response, most, shared):
     announced = response.content_length or 0
     if announced > most: raise Refused('too large')
     counted = most if not announced or 'Content-Encoding' in response.headers else announced
-    body, reserved = bytearray(), 0
+    body, reserved = io.BytesIO(), 0 # Which gives its bytes without a copy
     try:
         async for piece in response.content.iter_chunked(1 << 16):
-            if not reserved and len(body)+len(piece) > _SMALL: reserved = await shared.take(counted)
-            body += piece
-            if len(body) > most: raise Refused('too large')
-        return bytes(body), reserved
+            if not reserved and body.tell()+len(piece) > _SMALL: reserved = await shared.take(counted)
+            body.write(piece)
+            if body.tell() > most: raise Refused('too large')
+        return body.getvalue(), reserved
     except BaseException:
         await shared.give(reserved)
         raise
@@ -282,7 +283,7 @@ async def _answer(web, host, ask):
         if outcome.wait: host.not_before = max(host.not_before, time.monotonic()+wait)
         await asyncio.sleep(wait)
 
-# %% ../../nbs/sources/01_http.ipynb #0dbeb574
+# %% ../../nbs/sources/01_http.ipynb #d5c0cfb2
 def _bare(e): # Without the frames that it came through, which hold whole bodies as long as somebody holds the exception
     e.__cause__ = e.__context__ = None
     return e.with_traceback(None)
@@ -382,7 +383,7 @@ class _Session(_BackgroundLoop):
     async def start(self):
         self.resolver = _Resolver(self.allow)
         self.room = asyncio.Semaphore(self.at_once)
-        self.large = _Bytes(2*self.most)
+        self.large = _Bytes(3*self.most//2)
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, resolver=self.resolver),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=self.timeout),

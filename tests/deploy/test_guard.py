@@ -166,9 +166,12 @@ def test_a_name_that_is_not_ours_is_not_answered(listens, others, host, answered
         guard = RequestGuard(here, 1000, own_names(listens, others))
         headers = [(b'host', host.encode())]
         await guard(dict(type='http', method='GET', path='/', headers=headers), arriving([]), send)
-        return sent[0]['status']
+        return sent
 
-    assert asyncio.run(asked()) == (200 if answered else 421)
+    sent = asyncio.run(asked())
+    assert sent[0]['status'] == (200 if answered else 421)
+    if not answered:
+        assert b'serve --hostname' in sent[1]['body']
 
 
 @contextmanager
