@@ -3,7 +3,8 @@
     python bench/slow_clients.py
 
 A small network is exported and served on loopback, in a process of its own. Slow clients open connections: half of a
-request's head, or a photo of which a byte comes every second. Meanwhile a person sends a photo, ten times."""
+request's head, a photo of which a byte comes every second, a body that nobody wants and that does not come, or a page
+that they do not read. Meanwhile a person sends a photo, ten times."""
 
 import argparse
 import contextlib
@@ -47,7 +48,8 @@ def connect(place, n, said):
     clients = []
     for _ in range(n):
         clients.append(socket.create_connection(place))
-        clients[-1].sendall(said)
+        with contextlib.suppress(ConnectionError):  # Sent away already
+            clients[-1].sendall(said)
     return clients
 
 
@@ -63,6 +65,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--heads', type=int, default=1100, help='connections with half a head')
     parser.add_argument('--bodies', type=int, default=70, help='connections with a slow body')
+    parser.add_argument(
+        '--others', type=int, default=0, help='connections with an unwanted body, and as many that read nothing'
+    )
     args = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
@@ -80,7 +85,10 @@ def main():
             alone = [ask(place, photo) for _ in range(10)]
             begun = 'POST /predict HTTP/1.1\r\nHost: {}:{}\r\n'.format(*place)
             body = 'Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 500000\r\n\r\n--x'
+            page = 'GET / HTTP/1.1\r\nHost: {}:{}\r\n\r\n'.format(*place)
             clients = connect(place, args.heads, begun.encode())
+            clients += connect(place, args.others, (begun.replace('predict', 'nothing') + body).encode())
+            clients += connect(place, args.others, page.encode() * 30)
             slow, stop = connect(place, args.bodies, (begun + body).encode()), threading.Event()
             threading.Thread(target=drip, args=(slow, stop), daemon=True).start()
             beside = [ask(place, photo) for _ in range(10)]
@@ -88,7 +96,7 @@ def main():
     for name, answers in (('alone', alone), ('beside slow clients', beside)):
         print(f'{name}: slowest of 10 answers {max(s for s, _ in answers):.3f} s, {[status for _, status in answers]}')
     slowest = {k: round(max(s for s, _ in v), 3) for k, v in dict(alone=alone, beside=beside).items()}
-    print(json.dumps(dict(heads=len(clients), bodies=len(slow), slowest=slowest)))
+    print(json.dumps(dict(heads=args.heads, bodies=len(slow), others=2 * args.others, slowest=slowest)))
 
 
 if __name__ == '__main__':
