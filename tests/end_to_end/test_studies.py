@@ -29,12 +29,6 @@ def label_folders(folder):
     return drawn(folder, ['owl', 'parrot', 'cockatoo'], 10)
 
 
-def three_splits(folder):
-    for split in ('train', 'valid', 'test'):
-        drawn(folder / split, ['owl', 'parrot', 'cockatoo'], 4)
-    return folder
-
-
 def table_of_scenes(folder):
     "Thirty labelled photos with a CSV table, and six without a label."
     for name in ('photos', 'to_judge'):
@@ -56,26 +50,11 @@ def test_they_are_listed_each_with_its_question():
     assert 'edited_scenes' in birdsort('study').stdout
 
 
-@pytest.mark.parametrize(
-    'name, data, row',
-    [
-        ('edited_scenes', table_of_scenes, 'B0, dropout 0.3, 512 pixels'),
-        ('birds', label_folders, 'stage one, frozen backbone'),
-    ],
-)
-def test_any_data_of_that_shape(tmp_path, name, data, row):
-    made = as_json(
-        'study',
-        name,
-        '--data',
-        data(tmp_path / 'data'),
-        '--project',
-        tmp_path / 'study',
-        timeout=600,
-    )
-    check_study(made, row, tmp_path / 'data')
-    if name == 'edited_scenes':
-        check_submission(tmp_path / 'study' / 'reports' / 'submission.csv')
+def test_a_table_of_data_and_images_to_judge(tmp_path):
+    home, data = tmp_path / 'study', table_of_scenes(tmp_path / 'data')
+    made = as_json('study', 'edited_scenes', '--data', data, '--project', home, timeout=600)
+    check_study(made, 'B0, dropout 0.3, 512 pixels', data)
+    check_submission(home / 'reports' / 'submission.csv')
 
 
 def check_study(made, row, data):
@@ -118,8 +97,8 @@ def test_another_shape_is_one_line(tmp_path):
 
 def test_stopped_and_run_again_it_resumes(tmp_path):
     "On data of its shape, for which the whole notebook runs in the end."
-    home, data = tmp_path / 'study', three_splits(tmp_path / 'data')
-    command = ['study', 'sports', '--project', home, '--data', data]
+    home, data = tmp_path / 'study', label_folders(tmp_path / 'data')
+    command = ['study', 'birds', '--project', home, '--data', data]
     said = tmp_path / 'out', tmp_path / 'err'
     process = started([*command, '--json'], said)
     first, *_ = until(lambda: sorted(home.glob('models/0*/run.json')), seconds=300)
@@ -127,10 +106,10 @@ def test_stopped_and_run_again_it_resumes(tmp_path):
     process.join(60)
     out, err = (f.read_text() for f in said)
     assert (process.exitcode, out) == (130, '') and 'Traceback' not in err, err
-    assert (home / 'notebooks' / 'sports.ipynb').is_file(), 'what was done is kept'
+    assert (home / 'notebooks' / 'birds.ipynb').is_file(), 'what was done is kept'
     before = first.stat().st_mtime_ns
     made = as_json(*command, timeout=600)
-    check_study(made, 'frozen', data)
+    check_study(made, 'stage one, frozen backbone', data)
     assert len(made['table']) == 2
     assert first.stat().st_mtime_ns == before
     signatures = [json.loads(f.read_text())['signature'] for f in home.glob('models/0*/run.json')]

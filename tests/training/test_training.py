@@ -46,7 +46,7 @@ def with_weights(tmp_path_factory):
     folder.mkdir()
     torch.manual_seed(0)
     save_file(
-        timm.create_model('resnet10t', num_classes=10).state_dict(), folder / 'model.safetensors'
+        timm.create_model('test_resnet', num_classes=10).state_dict(), folder / 'model.safetensors'
     )
     cfg = dict(
         num_classes=10,
@@ -57,7 +57,7 @@ def with_weights(tmp_path_factory):
         std=IMAGENET[1],
     )
     (folder / 'config.json').write_text(
-        json.dumps(dict(architecture='resnet10t', num_classes=10, pretrained_cfg=cfg))
+        json.dumps(dict(architecture='test_resnet', num_classes=10, pretrained_cfg=cfg))
     )
     project = lesson_project(
         20, home / 'birds', architecture=f'local-dir:{folder}', pretrained=True, batch_size=8
