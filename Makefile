@@ -48,7 +48,7 @@ test: install display $(NEWEST)/.installed $(NODE)/.installed ## everything that
 	@export TMPDIR=$$(bash .ci/tmp) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory -j3 --output-sync=target lint check-house check-tests check-notebooks check-newest
 	@echo "all checks passed"
 
-lint: $(VENV)/.installed ## ruff and mypy, in seconds
+lint: $(VENV)/.installed ## ruff and pyrefly, in seconds
 	@bash .ci/lint $(BIN)
 
 check: $(VENV)/.installed ## export, lint and run one notebook or folder: make check ON=nbs/50_train.ipynb, ON=tests/training

@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command!='HEAD': self.wfile.write(body)
 
-    def log_message(self, *args): pass
+    def log_message(self, format, *args): pass
 
 # %% ../../nbs/aviary/08_site.ipynb #0ad4f195
 class _Server(ThreadingHTTPServer):

@@ -419,7 +419,7 @@ def change(
     **given:Any, # Names of settings, or of those in a table such as `[train]`, and values
 ) -> Settings: # Checked
     "The same settings but for some; `ValueError` for an unknown name or a value that makes no sense."
-    raw = asdict(settings)
+    raw:dict[str, Any] = asdict(settings)
     home = {k: raw[name] for name in TABLES for k in raw[name]} # Setting -> the table that it stands in
     for k, value in given.items():
         if k not in raw and k not in home: raise ValueError(unknown('setting', k, [*raw, *home]))

@@ -122,7 +122,7 @@ def probabilities(
     "Softmax of the logits divided by the temperature."
     z = np.asarray(logits, dtype=np.float64)/temperature
     z = np.exp(z-z.max(1, keepdims=True))
-    return np.float32(z/z.sum(1, keepdims=True))
+    return (z/z.sum(1, keepdims=True)).astype(np.float32)
 
 # %% ../../nbs/deploy/02_inference.ipynb #c8f20f54
 class Model:

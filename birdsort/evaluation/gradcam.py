@@ -120,7 +120,7 @@ def gradcam_overlay(
 ) -> Image.Image: # Of the image's size
     "An image under its Grad-CAM map, from blue (low) to red (high)."
     from matplotlib import colormaps
-    grey = Image.fromarray(np.uint8(255*np.asarray(cam)))
+    grey = Image.fromarray((255*np.asarray(cam)).astype(np.uint8))
     values = np.asarray(grey.resize(image.size, Image.Resampling.BICUBIC))
-    colors = np.uint8(255*colormaps['turbo'](values/255.)[..., :3])
+    colors = (255*np.asarray(colormaps['turbo'](values/255.))[..., :3]).astype(np.uint8)
     return Image.blend(image.convert('RGB'), Image.fromarray(colors), strength)

@@ -10,11 +10,13 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 # %% ../../nbs/files/04_contents.ipynb #f3bc435a
 _ORIENTATION = 0x0112
-_ORDERS = {b'II*\0': 'little', b'MM\0*': 'big', b'II+\0': 'little', b'MM\0+': 'big'} # How a TIFF begins; + has long numbers
+_Order = Literal['big', 'little'] # Of bytes
+# How a TIFF begins; + has long numbers
+_ORDERS:dict[bytes, _Order] = {b'II*\0': 'little', b'MM\0*': 'big', b'II+\0': 'little', b'MM\0+': 'big'}
 
 def exif_value(
     exif:bytes, # As a file holds it: a TIFF without an image, perhaps after `Exif\0\0`
@@ -49,7 +51,7 @@ def _part(file:BinaryIO, start:int, n:int) -> bytes:
     file.seek(start)
     return file.read(n)
 
-def _number(data:bytes, order='big') -> int: return int.from_bytes(data, order)
+def _number(data:bytes, order:_Order='big') -> int: return int.from_bytes(data, order)
 def _length(file:BinaryIO) -> int: return file.seek(0, 2)
 
 def _steps() -> Iterator[int]:
@@ -165,7 +167,7 @@ _TEXTS = (1, 2, 7) # Kinds of values that stay bytes
 _DIRECTORIES = (0x8769, 0x8825, 0xa005) # Tags that mean more tags: Exif, GPS, interoperability
 _MOST_IN_TAGS = 16_000_000 # Bytes
 
-def _tags(file:BinaryIO, at:int, order:str, long:bool) -> Iterator[tuple[int, int, int, int]]:
+def _tags(file:BinaryIO, at:int, order:_Order, long:bool) -> Iterator[tuple[int, int, int, int]]:
     "The tags of a directory: what each is, the kind of its values, their bytes, and where they are."
     counted, width, n = (8, 8, 20) if long else (2, 4, 12)
     size = _number(_part(file, at, counted), order)*n

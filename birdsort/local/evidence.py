@@ -6,7 +6,7 @@
 __all__ = ['evidence_maps', 'Place', 'strongest_places', 'evidence_share', 'heat_maps', 'draw_places']
 
 # %% ../../nbs/local/03_evidence.ipynb #6bbf8b11
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +23,15 @@ def _margins(scores, labels):
     own = scores[torch.arange(len(scores)), labels.to(scores.device)]
     return own-(scores.sum(1)-own)/max(1, scores.shape[1]-1)
 
+def _inner(model:Any) -> nn.Module: return getattr(model, 'network', model) # A network that resamples holds its own one
+
 def evidence_maps(
     model:nn.Module, # Any; in evaluation mode
     x:Tensor, # (b, 3, h, w) float32, normalised
     labels:Tensor|None=None, # (b,) int64, whose evidence is wanted; None takes the predicted labels
 ) -> Tensor|None: # (b, h/8, w/8) float32 in [0, 1]; None where it is no local network
     "What speaks for a label, and where."
-    scores = place_scores(getattr(model, 'network', model), x) # A network that resamples holds its own one
+    scores = place_scores(_inner(model), x)
     if scores is None: return None
     if labels is None: labels = model(x).argmax(1)
     margins = _margins(scores.float(), labels).relu()

@@ -84,7 +84,7 @@ def _understood(text:str) -> str:
     elements = _elements(rest)
     is_bare = not (elements or version or re.search(r'\b(cc|by|creative commons)\b', words))
     if elements is None or is_bare: return ''
-    return '-'.join(filter(None, ['cc', 'by', *elements, version]))
+    return '-'.join(part for part in ('cc', 'by', *elements, version) if part)
 
 # %% ../../nbs/sources/03_base.ipynb #49ec81d8
 _DASHES = re.compile(r'[\u2010-\u2015\u2212_]')

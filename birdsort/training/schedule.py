@@ -6,7 +6,7 @@
 __all__ = ['Fit', 'plan_fits', 'fit_by', 'Acceleration', 'plan_acceleration']
 
 # %% ../../nbs/training/05_schedule.ipynb #8b7f09f4
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from fastai.callback.schedule import ParamScheduler, SchedNo, combine_scheds, combined_cos
@@ -70,8 +70,9 @@ def fit_by(
     if schedule in ('one-cycle', 'published'):
         return learn.fit_one_cycle(fit.epochs, fit.lr, cbs=cbs, **fit.one_cycle)
     if learn.opt is None: learn.create_opt()
-    learn.opt.set_hyper('lr', fit.lr)
-    lrs = np.array([h['lr'] for h in learn.opt.hypers])
+    optimizer:Any = learn.opt
+    optimizer.set_hyper('lr', fit.lr)
+    lrs = np.array([h['lr'] for h in optimizer.hypers])
     less = {'step': 10, 'step-half': 2}.get(schedule)
     rate = (
         combine_scheds(

@@ -57,7 +57,7 @@ def make_discriminator(
     "The untrained discriminator of Radford et al. 2016."
     base, doublings = steps_to(size)
     maps = [width*2**i for i in range(doublings)]
-    layers = [nn.Conv2d(channels, maps[0], 4, 2, 1), nn.LeakyReLU(.2, inplace=True)]
+    layers:list[nn.Module] = [nn.Conv2d(channels, maps[0], 4, 2, 1), nn.LeakyReLU(.2, inplace=True)]
     for n_in, n_out in pairwise(maps):
         layers.append(nn.Conv2d(n_in, n_out, 4, 2, 1, bias=spectral_norm))
         if not spectral_norm: layers.append(nn.BatchNorm2d(n_out))

@@ -240,12 +240,11 @@ def gan(
     if note.get('wanted') == wanted and 'result' in note: return _with_paths(folder, note['result'])
     torch.set_flush_denormal(True) # Adam's tiny numbers would be slow
     with _lock(folder): figures = _train(images, folder, settings, limits, judge, start, quiet)
+    of = [data[1], splits_signature(data[0])] if isinstance(data, tuple) else None
     note = dict(
-        sign=sign, of=None, wanted=wanted, data=images.name, size=images.size, channels=images.train.shape[1],
+        sign=sign, of=of, wanted=wanted, data=images.name, size=images.size, channels=images.train.shape[1],
         vocab=images.vocab, settings=asdict(settings))
-    if isinstance(data, tuple):
-        note['of'] = [data[1], splits_signature(data[0])]
-        figures['of_label'] = data[1]
+    if of: figures['of_label'] = of[0]
     write_whole(folder/'gan.json', json.dumps(note | dict(result=figures), indent=1))
     return _with_paths(folder, figures)
 
