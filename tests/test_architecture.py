@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,7 @@ STAGES = {
 NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 
 
+@cache
 def cells(notebook):
     "The cells of a notebook as (type, source)."
     return [
@@ -120,9 +122,9 @@ def named(node, home):
     return [('.'.join([*base, *filter(None, [node.module])]), a.name) for a in node.names]
 
 
-def called_imports(tree):
+def called_imports(nodes):
     "Calls that import by a string: (line, the string, or None where it is put together at run time)."
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.Call):
             continue
         name = (
@@ -134,17 +136,18 @@ def called_imports(tree):
         yield node.lineno, first.value if isinstance(first, ast.Constant) else None
 
 
+@cache
+def import_pairs(source, module):
+    "What a module imports, at its top or inside a function, as `named` has it, and by calls, as `called_imports`."
+    nodes, home = list(ast.walk(ast.parse(source))), ['birdsort', *module.split('.')[:-1]]
+    statements = [n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))]
+    return [pair for n in statements for pair in named(n, home)], list(called_imports(nodes))
+
+
 def imported(source, module, modules):
     "The modules of birdsort that a module imports, at its top, inside a function, or by a string."
-    tree, home = ast.parse(source), ['birdsort', *module.split('.')[:-1]]
-    pairs = [
-        p
-        for n in ast.walk(tree)
-        if isinstance(n, (ast.Import, ast.ImportFrom))
-        for p in named(n, home)
-    ]
-    pairs += [(text, '') for _, text in called_imports(tree) if text]
-    for base, name in pairs:
+    pairs, calls = import_pairs(source, module)
+    for base, name in pairs + [(text, '') for _, text in calls if text]:
         candidates = (f'{base}.{name}'.removeprefix('birdsort.'), base.removeprefix('birdsort.'))
         if base.split('.')[0] == 'birdsort':
             yield from [c for c in candidates if c in modules][:1]
@@ -173,7 +176,7 @@ def broken(sources):
         for other in imported(source, module, sources):
             if module != other and forbidden(module, other):
                 yield f'{module} -> {other}'
-        for line, text in called_imports(ast.parse(source)):
+        for line, text in import_pairs(source, module)[1]:
             if text is None:
                 yield f'{module}:{line} imports a name that is put together at run time'
 
@@ -212,17 +215,12 @@ def test_a_planted_import_is_found(module, planted):
 
 
 def test_no_private_name_is_used_by_another_module():
-    used = []
-    for module, source in SOURCES.items():
-        imports = [
-            n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.Import, ast.ImportFrom))
-        ]
-        pairs = [pair for n in imports for pair in named(n, ['birdsort', *module.split('.')[:-1]])]
-        used += [
-            (module, name)
-            for base, name in pairs
-            if base.startswith('birdsort') and name.startswith('_')
-        ]
+    used = [
+        (module, name)
+        for module, source in SOURCES.items()
+        for base, name in import_pairs(source, module)[0]
+        if base.startswith('birdsort') and name.startswith('_')
+    ]
     assert [(module, name) for module, name in used if name != '__version__'] == []
 
 
