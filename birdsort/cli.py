@@ -365,7 +365,7 @@ def predict(
     paths:list[str], # Images, folders, patterns, addresses, or - for standard input
     project:str|None=None, # The project's folder
     inference:InferenceOptions|None=None, # Which model predicts, and how
-    # Images less sure than this are labelled "none of these": a probability, or auto for the model's own
+    # Below this probability an image is "none of these"; auto refuses what is unlike the images of training instead
     threshold:str='0',
     csv:bool=False, # Print the result as CSV
     sort_into:str|None=None, # Copy the images into a folder per label in this folder; nothing is moved or overwritten
@@ -390,7 +390,7 @@ def serve(
     model:str|None=None, # Another export folder, or a file in it; the project's own by default
     host:str='127.0.0.1', # 0.0.0.0 lets the whole network in
     port:int|None=None, # 7860 by default, or the next one that is free
-    # Predictions less sure than this are "none of these": a probability, or auto for the model's own
+    # Below this probability a photo is "none of these"; auto refuses what is unlike the images of training instead
     threshold:str='auto',
     trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     open:bool=False, # Show it in the browser

@@ -24,7 +24,7 @@ from fastcore.imports import noop
 from .core.images import ImageError
 from .core.project import Project, find_project, stage_result
 from .core.threads import cores
-from .deploy.inference import ENGINES, open_model
+from .deploy.inference import ENGINES, open_model, read_bank
 from .deploy.inputs import expand, in_threads, read_each, reading, web_for
 from .files.names import NONE, check_label, numbered_names, part_path
 
@@ -45,7 +45,11 @@ def _find_model(model): # A project, its folder, an export folder or a file in i
     raise FileNotFoundError(f'no folder {str(path)!r}: a model is what `birdsort export` wrote, '
                             'a folder or a file in it')
 
-def _min_probability(threshold, config): # As the user gave it -> a number
+def _own_bank(threshold, model): # The bank of an open model, where its own threshold is wanted; None where it has none
+    return read_bank(model) if threshold == 'auto' else None
+
+def _min_probability(threshold, config, bank=None): # As the user gave it -> a number
+    if bank: return 0.
     if threshold != 'auto':
         try: least = float(threshold)
         except ValueError: least = math.nan
@@ -61,27 +65,30 @@ class PredictResult(TypedDict, total=False):
     label:str|None # The label, `NONE` below the threshold, or None if the file is not an image
     probability:float|None # Of the most probable label, 0 to 1
     best:dict[str, float] # The five most probable labels, the most probable first
+    unknown_score:float # How little it is like the training images, where the threshold is the model's own
     error:str # Why, if the file is not an image or could not be sorted
 
 def _failed(error) -> PredictResult: return PredictResult(label=None, probability=None, best={}, error=error)
 
-def _row(probs, labels, threshold) -> PredictResult: # (c,) probabilities -> a row
+def _row(probs, labels, threshold, refused=False) -> PredictResult: # (c,) probabilities -> a row
     top = (-probs).argsort(kind='stable')[:5]
     best = {labels[i]: round(float(probs[i]), 4) for i in top}
     label, probability = next(iter(best.items()))
-    return PredictResult(label=label if probs.max() >= threshold else NONE, probability=probability, best=best)
+    shown = NONE if refused or probs.max() < threshold else label
+    return PredictResult(label=shown, probability=probability, best=best)
 
 # %% ../nbs/80_predict.ipynb #084a48fd
 class _LoadedModel:
     def __init__(self,
         model:Project|str|Path|None=None, # A project, its folder, an export folder or a file in it; None: this project
         engine:str='auto', # onnx, int8, torch or pickle; auto takes ONNX Runtime, else PyTorch
-        threshold:str|float=0, # Below it a prediction is `NONE`: a probability, or "auto" for the model's own
+        threshold:str|float=0, # Below it a prediction is `NONE`: a probability, or "auto", the model's own bound
         trust_pickle:bool=False, # Open `learner.pkl`, which runs the code in it
     ):
         folder, named = _find_model(model)
         self.model = open_model(folder, named or engine, trust_pickle)
-        self.threshold = _min_probability(threshold, self.config)
+        self.bank = _own_bank(threshold, self.model)
+        self.threshold = _min_probability(threshold, self.config, self.bank)
         self._single_threaded, self._gradcam_model, self._lock = None, None, Lock()
 
     @property
@@ -96,7 +103,13 @@ class _LoadedModel:
     def __repr__(self): return f"{type(self).__name__}({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
     def _prepare(self, source):
         with reading(source, self.model.enough) as image: return self.model.prepare(image)
-    def _to_row(self, probs): return _row(probs, self.labels, self.threshold)
+    def _to_rows(self, model, prepared): # By this model or by a copy of it -> a row for each image
+        if self.bank is None: return [_row(probs, self.labels, self.threshold) for probs in model(prepared)]
+        probs, scores = model.judge(prepared, self.bank)
+        judged = zip(probs, scores, self.bank.refuses(scores), strict=True)
+        def row(probs, score, refused):
+            return PredictResult(**_row(probs, self.labels, 0, refused), unknown_score=round(float(score), 4))
+        return [row(*values) for values in judged]
 
 # %% ../nbs/80_predict.ipynb #bdaf1fd6
 def _plan_batches(loaded, n): # For n images -> (model, workers, images per batch, lock around the network)
@@ -108,8 +121,8 @@ def _plan_batches(loaded, n): # For n images -> (model, workers, images per batc
 def _predict_batch(loaded, model, lock, web, sources): # -> list[PredictResult]
     results = read_each(sources, loaded._prepare, web)
     prepared = [x for x,error in results if error is None]
-    with lock: probs = iter(model(prepared) if prepared else ())
-    return [loaded._to_row(next(probs)) if error is None else _failed(error) for _,error in results]
+    with lock: rows = iter(loaded._to_rows(model, prepared) if prepared else ())
+    return [next(rows) if error is None else _failed(error) for _,error in results]
 
 def _predict_rows(loaded, sources, allow, on_rows):
     model, workers, size, lock = _plan_batches(loaded, len(sources))
@@ -127,7 +140,7 @@ def _predict_any(loaded, images, allow): # One image in any form, or a list of t
     lock = loaded._lock if loaded.engine in ('torch', 'pickle') else nullcontext()
     try:
         prepared = loaded._prepare(images)
-        with lock: return loaded._to_row(loaded.model([prepared])[0])
+        with lock: return loaded._to_rows(loaded.model, [prepared])[0]
     except ImageError as e: return _failed(e.reason)
     except (ValueError, OSError, MemoryError) as e: return _failed(str(e) or type(e).__name__)
 

@@ -301,7 +301,6 @@ def _threshold_text(threshold:dict) -> str:
 def _certainty(result:EvaluateResult, reports:Path) -> Iterator[Block]:
     before = dict(result)['calibration_error']
     after = result['calibrated']['calibration_error']
-    unknown = result['threshold']['unknown']
     yield Heading('How confident it is, and when to trust it')
     yield Plots([reports/'reliability.png'],
         'Where the bars reach the dotted line, confidence equals accuracy; the small numbers count the images.')
@@ -310,8 +309,34 @@ def _certainty(result:EvaluateResult, reports:Path) -> Iterator[Block]:
     yield Plots([reports/'coverage.png'],
         'A network that may abstain makes fewer errors; the shaded band is the 95 % interval.')
     yield Text(_threshold_text(dict(result['threshold'])))
-    if unknown is None: return
-    yield Text(f'Of the images in unknown/, which show none of the labels, it refuses {_percent(unknown)}.')
+
+# %% ../nbs/62_report.ipynb #5e205684
+_LEFT_OUT = dict(n='images', auroc='AUROC', by_probability='AUROC by probability', refused='refused',
+    hides_in='the others hide in', hidden='share of all')
+
+def _unknown_text(result:EvaluateResult) -> str:
+    "What is refused, by distance or by confidence."
+    found, by_confidence = result['unknown'], result['threshold']['unknown']
+    if found is None:
+        refused = '' if by_confidence is None else f' Of the images in unknown/ it refuses {_percent(by_confidence)}.'
+        return ('The last layer of this network is not linear, so "none of these" is left to the confidence.' + refused)
+    accuracy = '' if found['accuracy'] is None else f"; {_percent(found['accuracy'], 1)} of those labels are correct"
+    text = ('Images that are far from all training images are "none of these", in predict with --threshold auto and on '
+            f"the served page. {_percent(found['kept'], 1)} of the test images are near enough{accuracy}.")
+    if found['refused'] is None: return f'{text} Put images of other things into unknown/, and it is told how many are refused.'
+    return (f"{text} Of the images in unknown/, which show none of the labels, it refuses {_percent(found['refused'])}; "
+            f'by the confidence alone it would be {_percent(by_confidence or 0)}.')
+
+def _strange(result:EvaluateResult, run:Run) -> Iterator[Block]:
+    yield Heading('What it says of something it has never seen')
+    yield Text(_unknown_text(result))
+    found = result['unknown']
+    if not found or not found['left_out']: return
+    yield Text(found['words'])
+    rows = pd.DataFrame(found['left_out']).T.sort_values('auroc', kind='stable').infer_objects()
+    yield Table(rows.round(3)[list(_LEFT_OUT)].rename(columns=_LEFT_OUT))
+    if kept_stage(run.note)['name'] in ('trial', 'fine-tune'):
+        yield Text('The backbone was trained, too, and has seen each label before: expect less of labels that are new.')
 
 # %% ../nbs/62_report.ipynb #c0f5281a
 def _failures(run:Run, model:nn.Module|None, reports:Path) -> Iterator[Block]:
@@ -343,7 +368,7 @@ def _report_signature(project:Project, result:EvaluateResult) -> str:
     "Changes when anything that the page tells changes."
     counts = project.catalogue.counts('label', 'state', 'reason', 'source', 'licence')
     origins = [[*key, n] for key,n in counts.items()]
-    return stable_hash(__version__, 2, result, stage_result(project, 'folds'), project.settings.labels, origins)
+    return stable_hash(__version__, 3, result, stage_result(project, 'folds'), project.settings.labels, origins)
 
 # %% ../nbs/62_report.ipynb #e47b08cc
 class ReportResult(TypedDict):
@@ -367,7 +392,7 @@ def report(
     done = stage_result(project, 'report', signature)
     if done and page.is_file(): return cast(ReportResult, done)
     blocks = [*_summary(result, opened), *_quality(result, reports), *_repeated(opened),
-              *_failures(opened, model, reports), *_certainty(result, reports),
+              *_failures(opened, model, reports), *_certainty(result, reports), *_strange(result, opened),
               *_training(opened, reports), *_origin(project, opened.settings)]
     title, text = f'{project.path.name}: how good is it?', page.with_suffix('.md')
     write_whole(page, to_html(title, blocks))

@@ -232,13 +232,19 @@ def _trusted(threshold) -> str:
                 f"{threshold['confidence']:.2f}")
     return text if threshold['accuracy'] is None else f"{text}, {threshold['accuracy']:.1%} of those correctly"
 
+def _noticed(unknown) -> str:
+    "What is refused because it is unlike the training images."
+    if not unknown: return 'images of none of the labels are noticed by their confidence alone'
+    refused = '' if unknown['refused'] is None else f", {unknown['refused']:.0%} of those in unknown/ are refused"
+    return f"{unknown['kept']:.0%} of them are near enough to the training images to get a label{refused}"
+
 @formats('evaluate')
 def _evaluate(r):
     if 'rows' in r: return _repeated(r)
     shown = ('n', 'precision', 'recall', 'f1')
     rows = [dict(label=label) | {k: scores[k] for k in shown} for label,scores in r['per_label'].items()]
     where = f"plots in {r['reports']}; `birdsort report` puts everything on one page"
-    return _lines(table(rows), _scores(r), _trusted(r['threshold']), where)
+    return _lines(table(rows), _scores(r), _trusted(r['threshold']), _noticed(r.get('unknown')), where)
 
 # %% ../../nbs/commands/02_formatting.ipynb #85bf2a94
 @formats('compare')
@@ -264,7 +270,8 @@ def _export(r):
         difference = max(r['apart'].values())
         same = f"the files give the same probabilities for {r['images']} images, to {difference:.0e}"
     where = f"{r['folder']}: {', '.join(r['labels'])}; README.md there is the model card"
-    return _lines(table(rows), *left_out, same, where, f"pushed to {r['pushed']['address']}" if 'pushed' in r else '')
+    noticed = f"images of none of the labels are noticed {r['unknown']}" if 'unknown' in r else ''
+    return _lines(table(rows), *left_out, same, noticed, where, f"pushed to {r['pushed']['address']}" if 'pushed' in r else '')
 
 # %% ../../nbs/commands/02_formatting.ipynb #a5be9d82
 def _as_csv(rows) -> str:

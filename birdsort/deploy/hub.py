@@ -15,6 +15,7 @@ from typing import TypedDict
 from .. import __version__
 from ..core.project import inside, is_plain_name
 from .inference import ENGINES
+from .unknown import BANK
 
 # %% ../../nbs/deploy/05_hub.ipynb #2711aa0f
 def _is_name(name): # USER/NAME, in characters that the hub allows
@@ -118,6 +119,6 @@ def push(
     with _explained_errors(api, name):
         commit = _upload(
             api, repo_id=name, folder_path=folder, allow_patterns=[glob.escape(file) for file in files],
-            delete_patterns=[*ENGINES.values()],
+            delete_patterns=[*ENGINES.values(), BANK],
             commit_message=f'Exported by birdsort {__version__}')
     return PushResult(address=f'{api.endpoint}/{name}', commit=commit.commit_url, files=files)

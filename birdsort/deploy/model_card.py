@@ -50,6 +50,11 @@ def _describe_threshold(threshold):
     if threshold['unknown'] is None: return text
     return f"{text} It rejects {100*threshold['unknown']:.0f} % of images that show something else."
 
+def _describe_unknown(unknown):
+    text = f"It gives a label to {100*unknown['kept']:.0f} % of them, which are near enough to the training images."
+    if unknown['refused'] is None: return text
+    return f"{text} It rejects {100*unknown['refused']:.0f} % of images that show something else."
+
 # %% ../../nbs/deploy/04_model_card.ipynb #e0ad6897
 def _quality(config, evaluated):
     if not evaluated:
@@ -58,7 +63,9 @@ def _quality(config, evaluated):
     low, high = evaluated['intervals']['accuracy']
     accuracy = (f"**{100*evaluated['accuracy']:.1f} % of {evaluated['n']} test images** are labelled correctly "
                 f"(95 % interval: {100*low:.1f} % to {100*high:.1f} %), macro F1 {evaluated['f1_macro']:.3f}.")
-    return f"{accuracy} {_describe_threshold(evaluated['threshold'])}\n\n{_table(_label_rows(evaluated))}"
+    unknown = evaluated.get('unknown') if config.get('unknown') else None
+    text = _describe_unknown(unknown) if unknown else _describe_threshold(evaluated['threshold'])
+    return f"{accuracy} {text}\n\n{_table(_label_rows(evaluated))}"
 
 # %% ../../nbs/deploy/04_model_card.ipynb #594f7e25
 def _snippets(config): # {file that is needed: text}
@@ -72,6 +79,7 @@ def _snippets(config): # {file that is needed: text}
             std=norm['std'],
             temperature=round(config['temperature'], 4),
             side=side)}
+    if config.get('unknown'): snippets['model.onnx'] += asset('model_card_unknown.md')
     if config['library'] == 'own': del snippets['model.safetensors']
     return snippets
 
@@ -92,8 +100,9 @@ def _data(project, settings):
 
 # %% ../../nbs/deploy/04_model_card.ipynb #1fad4d44
 def _limits(config, evaluated):
+    unlike = 'it is far from all training images' if config.get('unknown') else 'its confidence is below the threshold'
     limits = ['It knows these labels and nothing else. An image of something else gets one of them, '
-              'unless its confidence is below the threshold; then the label is "none of these".',
+              f'unless {unlike}; then the label is "none of these".',
               'It was evaluated on images from the same sources as those it was trained on. On others '
               '(another camera, another season, drawings) it may do worse.']
     few = min((values['n'] for values in evaluated['per_label'].values()), default=0) if evaluated else 0

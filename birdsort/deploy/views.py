@@ -85,6 +85,10 @@ def _overlay_part(row, overlay, pending): # What stands beside the photo, as HTM
         return f'<img src="{_data_url(_to_jpeg(overlay))}" alt="Grad-CAM for {top}">'
     return '<div class="bs-soon">computing the<br>heat map …</div>' if pending else ''
 
+def _note(row): # Why there is no label, as HTML
+    why = 'Not like the images it has learned from' if 'unknown_score' in row else 'Not sure enough of any label'
+    return f'<p>{why}. The most probable:</p>'
+
 def card(
     row:dict, # A prediction: {label, probability, best}, or {error}
     name:str, # The file's name, as the user knows it
@@ -105,7 +109,7 @@ def card(
         overlay=_overlay_part(row, overlay, pending),
         caption=' · red: evidence for the label, blue: none' if overlay else '',
         label=escape(row['label']),
-        note='<p>Not sure enough of any label. The most probable:</p>' if unsure else '',
+        note=_note(row) if unsure else '',
         bars=_bar_list(row['best']))
 
 # %% ../../nbs/deploy/07_views.ipynb #7a730781

@@ -153,6 +153,7 @@ def fit_probe(
     *,
     balanced:bool=False, # Each label counts alike
     seed:int=0, # Of the folds
+    strength:float|None=None, # scikit-learn's C; None chooses it by cross-validation
 ) -> Probe: # Of all labels
     "Multinomial logistic regression with an L2 penalty (scikit-learn); `ValueError` for one label, or NaN."
     _check(data, names)
@@ -161,7 +162,8 @@ def fit_probe(
     few, most = (_at_most(scaled, n*_MOST_WORK, names, seed) for n in (1, 4))
     with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads(), user_api='blas'):
         warnings.simplefilter('ignore') # Of labels with fewer images than folds, and of the last digits
-        best = _choose_strength(few, balanced=balanced, seed=seed)
+        given = HeldOut(strength, *[float('nan')]*3) if strength else None
+        best = given or _choose_strength(few, balanced=balanced, seed=seed)
         model = _regression(best.strength, balanced).fit(most.x, most.y)
     weight, bias = _linear(model, mean, deviation, len(names))
     return Probe(weight, bias, *best)

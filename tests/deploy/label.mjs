@@ -1,4 +1,5 @@
-// node label.mjs MODEL.onnx IMAGE.jpg... -> a JSON list of {file, label, probability}: an exported model without Python.
+// node label.mjs [BANK.safetensors] MODEL.onnx IMAGE.jpg... -> a JSON list of {file, label, probability}: an exported model
+// without Python. With the bank of features of an export also unknown_score, and the label may be "none of these".
 import { readFile } from 'node:fs/promises'
 
 const fail = why => { console.error(`label: ${why}`); process.exit(1) }
@@ -60,23 +61,50 @@ function squish({ data, width, height }, side) { // RGBA -> RGBA, side x side: r
   return pass(pass(data, height, width), side, height)
 }
 
-async function label(path, files) {
+function half(h) { // 16 bits -> a number
+  const sign = h & 0x8000 ? -1 : 1, exponent = h >> 10 & 31, fraction = (h & 1023) / 1024
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction)
+}
+
+function openBank(bytes, meta) { // safetensors: eight bytes for the header's size, the header in JSON, the numbers
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), size = Number(view.getBigUint64(0, true))
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + size))), { shape: [n, d], data_offsets: [from] } = header.rows
+  const bank = JSON.parse(header.__metadata__.bank), unknown = JSON.parse(meta.unknown ?? 'null')
+  if (unknown?.features !== d || unknown.network !== bank.network) throw Error('it does not belong to this model: export again')
+  const number = i => half(view.getUint16(8 + size + from + 2 * i, true))
+  return { ...bank, rows: Array.from({ length: n }, (_, i) => Float32Array.from({ length: d }, (_, j) => number(i * d + j))) }
+}
+
+function unknownScore(bank, logits, features) { // How little an image is like the training images; see birdsort.deploy.unknown
+  const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0), length = Math.sqrt(dot(features, features))
+  const nearest = bank.rows.map(row => dot(row, features) / length).sort((a, b) => b - a).slice(0, bank.k), top = Math.max(...logits)
+  const wrong = logits.reduce((sum, v) => sum + Math.exp(v - top), 0) - 1 // Times as probable as the label
+  const certainty = Math.min(Math.log1p(wrong) - Math.log(Math.max(wrong, 1e-12)), 20)
+  const parts = [nearest.reduce((a, b) => a + b) / nearest.length, certainty]
+  return -parts.reduce((sum, v, i) => sum + (v - bank.means[i]) / bank.deviations[i], 0) / parts.length
+}
+
+async function label(bankPath, path, files) {
   const read = async (file, use) => { try { return await use(await readFile(file)) } catch (e) { fail(e.code === 'ENOENT' ? `no file ${file}` : `${file}: ${e.message ?? e}`.split('\n')[0]) } }
   ort.env.wasm.numThreads = 1
   const [meta, session] = await read(path, async m => [metadata(m), await ort.InferenceSession.create(m, { executionProviders: ['wasm'], logSeverityLevel: 3 })])
   const [labels, mean, std] = ['labels', 'mean', 'std'].map(k => JSON.parse(meta[k])), side = +meta.input_size, area = side * side
+  const bank = bankPath && await read(bankPath, async f => openBank(new Uint8Array(f), meta))
   const decode = await decoder(), images = new Float32Array(files.length * 3 * area)
   for (const [i, file] of files.entries()) {
     const rgba = await read(file, async f => squish(await decode(f), side))
     for (let c = 0; c < 3; c++) for (let p = 0; p < area; p++) images[(i * 3 + c) * area + p] = (rgba[p * 4 + c] / 255 - mean[c]) / std[c]
   }
-  const { logits } = await session.run({ images: new ort.Tensor('float32', images, [files.length, 3, side, side]) })
+  const { logits, features } = await session.run({ images: new ort.Tensor('float32', images, [files.length, 3, side, side]) })
   return files.map((file, i) => {
-    const z = [...logits.data.subarray(i * labels.length, (i + 1) * labels.length)].map(v => v / +meta.temperature), top = Math.max(...z)
-    return { file, label: labels[z.indexOf(top)], probability: 1 / z.reduce((sum, v) => sum + Math.exp(v - top), 0) }
+    const own = t => t.data.subarray(i * t.dims[1], (i + 1) * t.dims[1]), z = [...own(logits)].map(v => v / +meta.temperature), top = Math.max(...z)
+    const found = { file, label: labels[z.indexOf(top)], probability: 1 / z.reduce((sum, v) => sum + Math.exp(v - top), 0) }
+    if (!bank) return found
+    const score = unknownScore(bank, own(logits), own(features))
+    return { ...found, label: score <= bank.threshold ? found.label : 'none of these', unknown_score: score }
   })
 }
 
-const [model, ...files] = process.argv.slice(2)
+const args = process.argv.slice(2), bank = args[0]?.endsWith('.safetensors') ? args.shift() : null, [model, ...files] = args
 if (!files.length) fail('which model, and which images? node label.mjs MODEL.onnx IMAGE.jpg...')
-console.log(JSON.stringify(await label(model, files)))
+console.log(JSON.stringify(await label(bank, model, files)))

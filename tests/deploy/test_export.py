@@ -35,6 +35,7 @@ FILES = {
     'model.safetensors',
     'model.onnx',
     'model.int8.onnx',
+    'unknown.safetensors',
     'config.json',
     'labels.txt',
     'README.md',
@@ -127,9 +128,10 @@ def test_only_the_requested_formats_remain(exported):
     project = exported[0]
     result = as_json('export', '--formats', 'safetensors', '--project', project.path)
     texts = {'config.json', 'labels.txt', 'README.md', 'SHA256SUMS'}
-    assert {f.name for f in project.export.iterdir()} == {'model.safetensors'} | texts
+    models = {'model.safetensors', 'unknown.safetensors'}
+    assert {f.name for f in project.export.iterdir()} == models | texts
     assert result['learner'] is None
-    assert list(read_config(project.export)['hashes']) == ['model.safetensors']
+    assert read_config(project.export)['hashes'].keys() == models
 
 
 def test_a_new_evaluation_or_a_missing_file_leads_to_a_new_export(exported):

@@ -92,6 +92,30 @@ def test_javascript_gives_the_same_predictions_in_8_bits(exported, tmp_path):
     assert_alike(in_python(small, images), in_javascript(small, images), images, 0.02)
 
 
+def test_javascript_refuses_the_same_images(exported, tmp_path):
+    project, images = exported
+    rng, asked = np.random.default_rng(0), [*images[:5]]
+    for i in range(5):
+        stripes = rng.integers(0, 256, (3 + 20 * i, 2, 3), dtype='uint8')
+        Image.fromarray(stripes).resize((200, 150)).save(tmp_path / f'{i}.jpg')
+        asked.append(tmp_path / f'{i}.jpg')
+    bank, ours = project.export / 'unknown.safetensors', Predictor(project, threshold='auto')
+    rows, theirs = (
+        ours([decode(f) for f in asked]),
+        in_javascript(bank, [project.export / 'model.onnx', *asked]),
+    )
+    assert [r['label'] for r in theirs] == [r['label'] for r in rows]
+    apart = [
+        abs(a['unknown_score'] - b['unknown_score']) for a, b in zip(rows, theirs, strict=True)
+    ]
+    assert max(apart) < 1e-3
+    assert [r['label'] for r in theirs[5:]] == ['none of these'] * 5
+    foreign = tmp_path / 'foreign.safetensors'
+    foreign.write_bytes(bank.read_bytes().replace(ours.bank.network[:8].encode(), b'00000000'))
+    done = label(foreign, project.export / 'model.onnx', images[0])
+    assert done.stderr == f'label: {foreign}: it does not belong to this model: export again\n'
+
+
 def test_a_turned_image_and_a_grey_one(exported, tmp_path):
     project, images = exported
     bird, exif = Image.open(images[0]), Image.Exif()

@@ -228,7 +228,7 @@ def test_compare_tells_a_difference_from_luck(judged):
 
 
 def test_unknown_birds_are_refused(judged):
-    project, threshold = judged[0], judged[1]['threshold']
+    project, threshold, noticed = judged[0], judged[1]['threshold'], judged[1]['unknown']
     one_line(
         birdsort(
             'predict', project.path / 'unknown', '--threshold', 'auto', '--project', project.path
@@ -239,9 +239,10 @@ def test_unknown_birds_are_refused(judged):
     unknown = project.path / 'unknown'
     found = as_json('predict', unknown, '--threshold', 'auto', '--project', project.path)
     refused = [p['label'] == 'none of these' for p in found['predictions']]
-    assert np.mean(refused) == pytest.approx(threshold['unknown'], abs=0.1)
+    assert np.mean(refused) == pytest.approx(noticed['refused'], abs=0.1)
     assert judged[1]['accuracy'] > 0.75
-    assert threshold['unknown'] >= 0.5, threshold
+    assert noticed['refused'] >= 0.5, noticed
+    assert noticed['left_out'].keys() == judged[1]['per_label'].keys()
     assert threshold['accuracy'] > 0.85, threshold
 
 
@@ -280,7 +281,8 @@ def test_the_report_in_a_browser(judged, tmp_path):
         for line in text.splitlines()
         if line.startswith('![')
     )
-    assert f"it refuses {100 * result['threshold']['unknown']:.0f} %" in text
+    assert f"it refuses {100 * result['unknown']['refused']:.0f} %" in text
+    assert result['unknown']['words'] in text
     assert f"{100 * result['accuracy']:.1f} % of {result['n']} test images" in text
 
 
