@@ -68,20 +68,26 @@ def one(args):
 
     project, head = make_project(args), dict(pooled='linear', chosen='auto')[args.one]
     settings = change(project.settings, head=head, fine_tune='never')
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     result = train(project, settings=settings)
     seconds, run = time.perf_counter() - start, open_run(project, result['run'])
+    cpu, megabytes = time.process_time() - start_cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     learn = load_run(run)
     with learn.no_bar(), learn.no_logging():
-        test = learn.dls.test_dl(sorted(project.split.glob('test/*/*')), with_labels=True)
-        accuracy = learn.validate(dl=test)[1]
+        accuracy = {}
+        for name in ('val', 'test'):  # In small batches, which need less memory than those of a training
+            files = sorted(project.split.glob(f'{name}/*/*'))
+            dl = learn.dls.test_dl(files, with_labels=True, bs=4)
+            accuracy[name] = learn.validate(dl=dl)[1]
     row = dict(
         head=run.settings.train.head,
         size=run.settings.image_size,
-        test=accuracy,
-        n=len(test.items),
-        validation=learn.validate()[1],
+        test=accuracy['test'],
+        n=len(files),
+        validation=accuracy['val'],
         seconds=seconds,
+        cpu_seconds=cpu,
+        megabytes_of_training=megabytes,
     )
     if args.boxes and head == 'auto' and row['head'] != 'linear':
         row['inside'] = inside(project, learn, json.loads(Path(args.boxes).read_text()))

@@ -73,16 +73,17 @@ def _labelled(project:Project, settings:Settings):
     most = min(_MOST_IMAGES, max(_MOST_LABELLED//len(vocab), 5*len(vocab))) # So many that all features of all count
     return [pairs[i] for i in choose_evenly(y, most, settings.seed)]
 
-def _candidate_data(project:Project, learn:Learner, settings:Settings, pairs, precision:str, *, quiet:bool) -> ProbeData:
-    "Features of all images and of their mirror images; `OSError` where there is no room for them."
+def _candidate_data(project:Project, learn:Learner, settings:Settings, pairs, precision:str, n_views=2, *, quiet:bool):
+    "`ProbeData` of all images and, as a second view, of their mirror images; `OSError` where there is no room for them."
     files = [file for file, _ in pairs]
-    with in_precision(learn, precision): views = backbone_features(project, learn, settings, files, precision, quiet)
+    with in_precision(learn, precision):
+        views = backbone_features(project, learn, settings, files, precision, quiet, n_views)
     if not views: raise OSError(errno.ENOSPC, f'{project.path/".cache"} has no room for the features of images: make some')
     n, number = len(files), group_files(files, find_copies(project, files, True, settings))
     rows = [view[list(range(n))].flatten(1).float().numpy() for view in views]
     groups = np.array([number[file] for file in files])
     y = np.array([learn.dls.vocab.o2i[label] for _, label in pairs])
-    return ProbeData(np.concatenate(rows), np.tile(y, 2), np.tile(groups, 2))
+    return ProbeData(np.concatenate(rows), np.tile(y, n_views), np.tile(groups, n_views))
 
 # %% ../nbs/45_choose.ipynb #f1049694
 def _build(project, settings):
@@ -182,10 +183,8 @@ def _check_ceiling(right):
 
 def _pooled_right(data, train, held_out, settings):
     "Whether a pooled probe of some images labels the others correctly: (len(held_out),) bool."
-    n = len(data.y)//2 # The mirror images come second
-    rows = np.concatenate([train, train+n])
     names = [str(label) for label in range(data.y.max()+1)]
-    part = ProbeData(*(values[rows] for values in data))
+    part = ProbeData(*(values[train] for values in data))
     probe = fit_probe(part, names, balanced=settings.train.class_weights, seed=settings.seed)
     return (data.x[held_out]@probe.weight.T+probe.bias).argmax(1) == data.y[held_out]
 
@@ -213,9 +212,9 @@ def _compare_heads(project, settings, pairs, size, *, quiet):
     learn = _build(project, pooled)
     with processor_threads(learn.model, settings.train.threads):
         precision = choose_precision(project, pooled, learn)
-        data = _candidate_data(project, learn, pooled, some, precision, quiet=quiet)
-    y, groups = data.y[:len(some)], data.groups[:len(some)]
-    for train, held_out in hold_out(y, groups, settings.seed):
+        data = _candidate_data(project, learn, pooled, some, precision, 1, quiet=quiet)
+    y = data.y
+    for train, held_out in hold_out(y, data.groups, settings.seed):
         right = _pooled_right(data, train, held_out, settings)
         if maps is None:
             _check_ceiling(right)

@@ -21,10 +21,11 @@ from torch import nn
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .datasets.splits import Splits, splits_signature
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from .evaluation.error_analysis import error_panels, find_errors, show_errors
+from .evaluation.error_analysis import error_panels, evidence_shares, find_errors, show_errors
 from .evaluation.metrics import Scores, numbers, plot_confusion, plot_per_label, score, wilson
 from .evaluation.predictions import Predictions, average_tta, cached_predictions, unknown_images
 from .evaluation.unknown import LeftOut, describe_left_out, leave_one_out, network_outputs, run_bank
+from .local.evidence import explain_shares
 from .training.probe import choose_evenly
 from .training.runs import Run, load_run, open_run, plot_history
 
@@ -198,7 +199,7 @@ def _signature(run, precision):
     project = run.project
     unknown = [[str(file), file.stat().st_mtime_ns] for file in unknown_images(project)]
     splits = splits_signature(project, run.settings, test=True)
-    return stable_hash(run.name, run.signature, splits, unknown, precision, 7)
+    return stable_hash(run.name, run.signature, splits, unknown, precision, 8)
 
 def _kept_result(project, signature, reports):
     "The result of the same evaluation, or None where there is none or its images are gone."
@@ -216,6 +217,7 @@ class EvaluateResult(Scores, TypedDict):
     calibrated:dict[str, float] # {calibration_error} at that temperature
     threshold:Threshold # From which confidence on a prediction is relied on
     unknown:Unknown|None # "None of these" by distance; None where it is left to the confidence
+    evidence:str|None # How often it is small; None where the head is not a local one
     images:list[str] # Plots and contact sheets in `reports`
     reports:str # Folder
 
@@ -248,7 +250,9 @@ def evaluate(
     images = {f'{name}.png': _png(fig) for name, fig in plots.items()}
     images |= {f'{name}.jpg': _jpeg(page) for name, page in _error_pages(learn, test).items()}
     for name, data in images.items(): write_whole(reports/name, data)
+    shares = evidence_shares(learn, test)
     result = dict(
         run=opened.name, **_metrics(calibrated, scores), threshold=_threshold(calibrated, precision),
+        evidence=explain_shares(shares) if shares else None,
         unknown=_unknown(opened, learn, test, quiet), images=sorted(images), reports=str(reports))
     return cast(EvaluateResult, record_stage(project, 'evaluate', signature, result))

@@ -269,6 +269,7 @@ def _quality(result:EvaluateResult, reports:Path) -> Iterator[Block]:
     yield _rounded(pd.DataFrame(result['splits']).T.astype(dict(n=int)))
     yield Text('Averaged is the mean of the predictions for an image and for its mirror image '
                '(test-time augmentation).')
+    if found := result.get('evidence'): yield Text(found)
     yield _confusions(result, reports)
     yield Plots([reports/'per_label.png'],
         'Precision and recall per label, with 95 % intervals; in brackets the number of test images.')

@@ -239,7 +239,8 @@ def _fit(session, number, fit):
         cbs = [*_callbacks(session, number, fit), *extra]
         with _explaining_nan(): fit_by(learn, session.request.settings.train.schedule, fit, cbs)
     stage_one = part/'stage_one.pth'
-    if fit.stage == 'one-cycle' and is_main_process() and not stage_one.is_file(): _replace(part/'best.pth', stage_one)
+    ends = 'one-cycle' if any(fit.stage == 'one-cycle' for fit in _plan(session)) else 'probe' # Stage one
+    if fit.stage == ends and is_main_process() and not stage_one.is_file(): _replace(part/'best.pth', stage_one)
 
 # %% ../nbs/50_train.ipynb #89a880b6
 class StageResult(TypedDict):

@@ -29,7 +29,7 @@ from ..training.callbacks import head_of
 from ..training.frozen_features import backbone_features, cut_head
 from ..training.learner import make_learner
 from ..training.precision import forwarding, in_precision
-from ..training.resources import own_rng, retain_memory
+from ..training.resources import images_at_once, own_rng, retain_memory
 from ..training.runs import Run, load_run, open_recipe, open_run
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #5a0bf7dd
@@ -68,16 +68,20 @@ def _both_views(learn, files, quiet):
     def both_views(x):
         progress.update(len(x))
         return torch.stack([forward(x), forward(x.flip(-1))], 1)
-    dl = learn.dls.test_dl(files)
+    first = learn.dls.test_dl(files[:1], bs=1).one_batch()[0]
+    dl = learn.dls.test_dl(files, bs=images_at_once(first.shape[-1], learn.dls.device))
     with progress, forwarding(learn.model, both_views), learn.no_bar(), learn.no_logging():
         return learn.get_preds(dl=dl)[0].float().numpy()
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #67fae00e
+_NUMBERS = 2**22 # Of the features that a head is given at once
+
 def _from_features(learn, rows):
     "(n, c) float32, the probabilities that the head gives for what the backbone has computed."
     layers = cut_head(head_of(learn))[1].eval()
     with torch.no_grad():
-        parts = [rows[ids].float().to(learn.dls.device) for ids in chunked(range(len(rows)), 512)]
+        n = max(1, min(512, _NUMBERS//int(np.prod(rows.shape)))) # Maps are large
+        parts = (rows[ids].float().to(learn.dls.device) for ids in chunked(range(len(rows)), n))
         return torch.cat([layers(part).softmax(1).cpu() for part in parts]).numpy()
 
 # %% ../../nbs/evaluation/01_predictions.ipynb #ee26ff09

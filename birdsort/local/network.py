@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['STRIDES', 'K', 'NoMaps', 'Stages', 'Mirrored', 'StrongestPlaces', 'strongest', 'local_head', 'local_network',
-           'place_scores', 'as_graph']
+           'is_local', 'place_scores', 'as_graph']
 
 # %% ../../nbs/local/01_network.ipynb #ec587bda
 import re
 from collections.abc import Callable
+from typing import TypeGuard
 
 import timm
 import torch
@@ -131,12 +132,18 @@ def local_network(
     with torch.no_grad(): channels = stages.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
     return nn.Sequential(stages, local_head(channels, n_out, strongest(head)))
 
+def is_local(
+    network:nn.Module, # Any
+) -> TypeGuard[nn.Sequential]: # Whether `local_network` has made it
+    "Does a network decide by its strongest places?"
+    return isinstance(network, nn.Sequential) and isinstance(network[0], Stages)
+
 def place_scores(
     network:nn.Module, # Any
     x:Tensor, # (b, 3, h, w) float32, normalised
 ) -> Tensor|None: # (b, labels, h/8, w/8); None where it is no local network
     "What each place says of each label."
-    if not isinstance(network, nn.Sequential) or not isinstance(network[0], Stages): return None
+    if not is_local(network): return None
     stages, head = network
     with torch.no_grad(): return nn.Sequential(*list(head.children())[:-1])(stages(x))
 
@@ -145,7 +152,7 @@ def as_graph(
     network:nn.Module, # Any
 ) -> nn.Module: # The same for prediction; with the same names of weights
     "A local network without code of birdsort; another one stays as it is."
-    if not isinstance(network, nn.Sequential) or not isinstance(network[0], Stages): return network
+    if not is_local(network): return network
     class Tracer(fx.Tracer): # Here, since a graph refers to its tracer's class where it is on top of a module
         def is_leaf_module(self, module, name):
             return type(module).__module__ != __name__ and not isinstance(module, nn.Sequential)

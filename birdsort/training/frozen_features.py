@@ -9,7 +9,7 @@ __all__ = ['cut_head', 'Cut', 'cut_at_trainable', 'gives_features', 'backbone_fe
 # %% ../../nbs/training/06_frozen_features.ipynb #3457c139
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -22,6 +22,7 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.torch_core import to_device
+from fastcore.basics import chunked
 from torch import Tensor, nn
 
 from ..core.project import Project, stable_hash
@@ -30,8 +31,8 @@ from ..data import squished_size
 from ..datasets.cache import CachedDL, KeyedRows, Selected, batch_of, cached_loader, equaliser, fill_keyed, prune_cache
 from .callbacks import ProgressiveResizing, head_of
 from .learner import open_layers
-from .precision import forwarding, in_precision
-from .resources import first_line, own_rng
+from .precision import batch_norm_folded, forwarding, in_precision
+from .resources import first_line, images_at_once, own_rng
 from .schedule import Acceleration, Fit
 
 # %% ../../nbs/training/06_frozen_features.ipynb #0d7813db
@@ -176,12 +177,13 @@ def _unvaried(ex, dl, files):
 def _extract(ex, dl, ids, view):
     "Features of a view of some images of a loader: (len(ids), …) float16."
     seed = (ex.settings.seed*1_000_003 + 10_007*view + ids[0]) % 2**32
+    fit = max(2, images_at_once(ex.settings.image_size, ex.learn.dls.device))
+    at_once, parts, largest = len(ids) if view > 1 else 4*fit, [], torch.finfo(torch.float16).max
     with own_rng(seed), torch.no_grad():
-        x = _images(ex, dl, ids, view)
-        fit = max(2, 32*224**2//(x.shape[-2]*x.shape[-1])) # As much memory for large images as for usual ones
-        parts = x.split(min(32, fit, 2*ex.settings.batch_size)) # More is no faster, or needs more than training
-        largest = torch.finfo(torch.float16).max
-        return torch.cat([ex.cut.features(part).clamp(-largest, largest).half().cpu() for part in parts])
+        for some in chunked(ids, at_once): # Augmentations draw for all images of a step
+            pieces = _images(ex, dl, some, view).split(min(fit, 2*ex.settings.batch_size)) # As training at most
+            parts += [ex.cut.features(piece).clamp(-largest, largest).half().cpu() for piece in pieces]
+        return torch.cat(parts)
 
 def _keys(ex, files, view):
     "What the rows of a view are found by: a file's size, time and name, which a copy in another split keeps."
@@ -193,6 +195,17 @@ def _keys(ex, files, view):
     return [KeyedRows.key(name(f), s.st_size, s.st_mtime_ns, view, *varied) for f, s in stats]
 
 # %% ../../nbs/training/06_frozen_features.ipynb #b4306215
+@contextmanager
+def _folded_where_equal(ex, extract):
+    "Within, batch norm is folded into the convolutions, where that gives the same features."
+    plain = extract([0]).float()
+    with batch_norm_folded(ex.learn.model): apart = (extract([0]).float()-plain).abs().mean()
+    is_equal = apart <= .03*plain.abs().mean() # In bf16 a tenth of that is usual
+    with batch_norm_folded(ex.learn.model) if is_equal else nullcontext(): yield
+
+# %% ../../nbs/training/06_frozen_features.ipynb #a019c10e
+_STEP = 2**24 # Bytes of features that are written at once, where they are wide
+
 def _feature_file(ex, shape):
     "The file for features, which is named after all that they depend on besides the images."
     normalizers = [tfm for tfm in ex.learn.dls.valid.after_batch.fs if isinstance(tfm, Normalize)]
@@ -205,20 +218,24 @@ def _fill(ex, dl, files, views):
     unvaried = _unvaried(ex, dl, files)
     def extract(ids, view=0): return _extract(ex, dl if view > 1 else unvaried, ids, view)
     rows, numbers = _feature_file(ex, extract([0]).shape[1:]), []
+    step = max(8, min(64, _STEP//rows.width))
     keys = [_keys(ex, files, view) for view in views]
     if ex.limit and len(files)*len(views)*rows.width > ex.limit or not rows.has_room(list(chain(*keys))): return None
-    for view, keys_of_view in zip(views, keys, strict=True):
-        make = partial(extract, view=view)
-        numbers += fill_keyed(rows, keys_of_view, make, whole=view > 1, desc='features', disable=ex.quiet)
+    with _folded_where_equal(ex, extract):
+        for view, keys_of_view in zip(views, keys, strict=True):
+            make = partial(extract, view=view)
+            numbers += fill_keyed(rows, keys_of_view, make, step, whole=view > 1, desc='features', disable=ex.quiet)
     return Selected(rows, numbers)
 
+# %% ../../nbs/training/06_frozen_features.ipynb #e426a289
 def _feature_loader(ex, dl, pairs, views):
     "A loader like `dl` that gives features; None where there is no space for them."
     rows = _fill(ex, dl, [file for file, _ in pairs], range(views))
     if rows is None: return None
     number = {label: i for i, label in enumerate(ex.learn.dls.vocab)}
     targets = [number[label] for _, label in pairs]
-    return cached_loader(dl, rows, targets, wrap=Tensor.float, after_batch=[])
+    bs = dl.bs if dl is ex.learn.dls.train else max(2, min(dl.bs, _STEP//4//rows.rows.width))
+    return cached_loader(dl, rows, targets, wrap=Tensor.float, after_batch=[], bs=bs)
 
 # %% ../../nbs/training/06_frozen_features.ipynb #f6c55754
 def _feature_loaders(ex, views):

@@ -54,6 +54,7 @@ def plan_fits(
     small = lr/(30 if local else 10)
     whole = last._replace(lr=slice(small/(settings.train.backbone_lr_div or 3), small))
     fits = [Fit('probe', 1, 0., True, {}, .10, 3.5), first] if probe else [first._replace(min_delta=0.)]
+    if local and probe and how != 'always': return fits[:1]
     if not epochs or how == 'never' or (local and how == 'auto'): return fits
     trial = [whole._replace(stage='trial', epochs=1)] if how == 'auto' and epochs >= _SHORTEST else []
     return [*fits, *trial, whole]

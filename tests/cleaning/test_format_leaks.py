@@ -8,6 +8,10 @@ from PIL import Image
 
 from birdsort.cleaning.format_leaks import choose_equaliser, explain_leaks, format_leaks
 from birdsort.core.images import decode
+from birdsort.core.scaffold import new_project
+from birdsort.core.settings import Training, change
+from birdsort.split import split
+from birdsort.train import train
 
 N = 16
 
@@ -167,3 +171,22 @@ def test_made_alike_they_have_one_size(tmp_path):
     equalise = choose_equaliser(files_of(tmp_path, *PAIRS['scaled']))
     assert {equalise(decode(f)).size for f in tmp_path.iterdir()} == {(96, 64)}
     assert choose_equaliser(files_of(tmp_path, *PAIRS['bmp'])).quality == 75
+
+
+def test_made_alike_they_give_chance(tmp_path):
+    how = dict(architecture='pip:efficientnet_lite0', pretrained=True, image_size=64, seed=1)
+    how |= dict(ratio=(0.5, 0.45, 0.05), epochs=(1, 0), train=Training(precision='fp32'))
+    project = new_project(tmp_path / 'p', labels=dict(fake=['fake'], origin=['origin']), **how)
+    for i in range(80):
+        label, quality = [('fake', 20), ('origin', 95)][i % 2]
+        (project.images / label).mkdir(parents=True, exist_ok=True)
+        photo(i, (64, 64)).save(project.images / label / f'{i}.jpg', quality=quality)
+    split(project, quiet=True)
+    accuracy = [
+        train(project, settings=change(project.settings, equalise=equalise), quiet=True)['stages'][
+            0
+        ]
+        for equalise in (False, True)
+    ]
+    by_format, alike = (stage['accuracy'] for stage in accuracy)
+    assert by_format > 0.85 and alike < 0.72
