@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import __version__
+from .commands.advice import curve
 from .commands.formatting import explain, format_result
 from .commands.options import CopyOptions, Parser, add_verb, label_queries, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
@@ -215,9 +216,8 @@ def sources(
         if project: raise
         p = None
     hosts = (*allow, *p.settings.allow) if p else allow
-    states = probe_sources(_searches(p, source), hosts, timeout)
     facts = {row['source']: row for row in source_table()}
-    return dict(sources=[facts[state.source] | state._asdict() for state in states])
+    return dict(sources=[facts[s.source] | s._asdict() for s in probe_sources(_searches(p, source), hosts, timeout)])
 
 # %% ../nbs/95_cli.ipynb #703b0910
 @_verb
@@ -401,7 +401,7 @@ def serve(
     return serve(model or find_project(project), host, port, threshold, trust_pickle=trust_pickle, open=open, names=hostname)
 
 # %% ../nbs/95_cli.ipynb #3177937a
-for recipe in (bow, sweep, gan, study): _verb(recipe)
+for verb in (curve, bow, sweep, gan, study): _verb(verb)
 
 # %% ../nbs/95_cli.ipynb #8ceffe0b
 def _export_is_there(p:Project) -> bool:
@@ -427,7 +427,7 @@ def _done(p:Project, labels) -> dict[str, bool]:
 @_verb
 def status(
     project:str|None=None, # The project's folder
-) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next}
+) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next, more}
     "Show how far a project has come, and which files in `images/` and `unknown/` are left out."
     from birdsort.core.inventory import count_states, sync, write_attribution
     from birdsort.files.listing import list_folder, list_labels, summarise
@@ -437,11 +437,11 @@ def status(
     labels = count_states(p)
     stages = _done(p, labels)
     done = [stage for stage in stages if stages[stage]]
-    missing = [stage for stage in stages if not stages[stage]]
+    missing = [*(stage for stage in stages if not stages[stage]), 'predict']
     found = dict(images=list_labels(p.images).left_out, unknown=list_folder(p.path/'unknown').left_out)
     left_out = [f'{name}/: {line}' for name,files in found.items() for line in summarise(files)]
-    next_verb = missing[0] if missing else 'predict'
-    return dict(project=str(p.path), labels=labels, left_out=left_out, done=done, next=next_verb)
+    more = (stage_result(p, 'curve') or {}).get('words', '')
+    return dict(project=str(p.path), labels=labels, left_out=left_out, done=done, next=missing[0], more=more)
 
 # %% ../nbs/95_cli.ipynb #e2deda77
 def _tell(stage, result):

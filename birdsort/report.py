@@ -32,6 +32,8 @@ from .data import leak_of
 from .datasets.splits import load_splits
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import describe_pair, error_panels, find_errors
+from .evaluation.learning_curve import learning_curve, plot_curve
+from .training.resources import first_line
 from .training.runs import Run, kept_stage, load_run, open_run
 
 # %% ../nbs/62_report.ipynb #6dff4225
@@ -287,6 +289,29 @@ def _repeated(run:Run) -> Iterator[Block]:
                'mean and standard deviation.')
     yield _rounded(pd.DataFrame(rows).set_index(next(iter(rows[0]))))
 
+# %% ../nbs/62_report.ipynb #e8dc5ee8
+def _gains(labels:dict) -> Iterator[Block]:
+    if not labels: return
+    rows = pd.DataFrame(labels).T.sort_values('accuracy')
+    rows['images_per_label'] = rows.images_per_label.astype(int)
+    yield _rounded(rows.rename(columns=dict(images_per_label='images', accuracy='foretold')))
+    yield Text('The same per label, where its images are enough to say; the label that stays hardest is first.')
+
+def _more_images(run:Run, reports:Path) -> Iterator[Block]:
+    if run.note.get('recipe') or run.note.get('own') or not run.settings.pretrained: return
+    yield Heading('Would more images help?')
+    try: found = learning_curve(run.project, run.name, quiet=True)
+    except (ValueError, OSError) as e:
+        yield Text(f'That cannot be said: {first_line(e)}.')
+        return
+    out = io.BytesIO()
+    plot_curve(found).savefig(out, format='png', dpi=100)
+    file = write_whole(reports/'learning_curve.png', out.getvalue())
+    yield Plots([file], 'Accuracy after learning from so many images per label, judged by held-out images of train and '
+        'validation; the shaded band is the 95 % band of the power law through the points.')
+    yield Text(f"{found['words'][0].upper()}{found['words'][1:]}.")
+    yield from _gains(found['labels'])
+
 # %% ../nbs/62_report.ipynb #57369931
 def _threshold_text(threshold:dict) -> str:
     wanted = _percent(threshold['precision'])
@@ -369,7 +394,7 @@ def _report_signature(project:Project, result:EvaluateResult) -> str:
     "Changes when anything that the page tells changes."
     counts = project.catalogue.counts('label', 'state', 'reason', 'source', 'licence')
     origins = [[*key, n] for key,n in counts.items()]
-    return stable_hash(__version__, 3, result, stage_result(project, 'folds'), project.settings.labels, origins)
+    return stable_hash(__version__, 4, result, stage_result(project, 'folds'), project.settings.labels, origins)
 
 # %% ../nbs/62_report.ipynb #e47b08cc
 class ReportResult(TypedDict):
@@ -392,7 +417,7 @@ def report(
     signature = _report_signature(project, result)
     done = stage_result(project, 'report', signature)
     if done and page.is_file(): return cast(ReportResult, done)
-    blocks = [*_summary(result, opened), *_quality(result, reports), *_repeated(opened),
+    blocks = [*_summary(result, opened), *_quality(result, reports), *_repeated(opened), *_more_images(opened, reports),
               *_failures(opened, model, reports), *_certainty(result, reports), *_strange(result, opened),
               *_training(opened, reports), *_origin(project, opened.settings)]
     title, text = f'{project.path.name}: how good is it?', page.with_suffix('.md')

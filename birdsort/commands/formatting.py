@@ -84,7 +84,7 @@ def _by_source(labels) -> str:
 def _status(r):
     return _lines(
         r['project'], _by_source(r['labels']), *r.get('left_out', ()), f"done: {', '.join(r['done']) or 'nothing yet'}",
-        f"next: birdsort {r['next']} --project {r['project']}")
+        f"next: birdsort {r['next']} --project {r['project']}", r.get('more', ''))
 
 # %% ../../nbs/commands/02_formatting.ipynb #3f3216b0
 def _problems(problems) -> list[str]:
@@ -251,6 +251,12 @@ def _evaluate(r):
 def _compare(r):
     verdicts = [pair['words'] for pair in r['pairs']]
     return _lines(table(r['rows']), f"on {r['n']} validation images:", *verdicts)
+
+@formats('curve')
+def _curve(r):
+    names = dict(images_per_label='images per label', low='from', high='to')
+    rows = [{names.get(key, key): value for key, value in row.items()} for row in [*r['rows'], r['more']]]
+    return _lines(table(rows), f"the last row is foretold: {r['words']}")
 
 @formats('report')
 def _report(r): return f"{r['report']}\n{r['markdown']}"

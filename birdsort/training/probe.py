@@ -160,7 +160,7 @@ def fit_probe(
     mean, deviation = data.x.mean(0), data.x.std(0)+1e-6
     scaled = data._replace(x=(data.x-mean)/deviation)
     few, most = (_at_most(scaled, n*_MOST_WORK, names, seed) for n in (1, 4))
-    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads(), user_api='blas'):
+    with warnings.catch_warnings(), threadpool_limits(1, user_api='blas'): # Two would wait for each other
         warnings.simplefilter('ignore') # Of labels with fewer images than folds, and of the last digits
         given = HeldOut(strength, *[float('nan')]*3) if strength else None
         best = given or _choose_strength(few, balanced=balanced, seed=seed)
