@@ -97,31 +97,34 @@ def measure_curve(
 
 # %% ../../nbs/evaluation/08_learning_curve.ipynb #7878161e
 class PowerLaw(NamedTuple):
-    "error = level * n ** -slope"
+    "error = floor + level * n ** -slope"
     level:float # Error after one image per label
     slope:float # At least 0; 0.5 halves the error where there are four times as many images
+    floor:float=0. # The error that no number of images takes away
 
     def accuracy(self,
         n:np.ndarray|int, # Images per label
     ) -> np.ndarray: # In [0, 1]
         "What it foretells."
-        return np.clip(1-self.level*np.asarray(n, float)**-self.slope, 0, 1)
+        return np.clip(1-self.floor-self.level*np.asarray(n, float)**-self.slope, 0, 1)
 
 def fit_power_law(
     sizes:list[int], # Images per label
     errors:np.ndarray, # (sizes,) share of n held-out images that were labelled wrongly
     n:int, # How many were held out
+    floor:float=0., # Supposed, below all of the errors
 ) -> PowerLaw: # The line through them, on logarithmic axes
     "Fit a power law to the points of a learning curve."
     seen = np.clip(errors, .5/n, 1-.5/n)
-    weight = np.sqrt(seen*n/(1-seen))
+    above = np.clip(seen-floor, .25/n, None)
+    weight = np.sqrt(seen*n/(1-seen))*above/seen
     rows = np.stack([np.ones(len(sizes)), -np.log(sizes)], 1)
-    level, slope = np.linalg.lstsq(rows*weight[:, None], np.log(seen)*weight, rcond=None)[0]
-    if slope < 0: level, slope = np.average(np.log(seen), weights=weight**2), 0.
-    return PowerLaw(float(np.exp(level)), float(slope))
+    level, slope = np.linalg.lstsq(rows*weight[:, None], np.log(above)*weight, rcond=None)[0]
+    if slope < 0: level, slope = np.average(np.log(above), weights=weight**2), 0.
+    return PowerLaw(float(np.exp(level)), float(slope), floor)
 
 # %% ../../nbs/evaluation/08_learning_curve.ipynb #50f2af41
-_DRAWS = 300
+_DRAWS, _HIGHEST_FLOOR = 300, .8 # The floor is a share of the lowest error
 
 class Forecast(TypedDict):
     "What a number of images per label leads to."
@@ -131,12 +134,11 @@ class Forecast(TypedDict):
     high:float
 
 def _laws(points:CurvePoints, chosen:np.ndarray, seed:int) -> Iterator[PowerLaw]:
-    "The law of the chosen images, then those of as many drawn from them."
+    "The laws of images that are drawn from the chosen ones, each with another floor."
     rng, wrong, n = np.random.default_rng(seed), ~points.right[:, chosen], int(chosen.sum())
-    yield fit_power_law(points.sizes, wrong.mean(1), n)
     for _ in range(_DRAWS):
-        drawn = rng.integers(0, n, n)
-        yield fit_power_law(points.sizes, wrong[:, drawn].mean(1), n)
+        errors = wrong[:, rng.integers(0, n, n)].mean(1)
+        yield fit_power_law(points.sizes, errors, n, float(rng.uniform(0, _HIGHEST_FLOOR)*errors.min()))
 
 def foretell(
     points:CurvePoints, # Measured
@@ -146,8 +148,8 @@ def foretell(
 ) -> list[Forecast]: # One for each size
     "What so many images per label would bring, with a 95 % band (bootstrap over the held-out images)."
     chosen = np.full(len(points.y), True) if label is None else points.y == label
-    best, *drawn = [law.accuracy(np.array(sizes)) for law in _laws(points, chosen, seed)]
-    low, high = np.quantile(drawn, [.025, .975], 0)
+    drawn = [law.accuracy(np.array(sizes)) for law in _laws(points, chosen, seed)]
+    low, best, high = np.quantile(drawn, [.025, .5, .975], 0)
     rows = zip(sizes, best, low, high, strict=True)
     return [Forecast(images_per_label=n, accuracy=float(a), low=float(l), high=float(h)) for n, a, l, h in rows]
 
@@ -233,7 +235,7 @@ def learning_curve(
     if opened.note.get('recipe') or opened.note.get('own'):
         raise ValueError(f'{opened.name} has no pretrained backbone: name the run of a network with --run')
     settings = replace(opened.settings, train=replace(opened.settings.train, head='linear'))
-    sign = stable_hash(opened.signature, splits_signature(project, settings), more, 1)
+    sign = stable_hash(opened.signature, splits_signature(project, settings), more, 2)
     if done := stage_result(project, 'curve', sign): return cast(CurveResult, done)
     data, names = _curve_data(project, settings, quiet=quiet)
     found = _summary(measure_curve(data, settings.seed), names, settings.architecture, more)
