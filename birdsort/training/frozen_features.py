@@ -196,9 +196,9 @@ def _keys(ex, files, view):
 
 # %% ../../nbs/training/06_frozen_features.ipynb #b4306215
 @contextmanager
-def _folded_where_equal(ex, extract):
+def _folded_where_equal(ex, extract, first):
     "Within, batch norm is folded into the convolutions, where that gives the same features."
-    plain = extract([0]).float()
+    plain = first.float()
     with batch_norm_folded(ex.learn.model): apart = (extract([0]).float()-plain).abs().mean()
     is_equal = apart <= .03*plain.abs().mean() # In bf16 a tenth of that is usual
     with batch_norm_folded(ex.learn.model) if is_equal else nullcontext(): yield
@@ -217,11 +217,12 @@ def _fill(ex, dl, files, views):
     "The rows of all images of a loader, view by view; None where there is no space for them."
     unvaried = _unvaried(ex, dl, files)
     def extract(ids, view=0): return _extract(ex, dl if view > 1 else unvaried, ids, view)
-    rows, numbers = _feature_file(ex, extract([0]).shape[1:]), []
+    first = extract([0])
+    rows, numbers = _feature_file(ex, first.shape[1:]), []
     step = max(8, min(64, _STEP//rows.width))
     keys = [_keys(ex, files, view) for view in views]
     if ex.limit and len(files)*len(views)*rows.width > ex.limit or not rows.has_room(list(chain(*keys))): return None
-    with _folded_where_equal(ex, extract):
+    with _folded_where_equal(ex, extract, first):
         for view, keys_of_view in zip(views, keys, strict=True):
             make = partial(extract, view=view)
             numbers += fill_keyed(rows, keys_of_view, make, step, whole=view > 1, desc='features', disable=ex.quiet)
