@@ -294,16 +294,19 @@ def _one_by_one(progress, sample):
         progress.add(i, in_process(progress.project, progress.plans[i], sample, show))
 
 # %% ../../nbs/recipes/01_sweep.ipynb #20146381
+_RAY_FAULTS = dict(
+    local=('Ray did not start on this machine', 'try again when it is less busy, or sweep without --ray'),
+    address=('no Ray cluster answers there', '--ray local starts one on this machine'))
+
 def _start_ray(ray, address):
     "Connect to a cluster, or start one on this machine; `ValueError` where none answers."
     quietly = dict(log_to_driver=False, logging_level='error', ignore_reinit_error=True)
     where = dict(include_dashboard=False) if address == 'local' else dict(address=address)
     try: ray.init(**quietly, **where)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
+    except Exception as e: # Ray raises a bare `Exception` where a node does not come up
         reason = ' '.join(str(e).split())[:150]
-        raise ValueError(
-            f'--ray {address}: no Ray cluster answers there ({reason}); --ray local starts one on this machine'
-        ) from None
+        fault, hint = _RAY_FAULTS['local' if address == 'local' else 'address']
+        raise ValueError(f'--ray {address}: {fault} ({reason}); {hint}') from None
 
 # %% ../../nbs/recipes/01_sweep.ipynb #8a8ea46f
 def _new_epochs(part, reported):
