@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'new', 'parser', 'parse', 'main', 'WebOptions', 'scrape', 'sources', 'clean', 'split', 'train', 'evaluate',
-           'compare', 'report', 'export', 'InferenceOptions', 'predict', 'serve', 'status', 'run', 'demo']
+           'report', 'export', 'InferenceOptions', 'predict', 'serve', 'status', 'run', 'demo']
 
 # %% ../nbs/95_cli.ipynb #413b3e69
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import __version__
-from .commands.advice import curve
+from .commands.advice import compare, curve
 from .commands.formatting import explain, format_result
 from .commands.options import CopyOptions, Parser, add_verb, label_queries, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
@@ -296,16 +296,7 @@ def evaluate(
     return cross_validate(find_project(project), folds, seeds)
 
 # %% ../nbs/95_cli.ipynb #080b66c3
-@_verb
-def compare(
-    # Names in models/, two or more; NAME/stage_one for the weights after stage one, NAME/random for a network
-    # that has learned nothing
-    runs:list[str],
-    project:str|None=None, # The project's folder
-) -> Mapping[str, Any]: # {n, rows: [{run, accuracy, low, high, loss}], pairs: [{a, b, only_a, only_b, p, words}]}
-    "Is one run better than another, on the validation split, or only luckier?"
-    from birdsort.compare import compare
-    return compare(find_project(project), runs)
+_verb(compare)
 
 @_verb
 def report(
@@ -352,6 +343,7 @@ class InferenceOptions:
     model:str|None = None # Another export folder, or a file in it; the project's own by default
     engine:str = 'auto' # onnx, int8, torch or pickle; auto takes the fastest that is safe
     trust_pickle:bool = False # Open learner.pkl, which runs whatever code is in it
+    sets:float|None = None # Also name the labels that hold the true one for this share of images, such as 0.9
 
 def _check_files(paths):
     "Only files can be copied."
@@ -387,18 +379,19 @@ def predict(
 @_verb
 def serve(
     project:str|None=None, # The project's folder
-    model:str|None=None, # Another export folder, or a file in it; the project's own by default
+    inference:InferenceOptions|None=None, # Which model predicts, and how
     host:str='127.0.0.1', # 0.0.0.0 lets the whole network in
     port:int|None=None, # 7860 by default, or the next one that is free
     # Below this probability a photo is "none of these"; auto refuses what is unlike the images of training instead
     threshold:str='auto',
-    trust_pickle:bool=False, # Open learner.pkl, which runs whatever code is in it
     open:bool=False, # Show it in the browser
     hostname:tuple[str, ...]=(), # Other names by which this machine is reached, with commas
 ) -> Mapping[str, Any]: # Once it is stopped: a `birdsort.serve.ServeResult`
     "Show a page that labels photos, and answer POST /predict and GET /health in JSON; Ctrl-C ends it."
     from birdsort.serve import serve
-    return serve(model or find_project(project), host, port, threshold, trust_pickle=trust_pickle, open=open, names=hostname)
+    how = asdict(inference or InferenceOptions())
+    model = how.pop('model') or find_project(project)
+    return serve(model, host, port, open=open, names=hostname, threshold=threshold, **how)
 
 # %% ../nbs/95_cli.ipynb #3177937a
 for verb in (curve, bow, sweep, gan, study): _verb(verb)

@@ -23,6 +23,7 @@ from .datasets.splits import Splits, splits_signature
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
 from .evaluation.error_analysis import error_panels, evidence_shares, find_errors, show_errors
 from .evaluation.metrics import Scores, numbers, plot_confusion, plot_per_label, score, wilson
+from .evaluation.prediction_sets import SetsResult, judge_sets, true_label_scores
 from .evaluation.predictions import Predictions, average_tta, cached_predictions, unknown_images
 from .evaluation.unknown import LeftOut, describe_left_out, leave_one_out, network_outputs, run_bank
 from .local.evidence import explain_shares
@@ -199,7 +200,7 @@ def _signature(run, precision):
     project = run.project
     unknown = [[str(file), file.stat().st_mtime_ns] for file in unknown_images(project)]
     splits = splits_signature(project, run.settings, test=True)
-    return stable_hash(run.name, run.signature, splits, unknown, precision, 8)
+    return stable_hash(run.name, run.signature, splits, unknown, precision, 9)
 
 def _kept_result(project, signature, reports):
     "The result of the same evaluation, or None where there is none or its images are gone."
@@ -216,17 +217,27 @@ class EvaluateResult(Scores, TypedDict):
     temperature:float # Chosen on the validation split
     calibrated:dict[str, float] # {calibration_error} at that temperature
     threshold:Threshold # From which confidence on a prediction is relied on
+    sets:list[SetsResult] # Labels with a promise, for each of 0.9 and 0.95 that the validation images allow
     unknown:Unknown|None # "None of these" by distance; None where it is left to the confidence
     evidence:str|None # How often it is small; None where the head is not a local one
     images:list[str] # Plots and contact sheets in `reports`
     reports:str # Folder
+
+_PROMISES = .9, .95 # Of sets of labels
+
+def _sets(scaled):
+    "A `SetsResult` for each promise that the validation images allow."
+    scores = true_label_scores(scaled['val'])
+    possible = [promise for promise in _PROMISES if promise*(len(scores)+1) <= len(scores)]
+    return [judge_sets(scaled['test'], scores, promise) for promise in possible]
 
 def _metrics(calibrated, scores):
     tables, first = calibrated.tables, calibrated.tables.get('test, stage one')
     after = numbers(calibrated.scaled['test'])
     return dict(
         **scores, stage_one=numbers(first) if first else None, splits=compare_splits(tables).to_dict('index'),
-        temperature=calibrated.temperature, calibrated=dict(calibration_error=after['calibration_error']))
+        temperature=calibrated.temperature, calibrated=dict(calibration_error=after['calibration_error']),
+        sets=_sets(calibrated.scaled))
 
 # %% ../nbs/60_evaluate.ipynb #b7539035
 def evaluate(

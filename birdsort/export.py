@@ -36,6 +36,7 @@ from .deploy.onnx import gives_features, to_int8, to_onnx
 from .deploy.unknown import BANK, FeatureBank, bank_bytes
 from .deploy.weights import Sampled, describe_network, to_safetensors
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
+from .evaluation.prediction_sets import true_label_scores
 from .evaluation.predictions import predictions
 from .evaluation.unknown import run_bank
 from .local.network import as_graph
@@ -104,7 +105,8 @@ def _config(run, learn, own, evaluated, *, quiet): # -> (config without hashes, 
     val = predictions(run.project, run.name, learn=learn, quiet=quiet)
     temperature = fit_temperature(val)
     precision = (evaluated or {}).get('threshold', {}).get('precision', .95)
-    confidence = choose_threshold(apply_temperature(val, temperature), precision)
+    scaled = apply_temperature(val, temperature)
+    confidence = choose_threshold(scaled, precision)
     config = dict(
         birdsort=version('birdsort'),
         run=run.name,
@@ -112,6 +114,7 @@ def _config(run, learn, own, evaluated, *, quiet): # -> (config without hashes, 
         pretrained=run.settings.pretrained,
         temperature=temperature,
         threshold=dict(precision=precision, confidence=confidence),
+        conformal=dict(scores=[round(score, 6) for score in true_label_scores(scaled)]),
         unknown=None,
         versions={p: version(p) for p in _PACKAGES},
         hashes={})

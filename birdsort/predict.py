@@ -26,6 +26,7 @@ from .core.project import Project, find_project, stage_result
 from .core.threads import cores
 from .deploy.inference import ENGINES, open_model, read_bank
 from .deploy.inputs import expand, in_threads, read_each, reading, web_for
+from .evaluation.prediction_sets import label_sets, set_bound
 from .files.names import NONE, check_label, numbered_names, part_path
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def _find_model(model): # A project, its folder, an export folder or a file in i
     raise FileNotFoundError(f'no folder {str(path)!r}: a model is what `birdsort export` wrote, '
                             'a folder or a file in it')
 
+# %% ../nbs/80_predict.ipynb #ob000003
 def _own_bank(threshold, model): # The bank of an open model, where its own threshold is wanted; None where it has none
     return read_bank(model) if threshold == 'auto' else None
 
@@ -59,6 +61,12 @@ def _min_probability(threshold, config, bank=None): # As the user gave it -> a n
     raise ValueError('the threshold of this model is not known: give a probability, such as 0.9, '
                      'or run `birdsort export`, which chooses one')
 
+def _set_bound(promise, config): # Up to which score labels belong to a set; None where no sets are asked for
+    if promise is None: return None
+    if config.get('conformal'): return set_bound(config['conformal']['scores'], promise)
+    raise ValueError('this model does not know how often its labels are right, which sets are made by: '
+                     'run `birdsort export` again')
+
 # %% ../nbs/80_predict.ipynb #8c634059
 class PredictResult(TypedDict, total=False):
     file:str # Name of the image; only in rows of `predict`
@@ -66,16 +74,34 @@ class PredictResult(TypedDict, total=False):
     probability:float|None # Of the most probable label, 0 to 1
     best:dict[str, float] # The five most probable labels, the most probable first
     unknown_score:float # How little it is like the training images, where the threshold is the model's own
+    set:list[str] # Labels that hold the true one as often as promised, where that was asked for; may be empty
     error:str # Why, if the file is not an image or could not be sorted
 
 def _failed(error) -> PredictResult: return PredictResult(label=None, probability=None, best={}, error=error)
 
-def _row(probs, labels, threshold, refused=False) -> PredictResult: # (c,) probabilities -> a row
+# %% ../nbs/80_predict.ipynb #rw000003
+def _row(probs, labels, threshold, refused=False, score=None) -> PredictResult: # (c,) probabilities -> a row
     top = (-probs).argsort(kind='stable')[:5]
     best = {labels[i]: round(float(probs[i]), 4) for i in top}
     label, probability = next(iter(best.items()))
     shown = NONE if refused or probs.max() < threshold else label
-    return PredictResult(label=shown, probability=probability, best=best)
+    row = PredictResult(label=shown, probability=probability, best=best)
+    if score is not None: row['unknown_score'] = round(float(score), 4)
+    return row
+
+def _with_sets(rows, probs, labels, bound): # The rows, each with its set of labels
+    for row, indices in zip(rows, label_sets(probs, bound), strict=True): row['set'] = [labels[i] for i in indices]
+    return rows
+
+def _to_rows(loaded, model, prepared): # By the model that is loaded, or by a copy of it -> a row for each image
+    if loaded.bank is None:
+        probs = model(prepared)
+        rows = [_row(p, loaded.labels, loaded.threshold) for p in probs]
+    else:
+        probs, scores = model.judge(prepared, loaded.bank)
+        judged = zip(probs, scores, loaded.bank.refuses(scores), strict=True)
+        rows = [_row(p, loaded.labels, 0, refused, score) for p, score, refused in judged]
+    return rows if loaded.set_bound is None else _with_sets(rows, probs, loaded.labels, loaded.set_bound)
 
 # %% ../nbs/80_predict.ipynb #084a48fd
 class _LoadedModel:
@@ -84,11 +110,13 @@ class _LoadedModel:
         engine:str='auto', # onnx, int8, torch or pickle; auto takes ONNX Runtime, else PyTorch
         threshold:str|float=0, # Below it a prediction is `NONE`: a probability, or "auto", the model's own bound
         trust_pickle:bool=False, # Open `learner.pkl`, which runs the code in it
+        sets:float|None=None, # Also name the labels that hold the true one for this share of images, 0.5 to 0.999
     ):
         folder, named = _find_model(model)
         self.model = open_model(folder, named or engine, trust_pickle)
         self.bank = _own_bank(threshold, self.model)
         self.threshold = _min_probability(threshold, self.config, self.bank)
+        self.sets, self.set_bound = sets, _set_bound(sets, self.config)
         self._single_threaded, self._gradcam_model, self._lock = None, None, Lock()
 
     @property
@@ -103,13 +131,6 @@ class _LoadedModel:
     def __repr__(self): return f"{type(self).__name__}({str(self.folder)!r}, {self.engine}: {', '.join(self.labels)})"
     def _prepare(self, source):
         with reading(source, self.model.enough) as image: return self.model.prepare(image)
-    def _to_rows(self, model, prepared): # By this model or by a copy of it -> a row for each image
-        if self.bank is None: return [_row(probs, self.labels, self.threshold) for probs in model(prepared)]
-        probs, scores = model.judge(prepared, self.bank)
-        judged = zip(probs, scores, self.bank.refuses(scores), strict=True)
-        def row(probs, score, refused):
-            return PredictResult(**_row(probs, self.labels, 0, refused), unknown_score=round(float(score), 4))
-        return [row(*values) for values in judged]
 
 # %% ../nbs/80_predict.ipynb #bdaf1fd6
 def _plan_batches(loaded, n): # For n images -> (model, workers, images per batch, lock around the network)
@@ -121,7 +142,7 @@ def _plan_batches(loaded, n): # For n images -> (model, workers, images per batc
 def _predict_batch(loaded, model, lock, web, sources): # -> list[PredictResult]
     results = read_each(sources, loaded._prepare, web)
     prepared = [x for x,error in results if error is None]
-    with lock: rows = iter(loaded._to_rows(model, prepared) if prepared else ())
+    with lock: rows = iter(_to_rows(loaded, model, prepared) if prepared else ())
     return [next(rows) if error is None else _failed(error) for _,error in results]
 
 def _predict_rows(loaded, sources, allow, on_rows):
@@ -140,7 +161,7 @@ def _predict_any(loaded, images, allow): # One image in any form, or a list of t
     lock = loaded._lock if loaded.engine in ('torch', 'pickle') else nullcontext()
     try:
         prepared = loaded._prepare(images)
-        with lock: return loaded._to_rows(loaded.model, [prepared])[0]
+        with lock: return _to_rows(loaded, loaded.model, [prepared])[0]
     except ImageError as e: return _failed(e.reason)
     except (ValueError, OSError, MemoryError) as e: return _failed(str(e) or type(e).__name__)
 
@@ -217,6 +238,7 @@ class PredictorOptions(TypedDict, total=False): # Arguments of `Predictor`
     engine:str
     threshold:str|float
     trust_pickle:bool
+    sets:float|None
 
 def _tell(line): print(line, file=sys.stderr)
 
@@ -226,7 +248,7 @@ def predict(
     quiet:bool=False, # No progress bar
     allow:Sequence[str]=(), # Hosts of your own network that images may be fetched from
     leave:str|Path|None=None, # A folder to leave out
-    **options:'Unpack[PredictorOptions]', # model, engine, threshold, trust_pickle: see `Predictor`
+    **options:'Unpack[PredictorOptions]', # model, engine, threshold, trust_pickle, sets: see `Predictor`
 ) -> list[PredictResult]: # One for each image, in order
     "Label images with an exported model; without `engine`, by the fastest."
     from tqdm.auto import tqdm

@@ -33,6 +33,7 @@ from .datasets.splits import load_splits
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import describe_pair, error_panels, find_errors
 from .evaluation.learning_curve import learning_curve, plot_curve
+from .evaluation.prediction_sets import describe_sets
 from .training.resources import first_line
 from .training.runs import Run, kept_stage, load_run, open_run
 
@@ -335,6 +336,7 @@ def _certainty(result:EvaluateResult, reports:Path) -> Iterator[Block]:
     yield Plots([reports/'coverage.png'],
         'A network that may abstain makes fewer errors; the shaded band is the 95 % interval.')
     yield Text(_threshold_text(dict(result['threshold'])))
+    yield from map(Text, map(describe_sets, result['sets']))
 
 # %% ../nbs/62_report.ipynb #5e205684
 _LEFT_OUT = dict(n='images', auroc='AUROC', by_probability='AUROC by probability', refused='refused',

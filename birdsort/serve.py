@@ -28,11 +28,12 @@ from .core.project import Project
 from .deploy.guard import LOOPBACK, Refusal, RequestGuard, error_response, make_connection, own_names
 from .deploy.views import MOST, SCRIPT, STYLE, card, drop_zone, model_card_html
 from .files.listing import EMPTY, NO_HEIC, NOT_AN_IMAGE, list_images
-from .predict import Predictor
+from .predict import Predictor, PredictorOptions
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from PIL import Image
+    from typing_extensions import Unpack
 
 # %% ../nbs/82_serve.ipynb #a37d6c7c
 class RequestQueue:
@@ -319,18 +320,17 @@ def serve(
     project:Project|str|Path, # A project, or the folder of a project or of an export
     host:str='127.0.0.1', # Who may connect: this machine only, or with 0.0.0.0 the whole network
     port:int|None=None, # None takes 7860 or the next free one
-    threshold:str|float='auto', # Below it a photo is "none of these": a probability, or auto for evaluate's choice
-    trust_pickle:bool=False, # Load a learner.pkl, which can run any code in it
     open:bool=False, # Open the page in the browser
     names:tuple[str, ...]=(), # Further host names by which this machine is reached
     ready:Callable[[str], Any]=_announce, # Called with the address
+    **options:'Unpack[PredictorOptions]', # engine, threshold ("auto" by default), trust_pickle, sets: see `Predictor`
 ) -> ServeResult: # When Ctrl-C has stopped it
     "Serve the page and the HTTP interface, until Ctrl-C."
     check_extra()
     start, sock = time.monotonic(), listen(host, port)
     address = _address(host, sock.getsockname()[1])
     with sock, suppress(KeyboardInterrupt):
-        predictor = Predictor(project, threshold=threshold, trust_pickle=trust_pickle)
+        predictor = Predictor(**dict(threshold='auto') | options | dict(model=project))
         app = make_app(predictor, samples(project), hosts=own_names(host, names))
         with app.state.folder:
             ready(address)

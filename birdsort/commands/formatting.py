@@ -291,14 +291,14 @@ def _sorted_into(r) -> str:
 @formats('predict')
 def _predict(r):
     predictions = r['predictions']
-    if r.get('csv'):
-        return _as_csv([
-            dict(file=p['file'], label=p['label'], probability=p['probability'], error=p.get('error'))
-            for p in predictions])
     if 'sorted' in r: return _sorted_into(r)
-    return table([
-        dict(file=p['file'], label=p['label'] or f"({p.get('error')})", probability=p['probability'])
-        for p in predictions])
+    shown, asked = [], any('set' in p for p in predictions)
+    for p in predictions:
+        label = p['label'] if r.get('csv') else p['label'] or f"({p.get('error')})"
+        row = dict(file=p['file'], label=label, probability=p['probability'])
+        if asked: row['set'] = ' or '.join(p.get('set', []))
+        shown.append(row | dict(error=p.get('error')) if r.get('csv') else row)
+    return _as_csv(shown) if r.get('csv') else table(shown)
 
 # %% ../../nbs/commands/02_formatting.ipynb #9fa759bb
 def _differing(rows, always) -> list[dict]:

@@ -36,6 +36,11 @@ def _is_positive(v): return _is_number(v) and v > 0
 def _is_size(v): return isinstance(v, int) and 8 <= v <= 4096
 def _is_threshold(v): return v is None or (isinstance(v, dict) and _is_number(v.get('confidence')))
 def _is_unknown(v): return v is None or (isinstance(v, dict) and _is_positive(v.get('features')))
+def _is_conformal(v):
+    if v is None: return True
+    scores = v.get('scores') if isinstance(v, dict) else None
+    return isinstance(scores, list) and all(_is_number(score) and 0 <= score <= 1 for score in scores)
+
 def _are_hashes(v): return isinstance(v, dict) and all(isinstance(sha, str) for sha in v.values())
 
 def _are_labels(v):
@@ -64,6 +69,7 @@ _REQUIRED:dict[str, tuple[Callable, str]] = { # Key -> (check, what is expected)
     'temperature': (_is_positive, 'a number above 0'),
     'threshold': (_is_threshold, 'null, or {"confidence": a number}'),
     'unknown': (_is_unknown, 'absent, or {"features": their number}'),
+    'conformal': (_is_conformal, 'absent, or {"scores": numbers from 0 to 1}'),
     'hashes': (_are_hashes, 'file names and their SHA-256')}
 
 def read_config(

@@ -89,6 +89,11 @@ def _note(row): # Why there is no label, as HTML
     why = 'Not like the images it has learned from' if 'unknown_score' in row else 'Not sure enough of any label'
     return f'<p>{why}. The most probable:</p>'
 
+def _set_note(row): # The labels that keep a promise, as HTML
+    if 'set' not in row: return ''
+    return f"<p>{escape('It is ' + ' or '.join(row['set']) if row['set'] else 'It is none of the labels')}.</p>"
+
+# %% ../../nbs/deploy/07_views.ipynb #sn000003
 def card(
     row:dict, # A prediction: {label, probability, best}, or {error}
     name:str, # The file's name, as the user knows it
@@ -109,7 +114,7 @@ def card(
         overlay=_overlay_part(row, overlay, pending),
         caption=' · red: evidence for the label, blue: none' if overlay else '',
         label=escape(row['label']),
-        note=_note(row) if unsure else '',
+        note=_set_note(row)+(_note(row) if unsure else ''),
         bars=_bar_list(row['best']))
 
 # %% ../../nbs/deploy/07_views.ipynb #7a730781
