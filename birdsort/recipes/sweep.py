@@ -357,9 +357,10 @@ def _ray_callback(tune, progress):
     return AddRows()
 
 # %% ../../nbs/recipes/01_sweep.ipynb #e66f4a2d
-# Ray would send statistics home, give up on a busy machine, and take Ctrl-C for itself
+# Ray would send statistics home, give up on a busy machine or let its workers (nice 15) starve there, and take Ctrl-C
 _RAY_ENVIRONMENT = dict(
-    RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='120', TUNE_DISABLE_SIGINT_HANDLER='1')
+    RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='120', RAY_worker_niceness='0',
+    TUNE_DISABLE_SIGINT_HANDLER='1')
 
 def _by_ray(progress, sample, address, asha):
     "Train what is left on a Ray cluster."

@@ -219,14 +219,13 @@ def is_blocked(
     return driver.execute_script(_TILES + asset('google_blocked.js'))
 
 # %% ../../nbs/sources/04_google.ipynb #91309fe2
-def _open(driver:WebDriver, address:str, query:str, licences:tuple[str, ...]) -> bool:
-    "Open a result page -> whether it came, past the question for consent and a check of the browser."
+def _open(driver:WebDriver, address:str, query:str, licences:tuple[str, ...]) -> None:
+    "Open a result page; a question for consent or a check of the browser may stand before it."
     params = dict(q=query, udm='2', hl='en') # udm=2: images
     if licences: params['tbs'] = 'il:cl' # Creative Commons only
     joint = '&' if '?' in address else '?'
     try: driver.get(address + joint + urlencode(params))
     except TimeoutException: driver.execute_script('window.stop();') # A page that never ends: use what is there
-    return settle(driver, _CHECK_SECONDS)
 
 # %% ../../nbs/sources/04_google.ipynb #6c3093f2
 def _read(driver:WebDriver, n:int) -> list[Hit]:
@@ -253,6 +252,7 @@ _NONE_WORDS = '|'.join((
     'ning[uú]n', 'nessun', 'non ha prodotto', 'geen.*(?:resultaten|gevonden)', 'nenhum', 'nie znaleziono'))
 _LATER = 'what was collected is kept; wait an hour, or name another --source'
 _HEADED = 'type the same with --headed and answer in the window, or: '
+_PUZZLE = 'it blocks automatic searches for now'
 _UNFINISHED = "the search site's check of the browser did not finish"
 
 class _Visit(NamedTuple):
@@ -261,18 +261,21 @@ class _Visit(NamedTuple):
     address:str # Where the visit ended
     text:str # Of the page
 
-def _block(driver:WebDriver, has_come:bool) -> str:
-    "What stands before the results."
-    if is_blocked(driver): return 'it blocks automatic searches for now'
+def _block(driver:WebDriver, seconds:float=0) -> str:
+    "What stands before the results; a page that is no puzzle gets some seconds to come."
+    if is_blocked(driver): return _PUZZLE
+    has_come = not seconds or settle(driver, seconds)
+    if is_blocked(driver): return _PUZZLE # Asked again, as what has come may be one
     return '' if has_come and '/retry/enablejs' not in driver.current_url else _UNFINISHED
 
 # %% ../../nbs/sources/04_google.ipynb #6998298c
 def _visit(driver:WebDriver, query:str, n:int, context:SourceContext, address:str) -> _Visit:
-    block = _block(driver, _open(driver, address, query, context.licences))
+    _open(driver, address, query, context.licences)
+    block = _block(driver, _CHECK_SECONDS)
     if block and context.headed:
-        block = wait_for_person(context, address, lambda: _block(driver, settle(driver, seconds=1)))
+        block = wait_for_person(context, address, lambda: _block(driver, seconds=1))
     hits = [] if block else _read(driver, n)
-    try: return _Visit(hits, block or _block(driver, has_come=True), driver.current_url, _text(driver))
+    try: return _Visit(hits, block or _block(driver), driver.current_url, _text(driver))
     except (WebDriverException, HTTPError):
         if not hits: raise
         return _Visit(hits, block, address, '') # The browser has died, but what was read stays

@@ -210,6 +210,25 @@ def test_a_puzzle_is_waited_for_in_a_window_and_remembered(display, tmp_path):
     assert not {'owner', 'driver'} & {file.name for file in profile.iterdir()}
 
 
+def test_a_puzzle_may_give_way_to_consent_at_any_moment(display, tmp_path, monkeypatch):
+    asked, is_blocked = [], page.is_blocked
+
+    def solved_meanwhile(driver):
+        asked.append(driver.current_url)
+        if len(asked) == 2:
+            site.blocked = False
+            driver.refresh()
+        return is_blocked(driver)
+
+    monkeypatch.setattr(page, 'is_blocked', solved_meanwhile)
+    with Aviary(per_query=6, layout=2026, consent='page') as site, Web() as web:
+        site.blocked = 'captcha'
+        with SourceContext(web, headed=True, profile=tmp_path / 'profile', tell=print) as context:
+            assert len(list(google('white stork', 6, context, site.address))) == 6
+        assert len(asked) > 2
+        assert site.choices == ['reject']
+
+
 def test_class_names_are_others_at_each_start(kit):
     found = []
     for _ in range(2):
