@@ -26,6 +26,11 @@ _TILES = asset('google_tiles.js')
 
 def _count_tiles(driver:WebDriver) -> int: return driver.execute_script(_TILES + 'return tiles.length;')
 
+def _growth(driver:WebDriver) -> list[int]:
+    "How many results a page has, and what tells that more are coming: its images, loaded or not, and those loaded."
+    loaded = '[...document.images].filter(img => img.complete).length'
+    return driver.execute_script(f'{_TILES} return [tiles.length, document.images.length, {loaded}];')
+
 # %% ../../nbs/sources/04_google.ipynb #bcb14fa6
 _STRING = r'("(?:[^"\\]|\\.)*")'
 _TRIPLE = rf'\[{_STRING},\s*\d+,\s*\d+\]'
@@ -199,17 +204,20 @@ _MORE_WORDS = '|'.join((
 def load_tiles(
     driver:WebDriver, # On a result page
     n:int, # Results that are enough
-    wait:float=1.5, # Seconds without a new result before giving up
+    wait:float=1.5, # Seconds without a new image before giving up; three times as long after "more results"
 ) -> int: # How many results there are
     "Scroll a result page until it shows `n` results or has no more."
-    count, since = _count_tiles(driver), time.monotonic()
-    while count < n and time.monotonic()-since < wait:
+    grown, patience = _growth(driver), wait
+    found = since = time.monotonic()
+    while grown[0] < n and time.monotonic() < min(since+patience, found+10*wait):
         driver.execute_script('window.scrollTo(0, document.documentElement.scrollHeight);')
-        _press(driver, _MORE_WORDS)
+        if _press(driver, _MORE_WORDS): patience = 3*wait
         time.sleep(.1)
-        now = _count_tiles(driver)
-        if now > count: count, since = now, time.monotonic()
-    return count
+        now = _growth(driver)
+        if now != grown: since, patience = time.monotonic(), wait
+        if now[0] > grown[0]: found = since
+        grown = now
+    return grown[0]
 
 def is_blocked(
     driver:WebDriver, # On any page
