@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from . import __version__
 from .commands.advice import compare, curve
+from .commands.advice import next as next_verb
 from .commands.formatting import explain, format_result
 from .commands.options import CopyOptions, Parser, add_verb, label_queries, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
@@ -394,7 +395,7 @@ def serve(
     return serve(model, host, port, open=open, names=hostname, threshold=threshold, **how)
 
 # %% ../nbs/95_cli.ipynb #3177937a
-for verb in (curve, bow, sweep, gan, study): _verb(verb)
+for verb in (curve, next_verb, bow, sweep, gan, study): _verb(verb)
 
 # %% ../nbs/95_cli.ipynb #8ceffe0b
 def _export_is_there(p:Project) -> bool:
@@ -433,7 +434,9 @@ def status(
     missing = [*(stage for stage in stages if not stages[stage]), 'predict']
     found = dict(images=list_labels(p.images).left_out, unknown=list_folder(p.path/'unknown').left_out)
     left_out = [f'{name}/: {line}' for name,files in found.items() for line in summarise(files)]
-    more = (stage_result(p, 'curve') or {}).get('words', '')
+    waiting = len(list_folder(p.path/'next'/'images').images)
+    queue = f'{waiting} images wait in next/ for a decision: birdsort next --decisions FILE' if waiting else ''
+    more = '\n'.join(filter(None, [(stage_result(p, 'curve') or {}).get('words'), queue]))
     return dict(project=str(p.path), labels=labels, left_out=left_out, done=done, next=missing[0], more=more)
 
 # %% ../nbs/95_cli.ipynb #e2deda77

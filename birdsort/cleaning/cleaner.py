@@ -147,11 +147,9 @@ class _Drawn(_Controls):
 class Cleaner(_Drawn):
     "A project's images to click through in Jupyter; `view` holds the state that it draws."
     def __init__(self, project:Project, per_page:int=40): # Whose images; how many on a page
-        if not any(project.images.glob('*/*')):
-            command = f'birdsort scrape --project {project.path}'
-            raise ValueError(f'no images in {project.images} yet: run `{command}` first')
-        super().__init__(View(project, per_page))
+        super().__init__(self.open_view(project, per_page))
         view = self.view
+        self.brush.value = view.brush
         self.label.observe(lambda change: self._do(view.show, change.new), 'value')
         self.shown.observe(lambda change: self._do(view.show, shown=change.new), 'value')
         self.brush.observe(lambda change: setattr(view, 'brush', change.new), 'value')
@@ -163,6 +161,12 @@ class Cleaner(_Drawn):
         self.apply.on_click(lambda _: self._do(view.apply_all))
         self.grid.on_msg(lambda _, content, buffers: self.handle(content))
         self.draw()
+
+    def open_view(self, project:Project, per_page:int) -> View:
+        "The view that is drawn; `ValueError` where there is nothing to see."
+        if not any(project.images.glob('*/*')):
+            raise ValueError(f'no images in {project.images} yet: run `birdsort scrape --project {project.path}` first')
+        return View(project, per_page)
 
     def _do(self, method, *args, **kwargs):
         method(*args, **kwargs)

@@ -8,6 +8,7 @@ __all__ = ['ACTIONS', 'Choice', 'Decisions', 'pending', 'proposals', 'ApplyResul
 # %% ../../nbs/cleaning/06_decisions.ipynb #d753d441
 import sys
 from collections import Counter
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -192,7 +193,7 @@ def _spellings(label, name): # In a table: as `write_issues` writes them, or as 
 
 class _Finder:
     "Finds the images and the choices that a file of decisions names."
-    def __init__(self, project, file):
+    def __init__(self, project, file, settled=frozenset()):
         self.project, self.file = project, file
         self.ids:dict[tuple, set[int]] = {}
         for r in project.catalogue.rows(state='kept'):
@@ -203,7 +204,8 @@ class _Finder:
         self.lines = {} # (label, name) -> (line, decision)
         moves = project.catalogue.execute('select source from move where done = 1')
         sources = [str(r['source']).split('/', 2) for r in moves]
-        self.moved = {key for s in sources if len(s) == 3 and s[0] == 'images' for key in _spellings(*s[1:])}
+        moved = {(label, name) for folder,label,name in (s for s in sources if len(s) == 3) if folder == 'images'}
+        self.settled = {key for place in moved | settled for key in _spellings(*place)}
 
     def _find(self, label, name): # As the catalogue has them: a spreadsheet may change the form of an accent
         key = compose(label or ''), name or ''
@@ -224,7 +226,7 @@ class _Reader(_Finder):
         if not decision: return None
         choice = self._choice(decision)
         if not choice: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")
-        if key not in self.ids and key in self.moved: return None
+        if key not in self.ids and key in self.settled: return None
         if key not in self.ids: raise ValueError(f'{at}: no image {place} in {self.project.images}')
         if len(self.ids[key]) > 1: raise ValueError(f'{at}: several images may be {place}: rename one of them')
         before, other = self.lines.setdefault(key, (line, decision))
@@ -238,8 +240,9 @@ class _Reader(_Finder):
 def read_decisions(
     project:Project, # Whose images
     file:Path, # A CSV file with the columns label, name, decision: keep, distinct, remove, or a label
+    settled:Set[tuple[str, str]]=frozenset(), # (label, name) of images that are gone because they were decided about
 ) -> list[tuple[int, Choice]]: # Id of an image and its choice
     "Decisions from a CSV file, without those already applied; `ValueError` names the first line that is wrong."
-    reader = _Reader(project, file)
+    reader = _Reader(project, file, settled)
     choices = [reader.read(line, row) for line,row in _read_rows(file)]
     return [choice for choice in choices if choice]

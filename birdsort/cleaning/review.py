@@ -72,9 +72,13 @@ class _Known:
         self.decisions = Decisions(project)
         self.refresh()
 
+    def find(self) -> 'pd.DataFrame': # As returned by `find_issues`
+        "What is wrong with the images."
+        return find_issues(self.project, quiet=self.quiet)
+
     def refresh(self):
         "Look for issues again, after files have changed."
-        self.issues = find_issues(self.project, quiet=self.quiet)
+        self.issues = self.find()
         self.groups = group_copies(self.issues)
         self.found = {}
         for issue in self.issues.itertuples(index=False):
