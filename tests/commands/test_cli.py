@@ -76,6 +76,7 @@ def test_a_new_project(tmp_path):
         '50',
         '60',
         '62',
+        '63',
         '70',
         '80',
     ]

@@ -57,6 +57,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         '50_train',
         '60_evaluate',
         '62_report',
+        '63_next',
         '70_export',
         '80_predict',
     ]
