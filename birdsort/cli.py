@@ -303,13 +303,14 @@ _verb(compare)
 def report(
     project:str|None=None, # The project's folder
     run:str|None=None, # A run's name in models/; the last by default
+    against:str|None=None, # Another run's name, to show the two side by side
     open:bool=False, # Show it in the browser
 ) -> Mapping[str, Any]: # A `birdsort.report.ReportResult`
     "Write reports/report.html, one page that tells everything, and the same as Markdown."
     import webbrowser
 
     from birdsort.report import report
-    written = report(find_project(project), run)
+    written = report(find_project(project), run, against=against)
     if open: webbrowser.open(Path(written['report']).resolve().as_uri())
     return written
 

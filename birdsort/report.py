@@ -23,6 +23,7 @@ from PIL import Image
 from torch import nn
 
 from . import __version__
+from .compare import compare
 from .core.architectures import short_name
 from .core.inventory import count_states, markdown_text
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
@@ -31,7 +32,7 @@ from .core.settings import Settings
 from .data import leak_of
 from .datasets.splits import load_splits
 from .evaluate import EvaluateResult, evaluate, predict_all_splits
-from .evaluation.error_analysis import describe_pair, error_panels, find_errors
+from .evaluation.error_analysis import accuracy_by_origin, describe_pair, error_panels, find_errors
 from .evaluation.learning_curve import learning_curve, plot_curve
 from .evaluation.prediction_sets import describe_sets
 from .training.resources import first_line
@@ -382,8 +383,20 @@ def _failures(run:Run, model:nn.Module|None, reports:Path) -> Iterator[Block]:
     def panel(i): return *panels[i], describe_pair(test, i), '/'.join(Path(test.files[i]).parts[-2:])
     for name,indices in errors.kinds.items():
         yield Gallery([panel(i) for i in indices], reports/f'{name}.jpg', captions[name])
+    for column,rows in accuracy_by_origin(run.project, test).items():
+        yield Text(f'Accuracy of the test images by {column}, with 95 % intervals:')
+        yield _rounded(pd.DataFrame(rows).T.astype(dict(n=int)))
 
 # %% ../nbs/62_report.ipynb #dd5b300f
+def _beside(project:Project, run:Run, against:str|None) -> Iterator[Block]:
+    "Another run, on the same validation images."
+    if not against: return
+    found = compare(project, [run.name, against])
+    yield Heading(f'Beside {against}')
+    yield _rounded(pd.DataFrame(found['rows']).set_index('run'))
+    yield Text(f"On the {found['n']} validation images, by which runs are chosen: {found['pairs'][0]['words']}.")
+
+# %% ../nbs/62_report.ipynb #bs000002
 def _summary(result:EvaluateResult, run:Run) -> list[Block]:
     low, high = result['intervals']['accuracy']
     labels = list(result['per_label'])
@@ -392,13 +405,13 @@ def _summary(result:EvaluateResult, run:Run) -> list[Block]:
     return [Text(f"{accuracy} The {len(labels)} labels are {', '.join(labels)}."),
             Text(f"Run {run.name}, {time.strftime('%d %B %Y')}.")]
 
-def _report_signature(project:Project, result:EvaluateResult) -> str:
+def _report_signature(project:Project, result:EvaluateResult, against:str|None) -> str:
     "Changes when anything that the page tells changes."
     counts = project.catalogue.counts('label', 'state', 'reason', 'source', 'licence')
     origins = [[*key, n] for key,n in counts.items()]
-    return stable_hash(__version__, 4, result, stage_result(project, 'folds'), project.settings.labels, origins)
+    beside = against and open_run(project, against.partition('/')[0]).signature
+    return stable_hash(__version__, 5, against, beside, result, stage_result(project, 'folds'), project.settings.labels, origins)
 
-# %% ../nbs/62_report.ipynb #e47b08cc
 class ReportResult(TypedDict):
     "What `report` has written."
     report:str # Path of report.html
@@ -406,21 +419,25 @@ class ReportResult(TypedDict):
     run:str # Name of the run
     seconds:float # Time that it took
 
+# %% ../nbs/62_report.ipynb #e47b08cc
 def report(
     project:Project, # Gets `reports/report.html` and `reports/report.md`
     run:str|None=None, # Name of a run; None takes the last one
     model:nn.Module|None=None, # The network, if the run trained one of your own
     quiet:bool=False, # No progress bar
+    against:str|None=None, # Another run, to be shown beside it
 ) -> ReportResult: # Paths of the pages, the run, and the time taken
     "Write one page about a run; evaluates the run first if that was not done."
     start, opened = time.monotonic(), open_run(project, run)
+    if against == opened.name: raise ValueError(f'against {against}: this is the run itself, name another one')
     result = evaluate(project, opened.name, model, quiet)
     reports, page = project.reports/opened.name, project.reports/'report.html'
-    signature = _report_signature(project, result)
+    signature = _report_signature(project, result, against)
     done = stage_result(project, 'report', signature)
     if done and page.is_file(): return cast(ReportResult, done)
-    blocks = [*_summary(result, opened), *_quality(result, reports), *_repeated(opened), *_more_images(opened, reports),
-              *_failures(opened, model, reports), *_certainty(result, reports), *_strange(result, opened),
+    blocks = [*_summary(result, opened), *_quality(result, reports), *_beside(project, opened, against),
+              *_repeated(opened), *_more_images(opened, reports), *_failures(opened, model, reports),
+              *_certainty(result, reports), *_strange(result, opened),
               *_training(opened, reports), *_origin(project, opened.settings)]
     title, text = f'{project.path.name}: how good is it?', page.with_suffix('.md')
     write_whole(page, to_html(title, blocks))

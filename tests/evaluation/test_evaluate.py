@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import nn
 from birdsort.aviary.pencil import draw_bird
 from birdsort.aviary.sample_project import lesson_project
 from birdsort.compare import compare
-from birdsort.core.project import record_stage
+from birdsort.core.project import Project, record_stage
 from birdsort.core.settings import Training
 from birdsort.evaluate import evaluate
 from birdsort.evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
@@ -284,6 +285,28 @@ def test_the_report_in_a_browser(judged, tmp_path):
     assert f"it refuses {100 * result['unknown']['refused']:.0f} %" in text
     assert result['unknown']['words'] in text
     assert f"{100 * result['accuracy']:.1f} % of {result['n']} test images" in text
+
+
+def test_the_report_tells_of_sources_licences_and_another_run(judged, tmp_path):
+    project = Project(shutil.copytree(judged[0].path, tmp_path / 'birds'))
+    p = ('--project', project.path)
+    run, n = judged[1]['run'], judged[1]['n']
+    some = [row['id'] for row in project.catalogue.rows(state='kept')][::2]
+    project.catalogue.update(some, source='openverse', licence='by')
+    text = Path(as_json('report', '--against', f'{run}/random', *p)['markdown']).read_text()
+    assert f'Beside {run}/random' in text
+    assert f'{run} is better than {run}/random by' in text and '95 % interval' in text
+    rows = [[cell.strip() for cell in line.split('|')] for line in text.splitlines()]
+    for first, second in (('openverse', 'pencil'), ('by', 'cc0')):
+        [counts] = [
+            {row[1]: int(row[2]) for row in block}
+            for block in zip(rows, rows[1:], strict=False)
+            if {row[1] for row in block if len(row) > 5} == {first, second}
+        ]
+        assert sum(counts.values()) == n
+    assert 'Beside' not in Path(as_json('report', *p)['markdown']).read_text()
+    one_line(birdsort('report', '--against', run, *p), run, 'the run itself')
+    one_line(birdsort('report', '--against', '009_x', *p), '009_x')
 
 
 def empty(i, side=192):
