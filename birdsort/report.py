@@ -429,7 +429,8 @@ def report(
 ) -> ReportResult: # Paths of the pages, the run, and the time taken
     "Write one page about a run; evaluates the run first if that was not done."
     start, opened = time.monotonic(), open_run(project, run)
-    if against == opened.name: raise ValueError(f'against {against}: this is the run itself, name another one')
+    if against in (opened.name, f'{opened.name}/best'):
+        raise ValueError(f'against {against}: this is the run itself, name another one')
     result = evaluate(project, opened.name, model, quiet)
     reports, page = project.reports/opened.name, project.reports/'report.html'
     signature = _report_signature(project, result, against)

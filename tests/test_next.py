@@ -1,6 +1,7 @@
 "Images without labels: what is asked about, what is not, and how what was accepted joins the project."
 
 import csv
+import os
 import shutil
 
 import numpy as np
@@ -175,6 +176,111 @@ def test_bad_input_is_one_line(project, card, tmp_path):
     (tmp_path / 'mine.csv').write_text('label,name,decision\ngarza,1.jpg,grazza\n')
     one_line(birdsort('next', '--decisions', tmp_path / 'mine.csv', *p), "'grazza'", 'line 2')
     assert not list((project.path / 'next').glob('images/*/*'))
+
+
+def undecided(queue):
+    return sorted(row['id'] for row in queue.catalogue.rows(state='kept'))
+
+
+def test_what_is_marked_and_not_applied_is_not_accepted(project, card, tmp_path):
+    next_images(project, card, 4, quiet=True)
+    view = NextView(project)
+    first, second, third, _ = queue_rows = view.project.catalogue.rows(state='kept')
+    view.decisions.choose([first['id']], 'remove')
+    other = next(label for label in project.settings.labels if label != second['label'])
+    view.decisions.choose([second['id']], 'move', other)
+    table = tmp_path / 'mine.csv'
+    table.write_text(f"label,name,decision\n{third['label']},{third['name']},keep\n")
+    result = accept_next(project, table)
+    assert (sum(result['accepted'].values()), result['refused'], result['waiting']) == (1, 0, 3)
+    result = accept_next(project)
+    assert (result['accepted'], result['refused'], result['corrected']) == ({other: 1}, 1, 1)
+    assert len(queue_rows) == 4 and result['waiting'] == 1
+
+
+def test_asked_again_each_image_waits_once_under_a_new_number(project, card):
+    next_images(project, card, 4, quiet=True)
+    queue = open_queue(project)
+    before = undecided(queue)
+    view = NextView(project)
+    view.decisions.choose(before[:1], 'keep')
+    assert accept_next(project)['waiting'] == 3
+    [accepted] = joined(project, card).values()
+    (project.images / accepted['label'] / accepted['name']).unlink()
+    for _ in range(2):
+        result = next_images(project, card, 17, quiet=True)
+        waiting = [(row['label'], row['name']) for row in result['waiting']]
+        assert len(waiting) == len(set(waiting)) > 4
+        page = (project.path / 'next' / 'next.html').read_text()
+        assert page.count('<figure') == len(waiting)
+    assert accept_next(project)['accepted'] == {}, 'the old choice is of an earlier time'
+
+
+def test_a_mistake_leaves_the_queue_as_it_was(project, card, tmp_path):
+    next_images(project, card, 4, quiet=True)
+    queue = open_queue(project)
+    before = undecided(queue)
+    mine = queue.images / 'garza' / 'mine.jpg'
+    mine.parent.mkdir(exist_ok=True)
+    tinted('garza', 999).save(mine)
+    with pytest.raises(FileNotFoundError):
+        next_images(project, tmp_path / 'typo', quiet=True)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match='no image'):
+        next_images(project, tmp_path / 'empty', quiet=True)
+    assert set(before) <= set(undecided(queue))
+    rows = (project.path / 'next' / 'next.csv').read_text().splitlines()
+    rows[1] = rows[1].replace(',,', ',keep,', 1)
+    (project.path / 'next' / 'next.csv').write_text('\n'.join(rows) + '\n')
+    next_images(project, card, 4, quiet=True)
+    assert 'keep' in (project.path / 'next' / 'decided.csv').read_text()
+    assert accept_next(project)['accepted'] == {} and mine.is_file()
+
+
+def test_equal_files_are_known_whatever_counts_as_a_copy(project, card):
+    file = project.path / 'birdsort.toml'
+    file.write_text(file.read_text().replace('duplicates = "standard"', 'duplicates = "off"'))
+    assert project.settings.duplicates == 'off'
+    next_images(project, card, 4, quiet=True)
+    view = NextView(project)
+    waiting = undecided(view.project)
+    view.decisions.choose(waiting[:2], 'remove')
+    view.decisions.choose(waiting[2:], 'keep')
+    view.apply_all()
+    found = find_new(project, card, quiet=True)
+    assert (len(found.files), len(found.copies)) == (19 - 4, 4)
+    assert find_new(project, project.images, quiet=True).files == []
+
+
+def test_the_project_itself_is_no_folder_of_new_images(project, tmp_path):
+    (project.reports / 'plot').mkdir(parents=True, exist_ok=True)
+    tinted('garza', 77).save(project.reports / 'plot' / 'plot.png')
+    assert find_new(project, project.path.parent, quiet=True).files == []
+    odd = tmp_path / 'odd'
+    odd.mkdir()
+    (project.reports / 'plot' / 'plot.png').rename(odd / 'plot.png')
+    with open(os.fsencode(odd) + b'/caf\xe9.png', 'wb') as out:
+        out.write((odd / 'plot.png').read_bytes())
+    found = find_new(project, odd, quiet=True)
+    assert [file.name for file in found.files] == ['plot.png']
+    assert len(found.left_out) == 1
+
+
+def test_labels_of_yesterday(project, card):
+    next_images(project, card, 6, quiet=True)
+    gone = next(row['label'] for row in open_queue(project).catalogue.rows(state='kept'))
+    view = NextView(project)
+    view.decisions.choose(undecided(view.project), 'keep')
+    file = project.path / 'birdsort.toml'
+    lines = file.read_text().splitlines()
+    file.write_text(
+        '\n'.join(line for line in lines if not line.startswith((gone, f'"{gone}"'))) + '\n'
+    )
+    assert gone not in project.settings.labels
+    assert gone not in accept_next(project)['accepted']
+    assert not [row for row in joined(project, card).values() if row['label'] == gone]
+    with pytest.raises(ValueError, match='no label in birdsort.toml any more'):
+        next_images(project, card, 6, quiet=True)
 
 
 @pytest.mark.parametrize('n', [1, 7, 60, 100])

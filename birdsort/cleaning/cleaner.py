@@ -149,7 +149,7 @@ class Cleaner(_Drawn):
     def __init__(self, project:Project, per_page:int=40): # Whose images; how many on a page
         super().__init__(self.open_view(project, per_page))
         view = self.view
-        self.brush.value = view.brush
+        self.brush.value, self.label.value = view.brush, view.label
         self.label.observe(lambda change: self._do(view.show, change.new), 'value')
         self.shown.observe(lambda change: self._do(view.show, shown=change.new), 'value')
         self.brush.observe(lambda change: setattr(view, 'brush', change.new), 'value')

@@ -153,10 +153,11 @@ def accuracy_by_origin(
 ) -> dict[str, dict[str, dict[str, float]]]: # source and licence -> each value -> n, accuracy, low, high; most images first
     "How many images are labelled correctly, by where they came from; nothing where all came from one place."
     rows = {(row['label'], row['name']): row for row in project.catalogue.rows() if row['name']}
-    origins = [rows.get(project.place(file), {}) for file in predictions.files]
+    def origin(file): return rows.get(project.place(file), {}) if file.is_relative_to(project.path) else {}
+    origins = [origin(file) for file in predictions.files]
     found = {}
     for column, missing in dict(source='folder', licence='not known').items():
-        values = np.array([origin.get(column) or missing for origin in origins])
+        values = np.array([row.get(column) or missing for row in origins])
         counts = Counter(values.tolist()).most_common()
         if len(counts) < 2: continue
         right = {value: int(predictions.correct[values == value].sum()) for value, _ in counts}
