@@ -424,7 +424,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
             process.returncode == 130
             and 'stopped' in err
             and 'Traceback' not in err
-            and time.monotonic() - start < 3
+            and time.monotonic() - start < 9  # One attempt may take ten
         )
     assert (
         len(project.catalogue.rows(state='kept')) == 1
