@@ -406,6 +406,8 @@ def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
             listed(project, server, ['a.jpg', *table]),
             '--allow',
             server.host,
+            '--timeout',
+            '600',
         ]
         process = subprocess.Popen(
             [*CLI, *map(str, command)],
@@ -417,15 +419,9 @@ def test_ctrl_c_does_not_wait_for_a_server_that_stalls(tmp_path):
         while server.open < 5:
             time.sleep(0.01)
         time.sleep(0.3)
-        start = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-        assert (
-            process.returncode == 130
-            and 'stopped' in err
-            and 'Traceback' not in err
-            and time.monotonic() - start < 9  # One attempt may take ten
-        )
+        out, err = process.communicate(timeout=30)  # The server may take ten minutes
+        assert process.returncode == 130 and 'stopped' in err and 'Traceback' not in err
     assert (
         len(project.catalogue.rows(state='kept')) == 1
         and len(project.catalogue.rows(state='asked')) == 9
