@@ -31,6 +31,7 @@ from .core.inventory import csv_text, sync, write_attribution
 from .core.project import Project, free_path, hold, inside, record_stage, stage_result, sync_folder, write_whole
 from .core.scaffold import to_toml
 from .core.settings import Settings
+from .deploy.inference import probabilities
 from .deploy.unknown import unit_length
 from .evaluation.predictions import predict_probs
 from .evaluation.unknown import network_outputs, run_bank
@@ -156,10 +157,9 @@ def _ask(run:Run, learn:Learner, files:list[Path], *, quiet:bool):
     if outputs is None: # A recipe, or a network whose last layer is not linear
         probs = predict_probs(learn, [(file, '') for file in files], quiet).probs
         return probs, np.log(np.maximum(probs, 1e-9)), np.zeros(len(files), bool)
-    z = np.exp(outputs.logits-outputs.logits.max(1, keepdims=True))
     bank = run_bank(run, learn, quiet)
     refused = bank.refuses(bank.score(*outputs)) if bank else np.zeros(len(files), bool)
-    return z/z.sum(1, keepdims=True), outputs.features, refused
+    return probabilities(outputs.logits), outputs.features, refused
 
 # %% ../nbs/63_next.ipynb #nx000031c
 def propose(
