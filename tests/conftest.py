@@ -1,5 +1,6 @@
 "What the tests share: the command line as a process of its own, a project of drawn birds, and quiet threads."
 
+import gc
 import json
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ SERVER = multiprocessing.get_context('forkserver')
 VERBS = 'cli scrape clean train evaluate compare evaluation.cross_validation report export predict recipes.sweep study'
 # What verbs load when they need it; loaded here once, it is not loaded again in every fork
 NEEDED = """
-    onnxscript torch.onnx._internal.exporter._compat onnxruntime.quantization accelerate
+    pytest filelock onnxscript torch.onnx._internal.exporter._compat onnxruntime.quantization accelerate
     sklearn.linear_model sklearn.neighbors sklearn.decomposition sklearn.cluster sklearn.tree
     cleanlab.filter cleanlab.rank birdsort.cleaning.label_issues torchmetrics.functional.classification
     pandas.plotting._matplotlib matplotlib.backends.backend_agg pyarrow.pandas_compat IPython nbclient splitfolders
@@ -49,6 +50,11 @@ LONGEST_FIRST = [
 def pytest_collection_modifyitems(items):
     place = {name: i for i, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_collection_finish():
+    "What has been imported stays: the garbage collector need not walk through it again and again."
+    gc.collect(), gc.freeze()
 
 
 def share_server():
@@ -73,6 +79,7 @@ def pytest_configure(config):
 
 
 def alone(func, args, cwd, environ, said):
+    gc.freeze()  # Else the collector looks at, and so copies, all that the server has loaded
     share_server()
     os.chdir(cwd)
     os.environ.clear(), os.environ.update(environ)
