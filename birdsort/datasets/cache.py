@@ -164,8 +164,11 @@ class KeyedRows(RowFile):
     def key(*what) -> bytes: # 16 bytes; `what` is all that a row depends on, as texts and numbers
         return hashlib.blake2b(repr(what).encode(), digest_size=_KEY).digest()
 
+    def missing(self, keys:Sequence[bytes]) -> set[bytes]: # Those that have no row
+        return set(keys)-set(self.numbers(set(keys)))
+
     def has_room(self, keys:Sequence[bytes]) -> bool: # Whether those that are missing would leave enough of the disk free
-        return has_room(self.file.parent, len(set(keys)-set(self.numbers()))*self.width)
+        return has_room(self.file.parent, len(self.missing(keys))*self.width)
 
     @property
     def _keys(self): return RowFile(Path(f'{self.file}.keys'), (_KEY+_SUM,), torch.uint8)

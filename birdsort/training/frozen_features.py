@@ -221,8 +221,9 @@ def _fill(ex, dl, files, views):
     rows, numbers = _feature_file(ex, first.shape[1:]), []
     step = max(8, min(64, _STEP//rows.width))
     keys = [_keys(ex, files, view) for view in views]
-    if ex.limit and len(files)*len(views)*rows.width > ex.limit or not rows.has_room(list(chain(*keys))): return None
-    with _folded_where_equal(ex, extract, first):
+    wanted = list(chain(*keys))
+    if ex.limit and len(wanted)*rows.width > ex.limit or not rows.has_room(wanted): return None
+    with _folded_where_equal(ex, extract, first) if rows.missing(wanted) else nullcontext():
         for view, keys_of_view in zip(views, keys, strict=True):
             make = partial(extract, view=view)
             numbers += fill_keyed(rows, keys_of_view, make, step, whole=view > 1, desc='features', disable=ex.quiet)
