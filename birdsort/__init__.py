@@ -6,16 +6,23 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING
 from warnings import warn
+
+if TYPE_CHECKING:
+    from .commands.project import Project
+
+__all__ = ['Project']
 
 # The notebooks that were copied into a project of birdsort 0.1 import these modules under their old names. For one
 # release an old name gives the module of today, with a warning that says what to write instead.
 MOVED = {
+    'birdsort.commands.formatting': 'birdsort.results.formatting',
     'birdsort.lesson': 'birdsort.aviary.sample_project',
     'birdsort.picture': 'birdsort.core.images',
     'birdsort.project': 'birdsort.core.project',
     'birdsort.runs': 'birdsort.training.runs',
-    'birdsort.say': 'birdsort.commands.formatting',
+    'birdsort.say': 'birdsort.results.formatting',
 }
 RENAMED = {'say': 'format_result'}
 
@@ -40,3 +47,13 @@ class _MovedFinder(MetaPathFinder, Loader):
 
 
 sys.meta_path.append(_MovedFinder())
+
+
+# Importing birdsort loads nothing else: its front door is loaded when somebody asks for it.
+def __getattr__(name):
+    if name != 'Project': raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from .commands.project import Project
+    return Project
+
+
+def __dir__(): return sorted([*globals(), 'Project'])

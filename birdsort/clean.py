@@ -24,6 +24,7 @@ from .core.moves import Move, Undone, move_images
 from .core.moves import undo as undo_step
 from .core.project import Project, hold, inside, record_stage, write_whole
 from .core.scaffold import asset
+from .results.result import shown
 
 # %% ../nbs/20_clean.ipynb #c1ea2e01
 _all_ = ['Cleaner', 'classic_cleaner'] # So that one import serves a project's notebook
@@ -159,6 +160,7 @@ def _apply(project, certain, decisions, quiet): # -> ApplyResult
         return apply_choices(project, chosen, proposed, 'birdsort clean')
 
 # %% ../nbs/20_clean.ipynb #78bb7e8b
+@shown('clean')
 def clean(
     project:Project, # Whose images
     apply:bool=False, # Remove what is certain

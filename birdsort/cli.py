@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'new', 'parser', 'parse', 'main', 'WebOptions', 'scrape', 'sources', 'clean', 'split', 'train', 'evaluate',
-           'report', 'export', 'InferenceOptions', 'predict', 'serve', 'status', 'run', 'demo']
+           'report', 'export', 'InferenceOptions', 'predict', 'serve', 'run', 'demo']
 
 # %% ../nbs/95_cli.ipynb #413b3e69
 import argparse
@@ -23,12 +23,13 @@ from typing import Any, TypeVar
 from . import __version__
 from .commands.advice import compare, curve
 from .commands.advice import next as next_verb
-from .commands.formatting import explain, format_result
 from .commands.options import CopyOptions, Parser, add_verb, label_queries, pair, verb_arguments
 from .commands.recipes import bow, gan, sweep
+from .commands.status import status
 from .commands.studies import study
-from .core.project import Project, find_project, stage_result
+from .core.project import Project, find_project
 from .core.settings import SHORTCUTS_OFF, change, parse_source, unknown
+from .results.formatting import explain, format_result
 
 # %% ../nbs/95_cli.ipynb #46e03dce
 VERBS: dict[str, Callable[..., Mapping[str, Any]]] = {} # Name -> verb, in the order of `birdsort --help`
@@ -398,47 +399,8 @@ def serve(
 # %% ../nbs/95_cli.ipynb #3177937a
 for verb in (curve, next_verb, bow, sweep, gan, study): _verb(verb)
 
-# %% ../nbs/95_cli.ipynb #8ceffe0b
-def _export_is_there(p:Project) -> bool:
-    files = (stage_result(p, 'export') or {}).get('megabytes')
-    return isinstance(files, dict) and all((p.export/name).is_file() for name in files)
-
-def _done(p:Project, labels) -> dict[str, bool]:
-    "Stage -> is it done?"
-    from birdsort.core.inventory import images_signature
-    from birdsort.datasets.signatures import train_signature
-    from birdsort.split import current_split
-    elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
-    trained = stage_result(p, 'train', train_signature(p))
-    def is_of_run(stage): return bool(trained) and (stage_result(p, stage) or {}).get('run') == trained['run']
-    return dict(
-        scrape=elsewhere or any(counts['kept'] for counts in labels.values()),
-        clean=elsewhere or bool(stage_result(p, 'clean', images_signature(p))),
-        split=elsewhere or bool(current_split(p)),
-        train=bool(trained), evaluate=is_of_run('evaluate'),
-        export=is_of_run('export') and _export_is_there(p))
-
-# %% ../nbs/95_cli.ipynb #2e492263
-@_verb
-def status(
-    project:str|None=None, # The project's folder
-) -> dict[str, Any]: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next, more}
-    "Show how far a project has come, and which files in `images/` and `unknown/` are left out."
-    from birdsort.core.inventory import count_states, sync, write_attribution
-    from birdsort.files.listing import list_folder, list_labels, summarise
-    p = find_project(project)
-    sync(p)
-    write_attribution(p)
-    labels = count_states(p)
-    stages = _done(p, labels)
-    done = [stage for stage in stages if stages[stage]]
-    missing = [*(stage for stage in stages if not stages[stage]), 'predict']
-    found = dict(images=list_labels(p.images).left_out, unknown=list_folder(p.path/'unknown').left_out)
-    left_out = [f'{name}/: {line}' for name,files in found.items() for line in summarise(files)]
-    waiting = len(list_folder(p.path/'next'/'images').images)
-    queue = f'{waiting} images wait in next/ for a decision: birdsort next --decisions FILE' if waiting else ''
-    more = '\n'.join(filter(None, [(stage_result(p, 'curve') or {}).get('words'), queue]))
-    return dict(project=str(p.path), labels=labels, left_out=left_out, done=done, next=missing[0], more=more)
+# %% ../nbs/95_cli.ipynb #0452c2f6
+_verb(status)
 
 # %% ../nbs/95_cli.ipynb #e2deda77
 def _tell(stage, result):

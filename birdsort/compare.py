@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 from .core.project import Project
 from .evaluation.metrics import numbers, wilson
 from .evaluation.predictions import predictions
+from .results.result import shown
 from .training.runs import open_run
 
 # %% ../nbs/61_compare.ipynb #592db250
@@ -117,6 +118,7 @@ class CompareResult(TypedDict):
     rows:list[dict] # {run, accuracy, low, high, loss} per run
     pairs:list[ComparedPair] # Each run with each other
 
+@shown('compare')
 def compare(
     project:Project, # Whose runs
     runs:list[str], # Names, two or more; NAME/stage_one for the weights of stage one, NAME/random for untrained ones

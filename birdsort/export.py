@@ -40,6 +40,7 @@ from .evaluation.prediction_sets import true_label_scores
 from .evaluation.predictions import predictions
 from .evaluation.unknown import run_bank
 from .local.network import as_graph
+from .results.result import shown
 from .training.resources import retain_memory
 from .training.runs import load_run, open_run
 
@@ -318,6 +319,7 @@ def _where(project):
     return dict(folder=str(project.export), learner=str(learner) if learner.is_file() else None)
 
 # %% ../nbs/70_export.ipynb #b7995520
+@shown('export')
 def export(
     project:Project, # Gets a folder `export/`
     run:str|None=None, # A run's name; None takes the last one

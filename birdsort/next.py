@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUEUE', 'margins', 'choose_images', 'open_queue', 'NewImages', 'find_new', 'Proposal', 'propose', 'AcceptResult',
-           'accept_next', 'describe_accepted', 'NextView', 'write_page', 'NextCleaner', 'NextResult', 'next_images']
+           'accept_next', 'NextView', 'write_page', 'NextCleaner', 'NextResult', 'next_images']
 
 # %% ../nbs/63_next.ipynb #nx000005
 import warnings
@@ -38,6 +38,8 @@ from .evaluation.unknown import network_outputs, run_bank
 from .files.listing import images_only, list_folder, summarise
 from .files.names import NOT_TEXT, is_text
 from .files.tables import read_table
+from .results.formatting import describe_accepted
+from .results.result import shown
 from .sources.local import own_address, read_own
 from .training.runs import Run, load_run, open_run
 
@@ -278,6 +280,7 @@ def _read_choices(queue, file):
     return {image: Choice('keep') if choice.label == labels[image] else choice for image, choice in chosen.items()}
 
 # %% ../nbs/63_next.ipynb #nx000072
+@shown('next')
 def accept_next(
     project:Project, # Gets the images that were accepted
     decisions:str|Path|None=None, # A table with the columns label, name, decision; None takes the Cleaner's
@@ -298,19 +301,6 @@ def accept_next(
         accepted=dict(Counter(row['label'] for row in joined)), refused=refused,
         corrected=sum(row['label'] != row['query'] for row in joined),
         waiting=len(queue.catalogue.rows(state='kept')))
-
-# %% ../nbs/63_next.ipynb #nx000073
-def describe_accepted(
-    result:AcceptResult, # From `accept_next`
-) -> str: # One line
-    "What became of the queue, in words."
-    n = sum(result['accepted'].values())
-    images = '1 image has' if n == 1 else f'{n} images have'
-    joined = ', '.join(f'{count} {label}' for label, count in result['accepted'].items())
-    rest = f"{result['refused']} refused, {result['waiting']} wait"
-    if not n: return f'no image was accepted; {rest}'
-    accepted = f"{images} joined images/ ({joined}; {result['corrected']} corrected)"
-    return f'{accepted}; {rest}; now: birdsort split, then birdsort train'
 
 # %% ../nbs/63_next.ipynb #nx000060b
 def _said(queue): return cast(list[Proposal], stage_result(queue, QUEUE) or [])
@@ -435,6 +425,7 @@ def _why_nothing(found):
     return '; '.join([there, *summarise(found.left_out)])
 
 # %% ../nbs/63_next.ipynb #nx000053
+@shown('next')
 def next_images(
     project:Project, # With a finished run
     folder:str|Path, # Images without labels

@@ -22,6 +22,7 @@ from .export import export
 from .files.listing import list_images
 from .predict import predict
 from .report import report
+from .results.result import shown
 from .scrape import scrape
 from .split import NOTE, split
 from .train import train
@@ -95,6 +96,7 @@ def _check_architecture(name): # An unknown one is refused before anything is do
     if is_competition(name): architectures([name])
     else: architecture(name)
 
+@shown('run')
 def run(
     project:Project, # Taken from its present state to `export/learner.pkl`
     quiet:bool=False, # No progress bars

@@ -29,6 +29,7 @@ from .core.inventory import LabelCounts, count_states, sync, terminal_text, with
 from .core.project import Project, hold, sync_folder, write_synced
 from .core.settings import DEFAULT_SOURCES, Settings, parse_source, unknown
 from .files.listing import list_images
+from .results.result import shown
 from .sources.base import Blocked, Hit, SourceContext, has_licence, interleave, photo_key
 from .sources.browser import NoBrowser
 from .sources.http import AGAIN, Web
@@ -426,6 +427,7 @@ def _about(name:str) -> str:
              'licences known' if source.knows_licence else 'licences not known')
     return '; '.join(filter(None, facts))
 
+@shown('scrape')
 def plan_scrape(
     project:Project, # Is only read
     label:str|None=None, # Only this label
@@ -443,6 +445,7 @@ def plan_scrape(
     return ScrapePlan(plan=plan, sources=sources, licence=list(settings.licence))
 
 # %% ../nbs/10_scrape.ipynb #94f493b1
+@shown('scrape')
 def scrape(
     project:Project, # Gets images and catalogue rows
     label:str|None=None, # Only this label

@@ -29,6 +29,7 @@ from .deploy.guard import LOOPBACK, Refusal, RequestGuard, error_response, make_
 from .deploy.views import MOST, SCRIPT, STYLE, card, drop_zone, model_card_html
 from .files.listing import EMPTY, NO_HEIC, NOT_AN_IMAGE, list_images
 from .predict import Predictor, PredictorOptions
+from .results.result import shown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -316,6 +317,7 @@ def _run_server(app, sock): # Until Ctrl-C
     server.run(sockets=[sock])
 
 # %% ../nbs/82_serve.ipynb #a1f00004
+@shown('serve')
 def serve(
     project:Project|str|Path, # A project, or the folder of a project or of an export
     host:str='127.0.0.1', # Who may connect: this machine only, or with 0.0.0.0 the whole network

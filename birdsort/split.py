@@ -21,6 +21,7 @@ from .core.inventory import overruled, sync
 from .core.project import Project, fingerprint_folder, hold, stable_hash, write_whole
 from .core.settings import Settings, change
 from .files.listing import list_images, list_labels, summarise
+from .results.result import shown
 
 # %% ../nbs/30_split.ipynb #97b3e14b
 SPLITS = ('train', 'val', 'test')
@@ -319,6 +320,7 @@ def _is_there(project:Project, counts:dict[str, int], folds:int, fold:int, force
     return not force or _count(project.split, counts) == note['counts']
 
 # %% ../nbs/30_split.ipynb #f93db0a1
+@shown('split')
 def split(
     project:Project, # Gets `split/{train,val,test}/<label>/`, copies of its images
     force:bool=False, # Replace a split that was made from other images or settings

@@ -18,6 +18,7 @@ from conftest import ROOT
 LEVELS = [
     'files',
     'core',
+    'results',
     'aviary sources cleaning',
     'scrape clean split',
     'datasets',
@@ -38,6 +39,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.spl
 PACKAGES = {
     'files',
     'core',
+    'results',
     'local',
     'aviary',
     'sources',

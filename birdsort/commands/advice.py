@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.project import find_project
-from .formatting import formats, table
 
 # %% ../../nbs/commands/05_advice.ipynb #cm000002
 def compare(
@@ -57,14 +56,3 @@ def next(
     result = next_images(find_project(project), *(folder or []), n=n, run=run, look=not no_look)
     if open and result['page']: webbrowser.open(Path(result['page']).resolve().as_uri())
     return result
-
-@formats('next')
-def _next(r):
-    from birdsort.next import describe_accepted
-    if 'accepted' in r: return describe_accepted(r)
-    shown = ('label', 'probability', 'second', 'second_probability', 'file')
-    rows = [{column.replace('_', ' '): row[column] for column in shown} for row in r['waiting'][:10]]
-    others = f"{r['sure']} others would teach less, {r['unknown']} are probably none of the labels, {r['copies']} are copies"
-    more = f"{len(r['waiting'])} wait in {Path(r['table']).parent}; {others}"
-    page = f"decide in {r['page']} (or birdsort.next.NextCleaner in Jupyter)" if r['page'] else f"decide in {r['table']}"
-    return '\n'.join([table(rows), more, *r['left_out'], f'{page}, then: birdsort next --decisions FILE'])

@@ -31,6 +31,7 @@ from ..data import naming_broken
 from ..datasets.cache import CachedDL, cache_dataloaders, subset
 from ..datasets.signatures import train_signature
 from ..datasets.splits import Splits, load_splits, splits_signature
+from ..results.result import shown
 from ..split import find_copies, group_files, naming_copies
 from ..training.callbacks import KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from ..training.frozen_features import accelerated
@@ -215,6 +216,7 @@ def _check_request(settings, folds, seeds):
             'into birdsort.toml')
 
 # %% ../../nbs/evaluation/06_cross_validation.ipynb #7ebe84db
+@shown('evaluate')
 def cross_validate(
     project:Project, # All of its images are used, and its settings
     folds:int=5, # Folds, 3 to 100; 0 repeats the split of the project

@@ -23,6 +23,7 @@ from ..core.settings import Settings
 from ..core.threads import processor_threads
 from ..data import naming_broken
 from ..datasets.splits import splits_signature
+from ..results.result import shown
 from ..training.learner import make_learner
 from ..training.precision import choose_precision
 from ..training.probe import ProbeData
@@ -223,6 +224,7 @@ def _curve_data(project:Project, settings:Settings, *, quiet:bool):
         pairs = images_to_compare(project, settings)
         return candidate_features(project, learn, settings, pairs, precision, quiet=quiet), list(learn.dls.vocab)
 
+@shown('curve')
 def learning_curve(
     project:Project, # With a finished run
     run:str|None=None, # A run's name; None takes the last

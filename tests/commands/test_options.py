@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from birdsort import cli
-from birdsort.commands.formatting import FORMATTERS
 from birdsort.commands.options import Parser, add_verb, verb_arguments
+from birdsort.results.formatting import FORMATTERS
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from birdsort.cli import status
-from birdsort.commands.formatting import explain
 from birdsort.core.catalogue import Catalogue, back_up
 from birdsort.core.inventory import images_signature, read_attribution, sync, write_attribution
 from birdsort.core.moves import Move, move_images, undo
 from birdsort.core.project import Project, fingerprint_folder, record_stage, stage_result
 from birdsort.core.scaffold import new_project
+from birdsort.results.formatting import explain
 from birdsort.scrape import scrape
 from conftest import files, forked, verb
 

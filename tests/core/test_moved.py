@@ -96,4 +96,4 @@ def test_an_old_module_imports_with_a_warning_and_is_the_new_one(old):
 def test_an_old_function_is_the_new_one():
     with pytest.warns(FutureWarning):
         moved = import_fresh('birdsort.say')
-    assert moved.say is import_module('birdsort.commands.formatting').format_result
+    assert moved.say is import_module('birdsort.results.formatting').format_result

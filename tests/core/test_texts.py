@@ -12,7 +12,6 @@ import pytest
 
 from birdsort.cleaning.decisions import Choice, apply, read_decisions, write_issues
 from birdsort.cleaning.issues import Issue
-from birdsort.commands.formatting import explain, format_result
 from birdsort.core.inventory import (
     csv_cell,
     csv_text,
@@ -22,6 +21,7 @@ from birdsort.core.inventory import (
     write_attribution,
 )
 from birdsort.core.scaffold import asset, new_project
+from birdsort.results.formatting import explain, format_result
 
 FORMULAS = [
     '=1+1',
