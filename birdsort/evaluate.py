@@ -27,9 +27,8 @@ from .evaluation.prediction_sets import SetsResult, judge_sets, true_label_score
 from .evaluation.predictions import Predictions, average_tta, cached_predictions, unknown_images
 from .evaluation.unknown import LeftOut, describe_left_out, leave_one_out, network_outputs, run_bank
 from .local.evidence import explain_shares
-from .results.result import shown
 from .training.probe import choose_evenly
-from .training.runs import Run, load_run, open_run, plot_history
+from .training.runs import Run, figure_png, load_run, open_run, plot_history
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
 def predict_all_splits(
@@ -162,11 +161,6 @@ def _wanted_precision(project, run_name, precision):
     raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
 
 # %% ../nbs/60_evaluate.ipynb #be09ec55
-def _png(fig):
-    out = io.BytesIO()
-    fig.savefig(out, format='png', dpi=100)
-    return out.getvalue()
-
 def _jpeg(image):
     out = io.BytesIO()
     image.save(out, 'JPEG', quality=80)
@@ -241,7 +235,6 @@ def _metrics(calibrated, scores):
         sets=_sets(calibrated.scaled))
 
 # %% ../nbs/60_evaluate.ipynb #b7539035
-@shown('evaluate')
 def evaluate(
     project:Project, # Gets images in `reports/<run>/`
     run:str|None=None, # A run's name; None takes the last
@@ -260,7 +253,7 @@ def evaluate(
     test = calibrated.tables['test']
     scores = score(test)
     plots = _plots(opened, learn.dls.splits, calibrated, scores)
-    images = {f'{name}.png': _png(fig) for name, fig in plots.items()}
+    images = {f'{name}.png': figure_png(fig) for name, fig in plots.items()}
     images |= {f'{name}.jpg': _jpeg(page) for name, page in _error_pages(learn, test).items()}
     for name, data in images.items(): write_whole(reports/name, data)
     shares = evidence_shares(learn, test)

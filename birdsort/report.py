@@ -35,9 +35,8 @@ from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import accuracy_by_origin, describe_pair, error_panels, find_errors
 from .evaluation.learning_curve import learning_curve, plot_curve
 from .evaluation.prediction_sets import describe_sets
-from .results.result import shown
 from .training.resources import first_line
-from .training.runs import Run, kept_stage, load_run, open_run
+from .training.runs import Run, figure_png, kept_stage, load_run, open_run
 
 # %% ../nbs/62_report.ipynb #6dff4225
 class Heading(NamedTuple):
@@ -307,9 +306,7 @@ def _more_images(run:Run, reports:Path) -> Iterator[Block]:
     except (ValueError, OSError) as e:
         yield Text(f'That cannot be said: {first_line(e)}.')
         return
-    out = io.BytesIO()
-    plot_curve(found).savefig(out, format='png', dpi=100)
-    file = write_whole(reports/'learning_curve.png', out.getvalue())
+    file = write_whole(reports/'learning_curve.png', figure_png(plot_curve(found)))
     yield Plots([file], 'Accuracy after learning from so many images per label, judged by held-out images of train and '
         'validation; the shaded band is the 95 % band of the power law through the points.')
     yield Text(f"{found['words'][0].upper()}{found['words'][1:]}.")
@@ -421,7 +418,6 @@ class ReportResult(TypedDict):
     seconds:float # Time that it took
 
 # %% ../nbs/62_report.ipynb #e47b08cc
-@shown('report')
 def report(
     project:Project, # Gets `reports/report.html` and `reports/report.md`
     run:str|None=None, # Name of a run; None takes the last one

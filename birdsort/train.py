@@ -33,7 +33,6 @@ from .data import naming_broken, warn_of_leaks
 from .datasets.cache import cache_dataloaders
 from .datasets.signatures import train_signature, trained_settings
 from .datasets.splits import load_splits, splits_signature
-from .results.result import shown
 from .split import NOTE, current_split
 from .training.callbacks import History, KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
@@ -42,7 +41,7 @@ from .training.learner import make_learner, open_layers
 from .training.precision import choose_precision
 from .training.probe import FitProbe, begins_with_probe
 from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
-from .training.runs import explain_polish, explain_trial, find_run, keep_run, plot_history, plot_lr_find
+from .training.runs import explain_polish, explain_trial, figure_png, find_run, keep_run, plot_history, plot_lr_find
 from .training.schedule import fit_by, plan_acceleration, plan_fits
 
 # %% ../nbs/50_train.ipynb #4619e190
@@ -156,7 +155,7 @@ def _find_lr(session):
         found = learn.lr_find(show_plot=False)
     losses = [float(loss) for loss in learn.recorder.losses]
     figure = plot_lr_find(learn.recorder.lrs, losses, found.valley)
-    figure.savefig(req.part/'lr_find.png', dpi=100)
+    (req.part/'lr_find.png').write_bytes(figure_png(figure))
     return found.valley
 
 def _measure(session):
@@ -357,7 +356,7 @@ def _describe(settings):
 def _finish(session, result):
     "Plot the history, give the run its number, and delete its checkpoint."
     req = session.request
-    plot_history(req.part).savefig(req.part/'history.png', dpi=100)
+    (req.part/'history.png').write_bytes(figure_png(plot_history(req.part)))
     own = type(req.model)
     note = dict(
         signature=req.sign, splits=splits_signature(req.project, req.settings), settings=_describe(req.settings),
@@ -405,7 +404,6 @@ def _known_result(run) -> TrainResult:
     return cast(TrainResult, {key: value for key, value in run.note.items() if key in TrainResult.__annotations__})
 
 # %% ../nbs/50_train.ipynb #e8398f46
-@shown('train')
 def train(
     project:Project, # Gets a run in `models/`
     *,

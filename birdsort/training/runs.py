@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Run', 'runs', 'find_run', 'open_run', 'kept_stage', 'explain_polish', 'explain_trial', 'keep_run', 'open_recipe',
-           'load_run', 'open_learner', 'plot_history', 'plot_lr_find']
+           'load_run', 'plot_history', 'plot_lr_find', 'figure_png']
 
 # %% ../../nbs/training/09_runs.ipynb #5122eb5f
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -181,16 +182,6 @@ def load_run(
     learn.remove_cb(ProgressCallback)
     return learn
 
-# %% ../../nbs/training/09_runs.ipynb #82cc6df6
-def open_learner(
-    project:Project, # Whose run
-    run:str|None=None, # A run's name; None takes the last
-    weights:str='best', # "best", or "stage_one"
-    model:nn.Module|None=None, # The network, where the run is of your own
-) -> Learner: # With the run's weights, on the images that it was trained on
-    "A run as fastai's `Learner`; errors as of `open_run` and `load_run`."
-    return load_run(open_run(project, run), weights, model)
-
 # %% ../../nbs/training/09_runs.ipynb #586b5c45
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -231,3 +222,14 @@ def plot_lr_find(
     ax.axvline(chosen, color='C1')
     ax.set(xscale='log', xlabel='learning rate', ylabel='loss', title=f'{chosen:.2g}, where the loss falls')
     return fig
+
+# %% ../../nbs/training/09_runs.ipynb #35f58668
+def figure_png(
+    fig:'Figure', # matplotlib's
+) -> bytes: # A PNG file of 100 dots per inch
+    "A figure as a PNG file, drawn once."
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    out = io.BytesIO()
+    fig.set_dpi(100)
+    FigureCanvasAgg(fig).print_png(out)
+    return out.getvalue()
