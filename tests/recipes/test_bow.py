@@ -63,7 +63,8 @@ def train(project):
 @pytest.mark.parametrize('extractor', ['sift', 'kaze', 'orb', 'freak'])
 @pytest.mark.parametrize('step', [0, 12])
 def test_every_extractor_learns_its_own_images(train, extractor, step):
-    settings = replace(SMALL, extractor=extractor, step=step, max_side=160)
+    # Key points need more pixels than a grid does
+    settings = replace(SMALL, extractor=extractor, step=step, max_side=96 if step else 160)
     pipe = make_bow(settings).fit(*train)
     assert pipe.score(*train) > 0.8
 

@@ -23,7 +23,7 @@ FAULTS = dict(
 def scraped(tmp_path_factory):
     "A project scraped from an aviary in which much is wrong, and what the aviary had planned."
     project = lesson_project(0, tmp_path_factory.mktemp('scrape') / 'birds', images_per_label=500)
-    with Aviary(per_query=25, faults=FAULTS, seed=3) as site:
+    with Aviary(per_query=14, faults=FAULTS, seed=3) as site:
         result = scrape(project, source=[f'google={site.address}'], allow=site.hosts, quiet=True)
         plan = {
             l: [p for q in qs for p in site.photos(q)] for l, qs in project.settings.labels.items()
