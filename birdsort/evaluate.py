@@ -27,6 +27,7 @@ from .evaluation.prediction_sets import SetsResult, judge_sets, true_label_score
 from .evaluation.predictions import Predictions, average_tta, cached_predictions, unknown_images
 from .evaluation.unknown import LeftOut, describe_left_out, leave_one_out, network_outputs, run_bank
 from .local.evidence import explain_shares
+from .results.result import shown
 from .training.probe import choose_evenly
 from .training.runs import Run, figure_png, load_run, open_run, plot_history
 
@@ -235,6 +236,7 @@ def _metrics(calibrated, scores):
         sets=_sets(calibrated.scaled))
 
 # %% ../nbs/60_evaluate.ipynb #b7539035
+@shown('evaluate')
 def evaluate(
     project:Project, # Gets images in `reports/<run>/`
     run:str|None=None, # A run's name; None takes the last

@@ -35,6 +35,7 @@ from .evaluate import EvaluateResult, evaluate, predict_all_splits
 from .evaluation.error_analysis import accuracy_by_origin, describe_pair, error_panels, find_errors
 from .evaluation.learning_curve import learning_curve, plot_curve
 from .evaluation.prediction_sets import describe_sets
+from .results.result import shown
 from .training.resources import first_line
 from .training.runs import Run, figure_png, kept_stage, load_run, open_run
 
@@ -418,6 +419,7 @@ class ReportResult(TypedDict):
     seconds:float # Time that it took
 
 # %% ../nbs/62_report.ipynb #e47b08cc
+@shown('report')
 def report(
     project:Project, # Gets `reports/report.html` and `reports/report.md`
     run:str|None=None, # Name of a run; None takes the last one

@@ -33,6 +33,7 @@ from .data import naming_broken, warn_of_leaks
 from .datasets.cache import cache_dataloaders
 from .datasets.signatures import train_signature, trained_settings
 from .datasets.splits import load_splits, splits_signature
+from .results.result import shown
 from .split import NOTE, current_split
 from .training.callbacks import History, KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
@@ -404,6 +405,7 @@ def _known_result(run) -> TrainResult:
     return cast(TrainResult, {key: value for key, value in run.note.items() if key in TrainResult.__annotations__})
 
 # %% ../nbs/50_train.ipynb #e8398f46
+@shown('train')
 def train(
     project:Project, # Gets a run in `models/`
     *,

@@ -42,8 +42,9 @@ SERVER.set_forkserver_preload([*NEEDED.split(), *(f'birdsort.{verb}' for verb in
 
 # Files that take minutes go first, so that no worker is left with one of them at the end.
 LONGEST_FIRST = [
-    'test_training', 'test_sweep', 'test_choose', 'test_evaluate', 'test_export', 'test_studies', 'test_pipeline',
-    'test_notebooks', 'test_clean', 'test_google', 'test_sources', 'test_hostile', 'test_scrape',
+    'test_training', 'test_google', 'test_sources', 'test_sweep', 'test_evaluate', 'test_serve', 'test_scrape',
+    'test_probe', 'test_studies', 'test_clean', 'test_pipeline', 'test_next', 'test_local', 'test_choose',
+    'test_export', 'test_hostile', 'test_chain', 'test_predict', 'test_javascript', 'test_jupyter', 'test_notebooks',
 ]  # fmt: skip
 
 

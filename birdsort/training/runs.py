@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Run', 'runs', 'find_run', 'open_run', 'kept_stage', 'explain_polish', 'explain_trial', 'keep_run', 'open_recipe',
-           'load_run', 'plot_history', 'plot_lr_find', 'figure_png']
+           'load_run', 'open_learner', 'plot_history', 'plot_lr_find', 'figure_png']
 
 # %% ../../nbs/training/09_runs.ipynb #5122eb5f
 import io
@@ -181,6 +181,16 @@ def load_run(
             'train it again with `birdsort train --force`') from None
     learn.remove_cb(ProgressCallback)
     return learn
+
+# %% ../../nbs/training/09_runs.ipynb #82cc6df6
+def open_learner(
+    project:Project, # Whose run
+    run:str|None=None, # A run's name; None takes the last
+    weights:str='best', # "best", or "stage_one"
+    model:nn.Module|None=None, # The network, where the run is of your own
+) -> Learner: # With the run's weights, on the images that it was trained on
+    "A run as fastai's `Learner`; errors as of `open_run` and `load_run`."
+    return load_run(open_run(project, run), weights, model)
 
 # %% ../../nbs/training/09_runs.ipynb #586b5c45
 if TYPE_CHECKING:
