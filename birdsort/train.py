@@ -12,10 +12,11 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 import timm
 import torch
@@ -38,12 +39,15 @@ from .split import NOTE, current_split
 from .training.callbacks import History, KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
 from .training.frozen_features import accelerated
-from .training.learner import make_learner, open_layers
+from .training.learner import TrainHooks, check_hooks, make_learner, open_layers, use_hooks
 from .training.precision import choose_precision
 from .training.probe import FitProbe, begins_with_probe
 from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
 from .training.runs import explain_polish, explain_trial, figure_png, find_run, keep_run, plot_history, plot_lr_find
 from .training.schedule import fit_by, plan_acceleration, plan_fits
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # %% ../nbs/50_train.ipynb #4619e190
 def run_part(
@@ -78,6 +82,7 @@ class _Request(NamedTuple):
     beside:bool=False # Other trainings of this project run at the same time
     choice:Choice|None=None # How the architecture was chosen, among several
     head:HeadChoice|None=None # How the head was chosen
+    hooks:Mapping[str, Any]={} # Of `TrainHooks`
 
     @property
     def part(self) -> Path: return run_part(self.project, self.sign)
@@ -91,11 +96,14 @@ class _Session(NamedTuple):
     checkpoint:Checkpoint
 
 # %% ../nbs/50_train.ipynb #377eef58
+def _needs_images(req): return bool(req.hooks.keys()-{'metrics'})
+
 def _request_learner(req, splits):
     "The learner of a training; with `cache`, its images are decoded only once."
     with naming_broken(req.project):
         learn = make_learner(req.project, req.part, req.settings, model=req.model, splits=splits)
-        if req.settings.train.cache: learn.dls = cache_dataloaders(req.project, learn.dls, req.quiet)
+        if req.hooks: use_hooks(learn, req.hooks)
+        if req.settings.train.cache and not _needs_images(req): learn.dls = cache_dataloaders(req.project, learn.dls, req.quiet)
     return learn
 
 def _new_part(req):
@@ -106,11 +114,15 @@ def _new_part(req):
     req.part.mkdir(parents=True)
 
 # %% ../nbs/50_train.ipynb #776bf255
+def _has_probe(session):
+    req = session.request
+    return not _needs_images(req) and begins_with_probe(session.learn, req.settings)
+
 def _plan(session):
     "The fits of a training."
     settings, learn = session.request.settings, session.learn
     lr, chosen = session.checkpoint.extra.get('lr', learn.lr), settings.train.lr != 'default'
-    return plan_fits(settings, lr, chosen=chosen, probe=begins_with_probe(learn, settings))
+    return plan_fits(settings, lr, chosen=chosen, probe=_has_probe(session))
 
 def _follows_plan(session):
     "Is an interrupted training one of the fits that are planned now? An older birdsort may have planned others."
@@ -130,7 +142,7 @@ def _begin(req):
     "The session of a training, before its first epoch or after the last one that was finished."
     splits = load_splits(req.project, req.settings)
     for note in () if req.quiet else splits.notes: print(note, file=sys.stderr)
-    session = _new_session(req, splits, resumes=True) if _is_stopped(req.part) and not req.force else None
+    session = _new_session(req, splits, resumes=True) if _is_stopped(req.part) and not (req.force or req.hooks) else None
     distrib_barrier() # Every process has seen which folders there are
     if session: return session
     if is_main_process():
@@ -144,6 +156,7 @@ def _accelerated(session, fit):
     "The context in which a fit uses the shortcuts that its settings allow."
     req = session.request
     plan = plan_acceleration(req.settings, fit, session.checkpoint.extra['precision'])
+    if _needs_images(req): plan = plan._replace(features=(), resize=False)
     return accelerated(req.project, session.learn, req.settings, plan, fit, quiet=req.quiet)
 
 def _find_lr(session):
@@ -192,7 +205,7 @@ def _open(session, number, fit):
     if number == 0: return # The first one begins as `make_learner` made it
     if fit.frozen: learn.freeze()
     else: open_layers(learn, settings.train.unfreeze)
-    if not (settings.train.feature_views or begins_with_probe(learn, settings)): return
+    if not (settings.train.feature_views or _has_probe(session)): return
     # Earlier fits on cached features have drawn numbers; how many is not known after an interruption
     for dl in learn.dls.loaders: dl.rng.seed(settings.seed+number)
 
@@ -362,13 +375,15 @@ def _finish(session, result):
     note = dict(
         signature=req.sign, splits=splits_signature(req.project, req.settings), settings=_describe(req.settings),
         vocab=list(session.learn.dls.vocab), own=own.__qualname__ if req.model else None)
+    if req.hooks: note['hooks'] = check_hooks(req.hooks)
     name = own.__name__ if req.model else short_name(req.settings.architecture)
     run = keep_run(req.project, req.part, name, result | note)
     for file in (*run.folder.glob('checkpoint.pth*'), *run.folder.glob('start_*.pth*')): file.unlink()
 
 # %% ../nbs/50_train.ipynb #65e8ecba
-def _check(project, settings):
-    "`ValueError` for images or settings that cannot be trained."
+def _check(project, settings, hooks=None, quiet=True):
+    "`ValueError` for images or settings that cannot be trained, `TypeError` for an unknown hook."
+    check_hooks(hooks or {}, quiet)
     split_is_old = (project.split/NOTE).is_file() and not current_split(project)
     if split_is_old and not settings.train.data:
         raise ValueError(
@@ -377,8 +392,9 @@ def _check(project, settings):
     if settings.train.precision == 'fp16' and not torch.cuda.is_available():
         raise ValueError('precision = fp16 needs a GPU: here, auto finds the fastest of fp32, channels-last and bf16')
 
-def _check_resume(project, sign, force):
+def _check_resume(project, sign, force, hooks=()):
     "`ValueError` where there is nothing to resume."
+    if hooks: raise ValueError(f"a training with {', '.join(hooks)} of yours cannot be resumed: leave out resume")
     if force: raise ValueError('resume continues a training, force starts it again: choose one')
     if _is_stopped(run_part(project, sign)): return
     raise ValueError(
@@ -415,22 +431,23 @@ def train(
     settings:Settings|None=None, # For this run; None takes the project's
     model:nn.Module|None=None, # Your own network, (b, 3, size, size) float32 -> (b, c); none of it is frozen
     beside:bool=False, # Other trainings of this project run at the same time, and the caller holds its lock
+    **hooks:'Unpack[TrainHooks]', # metrics, cbs, loss_func, item_tfms, batch_tfms, dls: see `TrainHooks`
 ) -> TrainResult: # The run, and what came of each stage
     "Probe, one-cycle, then fine-tune if it pays; keeps the weights with the lowest validation loss. Resumes."
     asked = settings or project.settings
     if model is not None: asked = replace(asked, pretrained=False)
-    _check(project, asked)
+    _check(project, asked, hooks, quiet)
     known = find_run(project, run_signature(project, asked, model))
     def lock(): return hold(project) if is_main_process() and not beside else nullcontext()
     if known and not force or model is not None: settings = trained_settings(project, asked)
     else:
         with lock(): settings = choose_architecture(project, asked, again=force, quiet=quiet)
-    sign = run_signature(project, settings, model)
+    sign = run_signature(project, settings, model)+(f' {stable_hash(check_hooks(hooks))}' if hooks else '')
     chosen = known_choice(project, asked), known_head(project, asked)
-    if resume: _check_resume(project, sign, force)
+    if resume: _check_resume(project, sign, force, hooks)
     done = find_run(project, sign)
-    if done and not (force or resume or model): result = _known_result(done)
+    if done and not (force or resume or model or hooks): result = _known_result(done)
     else:
-        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen))
+        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen, hooks))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

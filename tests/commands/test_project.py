@@ -28,6 +28,8 @@ def test_documentation_is_that_of_the_stage():
     assert 'Train again' in Project.train.__doc__
     assert [*signature(Project.train).parameters][0] == 'force'
     assert 'engine' in signature(Project.predict).parameters
+    assert 'loss_func' in signature(Project.train).parameters
+    assert 'fastai callbacks' in Project.train.__doc__
 
 
 def test_every_stage_on_drawn_birds(split_birds):
