@@ -90,7 +90,7 @@ def _note(row): # Why there is no label, as HTML
     return f'<p>{why}. The most probable:</p>'
 
 def _set_note(row): # The labels that keep a promise, as HTML
-    if 'set' not in row: return ''
+    if 'set' not in row or row['label'] not in row['best']: return '' # The promise is for what shows one of the labels
     return f"<p>{escape('It is ' + ' or '.join(row['set']) if row['set'] else 'It is none of the labels')}.</p>"
 
 # %% ../../nbs/deploy/07_views.ipynb #sn000003
@@ -112,7 +112,7 @@ def card(
         photo=_data_url(thumbnail(photo or b'', 480)),
         name=name,
         overlay=_overlay_part(row, overlay, pending),
-        caption=' · red: evidence for the label, blue: none' if overlay else '',
+        caption=' · yellow: evidence for the label, blue: none' if overlay else '',
         label=escape(row['label']),
         note=_set_note(row)+(_note(row) if unsure else ''),
         bars=_bar_list(row['best']))

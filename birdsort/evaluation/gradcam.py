@@ -118,9 +118,9 @@ def gradcam_overlay(
     cam:np.ndarray, # (h, w) in [0, 1]
     strength:float=.55, # Of the colours, 0 to 1
 ) -> Image.Image: # Of the image's size
-    "An image under its Grad-CAM map, from blue (low) to red (high)."
+    "An image under its Grad-CAM map, from blue (low) to yellow (high)."
     from matplotlib import colormaps
     grey = Image.fromarray((255*np.asarray(cam)).astype(np.uint8))
     values = np.asarray(grey.resize(image.size, Image.Resampling.BICUBIC))
-    colors = (255*np.asarray(colormaps['turbo'](values/255.))[..., :3]).astype(np.uint8)
+    colors = (255*np.asarray(colormaps['cividis'](values/255.))[..., :3]).astype(np.uint8)
     return Image.blend(image.convert('RGB'), Image.fromarray(colors), strength)

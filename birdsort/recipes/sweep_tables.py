@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..core.inventory import csv_cell
 from ..core.project import Project, write_whole
-from ..report import Plots, Table, Text, to_html
+from ..pages.blocks import Plots, Table, Text, to_html
 
 # %% ../../nbs/recipes/00_sweep_tables.ipynb #123f2bf2
 if TYPE_CHECKING:
