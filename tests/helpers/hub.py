@@ -197,6 +197,8 @@ class Answer(BaseHTTPRequestHandler):
                 while len(self.hub.stored) < self.hub.after and time.monotonic() < end:
                     time.sleep(0.01)
                 self.hub.die()
+            if not self.hub.up:  # What the kernel still holds of the body came too late
+                raise ConnectionError('cut off')
         return bytes(data)
 
     def say(self, status, body=None, kind='application/json; charset=utf-8', **headers):
