@@ -51,7 +51,7 @@ def served(*args, temporary):
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -98,7 +98,7 @@ class Page:
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
-    def until(self, condition, seconds=120):  # The first Grad-CAM waits until PyTorch is loaded
+    def until(self, condition, seconds=300):  # The first Grad-CAM waits until PyTorch is loaded
         end = time.monotonic() + seconds
         while not (result := condition()):
             assert time.monotonic() < end, self.text()
