@@ -6,6 +6,10 @@
 __all__ = ['status']
 
 # %% ../../nbs/commands/02_status.ipynb #21cfd3b8
+import json
+from contextlib import suppress
+from typing import Any
+
 from ..core.project import Project, find_project, stage_result
 from ..results.result import Result
 
@@ -14,13 +18,22 @@ def _export_is_there(p:Project) -> bool:
     files = (stage_result(p, 'export') or {}).get('megabytes')
     return isinstance(files, dict) and all((p.export/name).is_file() for name in files)
 
+def _last_training(p:Project, sign:str) -> dict[str, Any]|None:
+    "The last training, if it was of these images and settings; with hooks of yours its signature has a second word."
+    last = stage_result(p, 'train')
+    if not last or stage_result(p, 'train', sign): return last
+    with suppress(OSError, ValueError):
+        note = json.loads((p.models/last['run']/'run.json').read_text())
+        if note.get('hooks') and note['signature'].split()[0] == sign: return last
+    return None
+
 def _done(p:Project, labels) -> dict[str, bool]:
     "Stage -> is it done?"
     from birdsort.core.inventory import images_signature
     from birdsort.datasets.signatures import train_signature
     from birdsort.split import current_split
     elsewhere = bool(p.settings.train.data) # Then there is nothing to scrape, clean or split
-    trained = stage_result(p, 'train', train_signature(p))
+    trained = _last_training(p, train_signature(p))
     def is_of_run(stage): return bool(trained) and (stage_result(p, stage) or {}).get('run') == trained['run']
     return dict(
         scrape=elsewhere or any(counts['kept'] for counts in labels.values()),
@@ -28,6 +41,20 @@ def _done(p:Project, labels) -> dict[str, bool]:
         split=elsewhere or bool(current_split(p)),
         train=bool(trained), evaluate=is_of_run('evaluate'),
         export=is_of_run('export') and _export_is_there(p))
+
+# %% ../../nbs/commands/02_status.ipynb #d935d15b
+def _came_of_it(p:Project, stages:dict[str, bool]) -> list[str]:
+    "What the stages that are done have given."
+    lines, judged = [], stage_result(p, 'evaluate') or {}
+    if stages['evaluate'] and 'intervals' in judged:
+        share, (low, high) = judged['accuracy'], judged['intervals']['accuracy']
+        lines.append(f"{100*share:.1f} % of {judged['n']} test images are labelled correctly "
+                     f'(95 % interval {100*low:.1f} to {100*high:.1f})')
+    page = p.reports/'report.html'
+    told = (stage_result(p, 'report') or {}).get('run') == judged.get('run')
+    if stages['evaluate'] and told and page.is_file(): lines.append(f'report: {page}')
+    if stages['export']: lines.append(f'export: {p.export}')
+    return lines
 
 # %% ../../nbs/commands/02_status.ipynb #2e492263
 def status(
@@ -47,6 +74,7 @@ def status(
     left_out = [f'{name}/: {line}' for name,files in unused.items() for line in summarise(files)]
     waiting = len(list_folder(p.path/'next'/'images').images)
     queue = f'{waiting} images wait in next/ for a decision: birdsort next --decisions FILE' if waiting else ''
-    more = '\n'.join(filter(None, [(stage_result(p, 'curve') or {}).get('words'), queue]))
+    curve = (stage_result(p, 'curve') or {}).get('words') or ''
+    more = '\n'.join(line for line in (*_came_of_it(p, stages), curve, queue) if line)
     found = dict(labels=labels, left_out=left_out, done=done, next=missing[0], more=more)
     return Result('status', dict(project=str(p.path)) | found)

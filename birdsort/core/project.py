@@ -73,7 +73,7 @@ class Project:
         path:str|Path, # The project's folder
         given:dict[str, Any]|None=None, # Settings that count in place of those in the file, for this object
     ):
-        self.path, self.given = Path(path), given or {}
+        self.path, self.given = Path(path).expanduser(), given or {}
         if not (self.path/'birdsort.toml').is_file():
             raise FileNotFoundError(
                 f"no birdsort.toml in {self.path}: make one with `birdsort new {self.path}`, or name it with --project")

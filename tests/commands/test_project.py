@@ -5,7 +5,12 @@ import subprocess
 import sys
 from inspect import signature
 
+import pytest
+from fastai.vision.augment import Resize
+from fastai.vision.data import ImageDataLoaders
+
 from birdsort import Project
+from birdsort.aviary.sample_project import lesson_project
 from conftest import ENV, as_json
 from helpers.runs import add_fixed_run
 
@@ -51,3 +56,30 @@ def test_every_stage_on_drawn_birds(split_birds):
     )
     assert project.status().to_dict() == as_json('status', '--project', split_birds.path)
     assert 'next: birdsort' in repr(project) and '<table>' in project._repr_html_()
+
+
+def test_hooks_of_a_user(tmp_path, capsys):
+    made = lesson_project(8, tmp_path / 'birds', epochs=(1, 0))
+    project = Project(made.path)
+    project.split(quiet=True)
+    for wrong in (dict(metrics=5), dict(item_tfms=['squish'])):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            project.train(**wrong, quiet=True)
+    loaders = ImageDataLoaders.from_folder(
+        made.path / 'split', 'train', 'val', item_tfms=Resize(64), bs=4, num_workers=0
+    )
+    before = [str(loaders.train.after_batch), str(loaders.valid.after_item)]
+    seen = []
+
+    def look(x):
+        seen.append(x)
+        return x
+
+    hooked = project.train(dls=loaders, batch_tfms=look, cbs=None, quiet=True)
+    assert seen
+    assert before == [str(loaders.train.after_batch), str(loaders.valid.after_item)]
+    assert 'normalises images in another way' in capsys.readouterr().err
+    assert 'train' in project.status()['done']
+    plain = project.train(quiet=True, cbs=None, metrics=None)
+    assert plain['run'] != hooked['run']
+    assert project.train(quiet=True)['run'] == plain['run']
