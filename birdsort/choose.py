@@ -9,7 +9,6 @@ __all__ = ['CandidateRow', 'images_to_compare', 'candidate_features', 'judge_bac
 
 # %% ../nbs/45_choose.ipynb #e3b56ab4
 import errno
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,6 @@ from statistics import median
 from typing import Any, TypedDict, cast
 
 import numpy as np
-import torch
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib
 
@@ -32,10 +30,11 @@ from .datasets.cache import has_room
 from .datasets.signatures import choice_signature, head_signature, keep_choice, kept_choice, trained_settings
 from .datasets.splits import load_splits
 from .local.fitting import Comparison, MapData, compare, fit_heads, hold_out, judge_heads
+from .progress.bars import tell
 from .split import find_copies, group_files
 from .training.frozen_features import backbone_features
 from .training.learner import make_learner
-from .training.precision import choose_precision, in_precision
+from .training.precision import choose_precision, forward_milliseconds, in_precision
 from .training.probe import ProbeData, choose_evenly, fit_probe
 from .training.resources import first_line, own_rng
 
@@ -53,17 +52,6 @@ class CandidateRow(TypedDict):
     licence:str # Of the weights, as timm calls it; empty where nobody says
     seconds:float # Of the comparison, cached features included
     left_out:str # Why it could not compete; empty for others
-
-def _milliseconds(learn:Learner, settings:Settings, precision:str) -> float:
-    "The time of an image in a batch of sixteen; the fastest of three."
-    x, seconds = torch.rand(16, 3, settings.image_size, settings.image_size, device=learn.dls.device), []
-    learn.model.to(learn.dls.device).eval()
-    with in_precision(learn, precision), torch.no_grad():
-        for _ in range(4):
-            start = time.perf_counter()
-            learn.model(x).sum().item()
-            seconds.append(time.perf_counter()-start)
-    return round(1000*min(seconds[1:])/len(x), 2)
 
 # %% ../nbs/45_choose.ipynb #a7b0908f
 def images_to_compare(
@@ -109,7 +97,7 @@ def _compete(project, learn, settings, pairs, *, quiet):
     "The row of a candidate, but for its name and its time."
     precision = choose_precision(project, settings, learn)
     with processor_threads(learn.model, settings.train.threads), naming_broken(project):
-        milliseconds = _milliseconds(learn, settings, precision)
+        milliseconds = forward_milliseconds(learn, settings.image_size, precision)
         data = candidate_features(project, learn, settings, pairs, precision, quiet=quiet)
         probe = fit_probe(
             data, list(learn.dls.vocab), balanced=settings.train.class_weights, seed=settings.seed)
@@ -207,7 +195,7 @@ def _maps(project, settings, n, files, *, quiet):
     n_bytes = n*2*learn.model[1][0].num_features*(settings.image_size//8)**2
     needs = f'the maps of all {n} images take {n_bytes/1e6:.0f} MB'
     if not has_room(folder, n_bytes): raise ValueError(f'{needs}, and {folder} has no room for them')
-    if not quiet: print(f'Comparing pooled and local features; {needs}', file=sys.stderr)
+    if not quiet: tell(f'Comparing pooled and local features; {needs}')
     with processor_threads(learn.model, settings.train.threads):
         precision = choose_precision(project, settings, learn)
         with in_precision(learn, precision): views = backbone_features(project, learn, settings, files, precision, quiet, 1)
@@ -286,7 +274,7 @@ def choose_head(
     if num_distrib() > 1: return None # One process chooses; of several, each takes the pooled one
     found = _choose_head(project, settings, quiet=quiet)
     keep_choice(project, sign, dict(found))
-    if not quiet: print(found['words'], file=sys.stderr)
+    if not quiet: tell(found['words'])
     return found
 
 def known_head(
@@ -343,7 +331,7 @@ def _hold_competition(project, settings, sign, *, quiet):
         if (name, pretrained) in known: continue
         rows.append(judge_backbone(project, replace(settings, architecture=name, pretrained=pretrained), quiet))
         keep_choice(project, sign, dict(rows=rows))
-        if not quiet: print(_row_in_words(rows[-1]), file=sys.stderr)
+        if not quiet: tell(_row_in_words(rows[-1]))
     best = cheapest_of_the_best(rows)
     return Choice(architecture=best['architecture'], pretrained=best['pretrained'], rows=rows)
 

@@ -7,7 +7,6 @@ __all__ = ['squished_size', 'augmentation', 'dataloaders', 'show_augmentation', 
 
 # %% ../nbs/40_data.ipynb #960fe04d
 import math
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from .core.images import Equaliser, ImageError, decode
 from .core.project import Project
 from .core.settings import Settings, unknown
 from .datasets.splits import Splits, load_splits
+from .progress.bars import tell
 
 # %% ../nbs/40_data.ipynb #cf1e0776
 def _shift(x): # Each image by up to a tenth of its side; an affine matrix each, for `AffineCoordTfm`
@@ -169,7 +169,7 @@ def warn_of_leaks(
     settings:Settings, # Of the training
 ) -> None:
     "Say on standard error that a network may learn the wrong thing."
-    if found := leak_of(splits, settings): print(f'warning: {found}', file=sys.stderr)
+    if found := leak_of(splits, settings): tell(f'warning: {found}')
 
 # %% ../nbs/40_data.ipynb #594d6925
 @contextmanager

@@ -25,7 +25,6 @@ from fastai.imports import noop
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 from torch import nn
-from tqdm.auto import tqdm
 
 from .core.images import decode
 from .core.project import Project, hold, inside, record_stage, stable_hash, stage_result
@@ -40,6 +39,7 @@ from .evaluation.prediction_sets import true_label_scores
 from .evaluation.predictions import predictions
 from .evaluation.unknown import run_bank
 from .local.network import as_graph
+from .progress.bars import progress_bar
 from .results.result import shown
 from .training.resources import retain_memory
 from .training.runs import load_run, open_run
@@ -235,8 +235,8 @@ def _hashes(folder, left_out): # {file: SHA-256}
 
 # %% ../nbs/70_export.ipynb #82e0adc6
 def _write(run, model, formats, folder, evaluated, *, quiet): # All models into a folder -> (config, part of the result)
-    own, progress = type(model).__name__ if model else None, dict(disable=quiet, leave=False)
-    with tqdm(total=len(formats)+1, desc='loading', **progress) as bar, retain_memory(not torch.cuda.is_available()):
+    own, progress = type(model).__name__ if model else None, dict(desc='loading', unit='step', quiet=quiet)
+    with progress_bar(total=len(formats)+1, **progress) as bar, retain_memory(not torch.cuda.is_available()):
         def step(name):
             bar.update()
             bar.set_description(name)

@@ -16,7 +16,6 @@ from typing import NamedTuple, TypedDict, cast
 import numpy as np
 import pandas as pd
 from fastai.learner import Learner
-from tqdm.auto import tqdm
 
 from .clean import contact_sheet
 from .cleaning.cleaner import Cleaner
@@ -38,6 +37,7 @@ from .evaluation.unknown import network_outputs, run_bank
 from .files.listing import images_only, list_folder, summarise
 from .files.names import NOT_TEXT, is_text
 from .files.tables import read_table
+from .progress.bars import progress_bar
 from .results.formatting import describe_accepted
 from .results.result import shown
 from .sources.local import own_address, read_own
@@ -232,7 +232,7 @@ def _fill(queue, settings, proposals, quiet):
     "Put the images to ask about into the queue -> why some could not be."
     failed = {}
     asked = [row for row in proposals if row['kind'] == 'ask']
-    for row in tqdm(asked, desc='copying', unit='image', disable=quiet, leave=False):
+    for row in progress_bar(asked, desc='copying', quiet=quiet):
         try: row['name'] = _enqueue(queue, settings, row)
         except ValueError as e:
             failed[Path(row['file'])] = str(e)

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -29,6 +28,7 @@ from .deploy.inference import ENGINES, open_model, read_bank
 from .deploy.inputs import expand, in_threads, read_each, reading, web_for
 from .evaluation.prediction_sets import label_sets, set_bound
 from .files.names import NONE, check_label, numbered_names, part_path
+from .progress.bars import progress_bar, tell
 from .results.formatting import format_result
 from .results.result import Shown
 
@@ -261,7 +261,7 @@ class PredictedImages(Shown, list):
         return prediction_grid(self)
 
 # %% ../nbs/80_predict.ipynb #3e89e6ad
-def _tell(line): print(line, file=sys.stderr)
+def _tell(line): tell(line)
 
 def predict(
     project:Project|None, # Its exported model is used, unless `model` names another
@@ -272,7 +272,6 @@ def predict(
     **options:'Unpack[PredictorOptions]', # model, engine, threshold, trust_pickle, sets: see `Predictor`
 ) -> PredictedImages: # A `PredictResult` for each image, in order
     "Label images with an exported model; without `engine`, by the fastest."
-    from tqdm.auto import tqdm
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found = expand(paths, leave, tell=noop if quiet else _tell)
     names, sources = [name for name,_ in found], [source for _,source in found]
@@ -280,7 +279,7 @@ def predict(
     if engine == 'auto' and project and given is None: engine = fastest(project, len(found))
     options['model'], options['engine'] = given or project, engine
     predictor = Predictor(**options)
-    with tqdm(total=len(found), unit='image', leave=False, disable=quiet or len(found) < 2) as bar:
+    with progress_bar(total=len(found), quiet=quiet or len(found) < 2) as bar:
         rows = predictor.rows(sources, allow, bar.update)
         return PredictedImages(PredictResult(file=name, **row) for name,row in zip(names, rows, strict=True))
 

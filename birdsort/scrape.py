@@ -9,7 +9,6 @@ __all__ = ['AHEAD', 'ROUNDS_IN_VAIN', 'fetch_image', 'outcome', 'ScrapeResult', 
 import errno
 import math
 import os
-import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -20,8 +19,6 @@ from threading import Lock
 from typing import Any, TypedDict
 from zlib import crc32
 
-from tqdm.auto import tqdm
-
 from .aviary.site import Aviary
 from .core.catalogue import check_writable
 from .core.images import fingerprint, ingest
@@ -29,6 +26,7 @@ from .core.inventory import LabelCounts, count_states, sync, terminal_text, with
 from .core.project import Project, hold, sync_folder, write_synced
 from .core.settings import DEFAULT_SOURCES, Settings, parse_source, unknown
 from .files.listing import list_images
+from .progress.bars import Progress, place, progress_bar, tell
 from .results.result import shown
 from .sources.base import Blocked, Hit, SourceContext, has_licence, interleave, photo_key
 from .sources.browser import NoBrowser
@@ -126,7 +124,7 @@ def _start(run:_Run, row:dict[str, Any]) -> tuple[dict[str, Any], Path, Future]:
     part.parent.mkdir(parents=True, exist_ok=True)
     return row, part, fetch_image(run.web, row, run.settings, part)
 
-def _download(run:_Run, rows:list[dict[str, Any]], n:int, bar:tqdm) -> int:
+def _download(run:_Run, rows:list[dict[str, Any]], n:int, bar:Progress) -> int:
     "Download rows of one label, in their order, until `n` images are kept -> how many were kept."
     kept, waiting = 0, iter(rows)
     ahead:deque[tuple[dict[str, Any], Path, Future]] = deque()
@@ -207,7 +205,7 @@ def _ask(run:_Run, label:str, search:Search, missing:int) -> list[list[tuple[dic
     return found
 
 # %% ../nbs/10_scrape.ipynb #ee3cb0c3
-def _find_hits(run:_Run, label:str, search:Search, missing:int, bar:tqdm) -> int:
+def _find_hits(run:_Run, label:str, search:Search, missing:int, bar:Progress) -> int:
     "Search a source for more images of a label -> how many of the hits are new."
     bar.set_postfix_str(f'waiting for {search[0]}')
     with run.turns[search]:
@@ -247,12 +245,12 @@ ROUNDS_IN_VAIN = 5 # Rounds in a row that keep nothing, before a source is given
 
 def _missing(run:_Run, label:str) -> int: return run.settings.images_per_label - len(run.rows(label, 'kept'))
 
-def _download_known(run:_Run, label:str, bar:tqdm) -> int:
+def _download_known(run:_Run, label:str, bar:Progress) -> int:
     "Download hits that the catalogue knows, as many as are missing -> how many were kept."
     _apply_licences(run.project, label, run.settings.licence)
     return _download(run, run.rows(label, 'asked'), _missing(run, label), bar)
 
-def _fill_from(run:_Run, label:str, search:Search, bar:tqdm) -> None:
+def _fill_from(run:_Run, label:str, search:Search, bar:Progress) -> None:
     "Search one source and download, until the label is full or the source has nothing new, fails or rests."
     in_vain = 0
     while run.web.is_open and in_vain < ROUNDS_IN_VAIN and (missing := _missing(run, label)) > 0:
@@ -260,7 +258,7 @@ def _fill_from(run:_Run, label:str, search:Search, bar:tqdm) -> None:
         if not _find_hits(run, label, search, missing, bar): return
         in_vain = 0 if _download_known(run, label, bar) else in_vain+1
 
-def _fill_label(run:_Run, label:str, bar:tqdm) -> None:
+def _fill_label(run:_Run, label:str, bar:Progress) -> None:
     "Download until the label has enough images, or no source has anything new."
     retry = [row['id'] for row in run.rows(label, 'rejected') if _worth_retrying(row, run.settings)]
     _download_known(run, label, bar)
@@ -280,14 +278,11 @@ def _disk_problem(e:OSError, project:Project) -> str:
 def _scrape_label(run:_Run, label:str) -> None:
     "Fill a label and show the progress; a problem with the disk is noted."
     n = run.settings.images_per_label
-    is_live = sys.stderr.isatty() or 'ipykernel' in sys.modules
     n_kept = min(n, n-_missing(run, label))
-    hidden = run.quiet or not is_live
-    with tqdm(total=n, initial=n_kept, desc=label, unit='image', disable=hidden, leave=False) as bar:
+    with progress_bar(total=n, initial=n_kept, desc=label, quiet=run.quiet) as bar:
         try: _fill_label(run, label, bar)
         except OSError as e: run.logs[label].note(_disk_problem(e, run.project))
-    if run.quiet or is_live: return
-    print(f'{label}: {n-_missing(run, label)} of {n}', file=sys.stderr, flush=True)
+    if not run.quiet and place() == 'log': tell(f'{label}: {n-_missing(run, label)} of {n}')
 
 # %% ../nbs/10_scrape.ipynb #22aba773
 def _licence_notes(project:Project, labels:dict[str, LabelCounts], wanted:tuple[str, ...]) -> tuple[Counter, Counter]:
@@ -311,7 +306,7 @@ def _aviary(project:Project, settings:Settings) -> AbstractContextManager[Aviary
     per_query = settings.images_per_label*5//4+8
     return Aviary(galleries[0] or None, per_query=per_query, seed=settings.seed, port=port)
 
-def _tell(text:str) -> None: tqdm.write(terminal_text(text), file=sys.stderr) # Above the progress bars
+def _tell(text:str) -> None: tell(terminal_text(text))
 
 @contextmanager
 def _open_run(project:Project, settings:Settings, web_options:dict, **options) -> Iterator[_Run]:

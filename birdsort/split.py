@@ -10,9 +10,9 @@ __all__ = ['SPLITS', 'NOTE', 'GENERATED', 'plan_split', 'count_labels', 'copy_ru
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from .core.inventory import overruled, sync
 from .core.project import Project, fingerprint_folder, hold, stable_hash, write_whole
 from .core.settings import Settings, change
 from .files.listing import list_images, list_labels, summarise
+from .progress.bars import tell
 from .results.result import shown
 
 # %% ../nbs/30_split.ipynb #97b3e14b
@@ -214,9 +215,10 @@ def _split_by_ratio(project:Project, target:Path, groups:dict[Path, int]) -> Non
         by_group:dict = {}
         for card in sorted(map(Path, cards)): by_group.setdefault(groups[image_of[card.name]], []).append(card)
         return [tuple(cards) for cards in by_group.values()]
-    splitfolders.ratio(
-        deck, output=dealt, seed=project.settings.seed, ratio=tuple(project.settings.ratio), formats=('.card',),
-        group=together)
+    with redirect_stderr(StringIO()): # It has a bar of its own for these empty files
+        splitfolders.ratio(
+            deck, output=dealt, seed=project.settings.seed, ratio=tuple(project.settings.ratio), formats=('.card',),
+            group=together)
     for card in dealt.glob('*/*/*.card'): _copy(project, image_of[card.name], target/card.parent.parent.name)
     for folder in (deck, dealt): shutil.rmtree(folder)
 
@@ -259,7 +261,7 @@ def _make_upright(file:Path) -> None:
 def _make_split(project:Project, folds:int, fold:int, quiet:bool) -> Path:
     "A complete split in a folder beside the final one."
     part, s, (images, left_out) = project.path/'.split.part', project.settings, list_labels(project.images)
-    if not quiet: print(*(f'images/: {line}\n' for line in summarise(left_out)), sep='', end='', file=sys.stderr)
+    for line in () if quiet else summarise(left_out): tell(f'images/: {line}')
     files = [f for label in s.labels for f in images.get(label, [])]
     groups = group_files(files, find_copies(project, files, quiet))
     shutil.rmtree(part, ignore_errors=True)

@@ -26,7 +26,6 @@ from typing import TypedDict, cast
 import pandas as pd
 from PIL import Image
 from torch import nn
-from tqdm.auto import tqdm
 
 from .aviary.forgeries import Drawing, write_boxes
 from .aviary.sample_project import temp_folder
@@ -37,6 +36,7 @@ from .core.settings import Settings, change, parse_settings, unknown
 from .datasets.folders import find_images
 from .evaluate import compare_splits, predict_all_splits
 from .evaluation.metrics import wilson
+from .progress.bars import progress_bar
 from .train import run_signature, train
 from .training.runs import find_run, open_run
 
@@ -355,7 +355,7 @@ def _execute(nb, out, quiet): # Run a notebook; it is saved after every cell
     kernel = AsyncKernelManager()
     launcher = sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}' # This very Python
     kernel.kernel_spec.argv = list(launcher)
-    bar = tqdm(total=sum(c.cell_type == 'code' for c in nb.cells), unit='cell', disable=quiet)
+    bar = progress_bar(total=sum(c.cell_type == 'code' for c in nb.cells), unit='cell', quiet=quiet)
     def save(): write_whole(out, nbformat.writes(nb))
     def on_start(cell, cell_index): bar.set_description(_heading(nb.cells[:cell_index]), refresh=True)
     def on_executed(cell, cell_index, **_):

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
+import pandas as pd
 import timm
 import torch
 from fastai.callback.tracker import SaveModelCallback
@@ -34,17 +35,20 @@ from .data import naming_broken, warn_of_leaks
 from .datasets.cache import cache_dataloaders
 from .datasets.signatures import train_signature, trained_settings
 from .datasets.splits import load_splits, splits_signature
+from .progress.bars import tell
+from .progress.live import LiveTable
+from .progress.table import BEST, headline
 from .results.result import shown
 from .split import NOTE, current_split
-from .training.callbacks import History, KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
+from .training.callbacks import History, KeepIfBetter, StopOnNaN, TrainingView, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
 from .training.frozen_features import accelerated
 from .training.learner import TrainHooks, check_hooks, make_learner, name_hooks, open_layers, use_hooks
-from .training.precision import choose_precision
+from .training.precision import choose_precision, forward_milliseconds
 from .training.probe import FitProbe, begins_with_probe
 from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
-from .training.runs import explain_polish, explain_trial, figure_png, find_run, keep_run, plot_history, plot_lr_find
-from .training.schedule import fit_by, plan_acceleration, plan_fits
+from .training.runs import explain_polish, explain_trial, figure_png, find_run, history_figure, keep_run, plot_history, plot_lr_find
+from .training.schedule import fit_by, plan_acceleration, plan_fits, stage_headings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -135,13 +139,13 @@ def _new_session(req, splits, *, resumes):
     history = History(req.part/'history.csv')
     session = _Session(req, learn, save_best(), history, Checkpoint(req.part/'checkpoint.pth', history))
     if not resumes or session.checkpoint.load() and _follows_plan(session): return session
-    print('The interrupted training had other stages than now: it begins again', file=sys.stderr)
+    tell('The interrupted training had other stages than now: it begins again')
 
 # %% ../nbs/50_train.ipynb #1c76028a
 def _begin(req):
     "The session of a training, before its first epoch or after the last one that was finished."
     splits = load_splits(req.project, req.settings)
-    for note in () if req.quiet else splits.notes: print(note, file=sys.stderr)
+    for note in () if req.quiet else splits.notes: tell(note)
     session = _new_session(req, splits, resumes=True) if _is_stopped(req.part) and not (req.force or req.hooks) else None
     distrib_barrier() # Every process has seen which folders there are
     if session: return session
@@ -240,21 +244,39 @@ def _explaining_nan():
             'the validation loss was NaN in every epoch: look at a batch with dls.show_batch(), '
             'or try another architecture') from None
 
-def _fit(session, number, fit):
+def _fit(session, number, fit, view=None):
     "Run a fit of the schedule, or what an interruption has left of it."
     learn, part = session.learn, session.request.part
     first = session.checkpoint.first(number)
     if first is None: return
     session.checkpoint.phase, session.history.stage = number, fit.stage
+    if view: view.begin(number)
     if number and not first: _return_to_start(session, number)
     _open(session, number, fit)
     fast = _accelerated(session, fit) if first < fit.epochs else nullcontext([])
     with fast as extra, distributed(learn), from_epoch(learn, first):
-        cbs = [*_callbacks(session, number, fit), *extra]
+        cbs = [*_callbacks(session, number, fit), *extra, *([view] if view else [])]
         with _explaining_nan(): fit_by(learn, session.request.settings.train.schedule, fit, cbs)
     stage_one = part/'stage_one.pth'
     ends = 'one-cycle' if any(fit.stage == 'one-cycle' for fit in _plan(session)) else 'probe' # Stage one
     if fit.stage == ends and is_main_process() and not stage_one.is_file(): _replace(part/'best.pth', stage_one)
+
+# %% ../nbs/50_train.ipynb #99fbe8e0
+def _view(session):
+    "The view of a training."
+    req, fits = session.request, _plan(session)
+    def plot(rows): return history_figure(pd.DataFrame(rows))
+    table = LiveTable(
+        stage_headings(req.settings, fits, len(session.learn.dls.splits.train)), plot, req.quiet or not is_main_process())
+    return TrainingView(session.history, table, [(fit.stage, fit.epochs) for fit in fits])
+
+def _guess_stage_two(session, view):
+    "Seconds of an epoch of the whole network."
+    learn, settings = session.learn, session.request.settings
+    if view.table.where == 'nowhere' or 'fine-tune' not in dict(view.planned): return
+    each = forward_milliseconds(learn, settings.image_size, session.checkpoint.extra['precision'], 1)/1000
+    splits = learn.dls.splits
+    view.guess = {'fine-tune': each*(3*len(splits.train)+len(splits.val))}
 
 # %% ../nbs/50_train.ipynb #89a880b6
 class StageResult(TypedDict):
@@ -276,25 +298,35 @@ def _stage_result(history, stage, seconds, kept=None):
         valid_loss=best['valid_loss'], accuracy=best['accuracy'])
 
 # %% ../nbs/50_train.ipynb #8f359230
-def _is_left_out(session, fit):
+def _is_left_out(session, fit, view):
     "Has a trial shown that this fit does not pay?"
     trial = session.checkpoint.extra.get('trial')
     if fit.stage != 'fine-tune' or not trial: return False
-    print(explain_trial(trial))
+    view.table.say(explain_trial(trial), session.history.rows)
     return not trial['accepted']
+
+def _headline(session, view):
+    "The last line of the view."
+    rows = session.history.rows
+    noted = [i for i, row in enumerate(rows) if BEST in str(row.get('note'))]
+    best = noted[-1] if noted else min(range(len(rows)), key=lambda i: rows[i]['valid_loss'])
+    return headline(rows, best, view.table.headings, len(session.learn.dls.splits.val))
 
 # %% ../nbs/50_train.ipynb #0b7db6a3
 def _fit_stages(session):
     "Run all fits of the schedule -> the result of each stage."
-    history = session.history
+    history, view = session.history, _view(session)
     _measure(session)
+    _guess_stage_two(session, view)
     took:dict[str, float] = {}
-    for number, fit in enumerate(_plan(session)):
-        if _is_left_out(session, fit): continue
-        start = time.monotonic()
-        earlier = took.get(fit.stage, sum(row['seconds'] for row in _stage_rows(history, fit.stage)))
-        _fit(session, number, fit)
-        took[fit.stage] = earlier+time.monotonic()-start
+    with view.reporting(session.learn):
+        for number, fit in enumerate(_plan(session)):
+            if _is_left_out(session, fit, view): continue
+            start = time.monotonic()
+            earlier = took.get(fit.stage, sum(row['seconds'] for row in _stage_rows(history, fit.stage)))
+            _fit(session, number, fit, view)
+            took[fit.stage] = earlier+time.monotonic()-start
+    view.table.say(_headline(session, view), history.rows)
     return [_stage_result(history, stage, seconds, session.best.best) for stage, seconds in took.items()]
 
 def _fit_with_threads(session):
@@ -326,8 +358,7 @@ def _batch_advice(session):
 def _fit_within_memory(session):
     "All fits; `MemoryError` that names a batch size that fits."
     try:
-        broken = naming_broken(session.request.project)
-        with broken, progress_reporting(session.learn, session.request.quiet): return _fit_with_threads(session)
+        with naming_broken(session.request.project): return _fit_with_threads(session)
     except (RuntimeError, MemoryError) as e:
         if not _is_out_of_memory(e): raise
         traceback.clear_frames(e.__traceback__)

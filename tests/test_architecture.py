@@ -16,6 +16,7 @@ from conftest import ROOT
 # Who may import whom: a module imports from the levels before its own and, inside its package, from notebooks with a
 # smaller number. `recipes/bow` and `recipes/gan` are parts of `recipes`.
 LEVELS = [
+    'progress',
     'files',
     'core',
     'results',
@@ -37,6 +38,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 PACKAGES = {
+    'progress',
     'files',
     'core',
     'results',

@@ -6,7 +6,6 @@
 __all__ = ['ACTIONS', 'Choice', 'Decisions', 'pending', 'proposals', 'ApplyResult', 'apply', 'write_issues', 'read_decisions']
 
 # %% ../../nbs/cleaning/06_decisions.ipynb #d753d441
-import sys
 from collections import Counter
 from collections.abc import Set
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..core.project import Project, write_whole
 from ..core.settings import unknown
 from ..files.names import compose
 from ..files.tables import need_columns, read_table
+from ..progress.bars import tell
 from .issues import Issue, certain
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def apply(
     move_images(project, moves, name)
     done = _carried_out(project, moves)
     left = {move.image for move in moves} - done
-    if left: print(f'{len(left)} images were not moved: their files are not there any more', file=sys.stderr)
+    if left: tell(f'{len(left)} images were not moved: their files are not there any more')
     _forget_applied(project, chosen, every, left)
     write_attribution(project)
     actions = [choice.action for image,choice in moving.items() if image in done]
@@ -180,7 +180,7 @@ def write_issues(
 
 def _read_rows(file): # -> (line, row with label, name and decision) each; `ValueError` where the file has none
     table, meanings = read_table(file), ('label', 'name', 'decision')
-    if table.note: print(table.note, file=sys.stderr)
+    if table.note: tell(table.note)
     columns = dict(zip(meanings, need_columns(table, *meanings), strict=True)) if table.rows else {}
     rows = [{meaning: row[column] for meaning,column in columns.items()} for row in table.rows]
     return list(zip(table.lines, rows, strict=True))

@@ -15,12 +15,12 @@ import timm
 import torch
 from PIL import Image
 from torch import nn
-from tqdm.auto import tqdm
 
 from ..core.architectures import IMAGENET, NoWeights, architecture, hub_config, local_config, within_reach
 from ..core.images import decode
 from ..core.project import Project
 from ..core.threads import processor_threads
+from ..progress.bars import progress_bar
 from .image_stats import ScannedFile, open_cache
 
 # %% ../../nbs/cleaning/02_embeddings.ipynb #a53bc9df
@@ -97,7 +97,7 @@ def _compute(name, todo, threads, quiet): # (sha256, file) each -> (sha256, vect
     model.to(device, memory_format=torch.channels_last)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=_bf16_is_fast(device))
     hashes = iter(sha256 for sha256,_ in todo)
-    bar = tqdm(total=len(todo), desc='comparing', unit='image', disable=quiet, leave=False)
+    bar = progress_bar(total=len(todo), desc='comparing', quiet=quiet)
     with processor_threads(model, threads), bar:
         for batch in batches([f for _,f in todo], size, architecture(name)[1]):
             with torch.inference_mode(), autocast:

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, ImageFilter, ImageStat
-from tqdm.auto import tqdm
 
 from ..core.images import decoding, fingerprint, read_header
 from ..core.project import Project
+from ..progress.bars import progress_bar
 
 # %% ../../nbs/cleaning/01_image_stats.ipynb #5437aa73
 SIDE = 256 # Longest side of the copy in which keypoints are found, pixels
@@ -219,7 +219,7 @@ def scan_files(
     cache = open_cache(project)
     scanned = _unchanged(cache, project, files)
     todo = [f for f in files if f not in scanned]
-    progress = tqdm(total=len(todo), desc='scanning', unit='image', disable=quiet or not todo, leave=False)
+    progress = progress_bar(total=len(todo), desc='scanning', quiet=quiet or not todo)
     with ThreadPoolExecutor() as pool, progress as bar:
         for start in range(0, len(todo), 100):
             results = []

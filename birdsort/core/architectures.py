@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
@@ -29,6 +28,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from ..progress.bars import tell
 from .settings import Settings, is_competition, unknown
 
 # %% ../../nbs/core/07_architectures.ipynb #0e4d469d
@@ -240,9 +240,9 @@ def within_reach(
     if name != Settings().architecture: return name
     url = _torchvision_weights(name)
     if _is_downloaded(url) or _answers(url): return name
-    print(
+    tell(
         f'{url.split("/")[2]} cannot be reached, so {name} has no pretrained weights: {FALLBACK}, which is '
-        'installed, takes its place (set architecture to choose another)', file=sys.stderr)
+        'installed, takes its place (set architecture to choose another)')
     return FALLBACK
 
 # %% ../../nbs/core/07_architectures.ipynb #e06752c3

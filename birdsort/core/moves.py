@@ -9,11 +9,11 @@ __all__ = ['Move', 'carry_out', 'move_images', 'Undone', 'undo']
 import json
 import os
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+from ..progress.bars import tell
 from .catalogue import COLUMNS, Catalogue, back_up, now
 from .project import Project, free_path, hold, inside, is_plain_name, sync_folder
 
@@ -184,7 +184,7 @@ def _read_left(project) -> Iterator[dict[str, Any]]:
     if not refused: return
     project.catalogue.execute('update move set done = 2 where id = ?', [(i,) for i in refused], many=True)
     first = next(iter(refused.values()))
-    print(f'{len(refused)} moves in the catalogue of {project.path} were not carried out: {first!r}', file=sys.stderr)
+    tell(f'{len(refused)} moves in the catalogue of {project.path} were not carried out: {first!r}')
 
 def _carry_out(project, batch):
     "Move some files, and then their rows."

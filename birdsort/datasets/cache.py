@@ -21,10 +21,10 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.torch_core import TensorCategory, TensorImage, distrib_barrier, num_distrib, rank_distrib
 from fastcore.basics import chunked
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from ..core.images import Equaliser
 from ..core.project import Project, stable_hash
+from ..progress.bars import progress_bar
 
 # %% ../../nbs/datasets/03_cache.ipynb #1bb9b6ca
 class RowFile:
@@ -89,7 +89,7 @@ def _make(rows, n, make, step, desc, quiet):
     done = _count_sound(part, min(len(part), n)//step*step, step)
     for file, size in ((part.file, done*rows.width), (_sums_of(part), done//step*4)):
         if file.is_file(): os.truncate(file, size)
-    with tqdm(total=n, initial=done, desc=desc, unit='image', disable=quiet, leave=False) as bar:
+    with progress_bar(total=n, initial=done, desc=desc, quiet=quiet) as bar:
         for i in range(done, n, step):
             part.append(made := make(i, min(i+step, n)))
             with open(_sums_of(part), 'ab') as f: f.write(_checksum(_bytes_of(made)))
@@ -196,7 +196,7 @@ def fill_keyed(
     make:Callable[[list[int]], torch.Tensor], # Positions among the keys -> their rows
     step:int=64, # Positions at a time; a step always begins at a multiple of it
     whole:bool=True, # Make a step as a whole, also where only some of its rows are missing
-    **bar, # How tqdm shows the progress
+    **bar, # How `progress_bar` shows it
 ) -> list[int]: # The number of each key's row
     "Make the rows that are missing; in distributed training, the first process makes them and the others wait."
     if not rank_distrib() and not _numbers_of(rows, keys):
@@ -209,7 +209,7 @@ def fill_keyed(
 # %% ../../nbs/datasets/03_cache.ipynb #aef2e49a
 def _add_missing(rows, keys, make, step, bar, *, whole):
     known = set(rows.numbers(set(keys)))
-    with tqdm(total=len(keys), unit='image', leave=False, **bar) as progress:
+    with progress_bar(total=len(keys), **bar) as progress:
         for first in range(0, len(keys), step):
             positions = list(range(first, min(first+step, len(keys))))
             missing = {keys[i]: i for i in positions if keys[i] not in known}

@@ -31,9 +31,10 @@ from ..data import naming_broken
 from ..datasets.cache import CachedDL, cache_dataloaders, subset
 from ..datasets.signatures import train_signature
 from ..datasets.splits import Splits, load_splits, splits_signature
+from ..progress.live import LiveTable
 from ..results.result import shown
 from ..split import find_copies, group_files, naming_copies
-from ..training.callbacks import KeepIfBetter, StopOnNaN, progress_reporting, save_best, stage_callbacks
+from ..training.callbacks import History, KeepIfBetter, StopOnNaN, TrainingView, save_best, stage_callbacks
 from ..training.frozen_features import accelerated
 from ..training.learner import make_learner, open_layers
 from ..training.precision import choose_precision
@@ -110,21 +111,26 @@ def _has_probe(learn, settings):
     "Does each training begin with a probe? Where images are mixed, there are no cached features for it."
     return begins_with_probe(learn, settings) and not (settings.train.mixup or settings.train.cutmix)
 
-def _train_part(project, learn, settings, *, quiet):
+def _train_part(project, learn, settings, title='', *, quiet):
     "Fit a learner to its images as `train` does; of a pretrained network only the head."
     how, best = settings.train, save_best()
     learn.opt = None
     if settings.pretrained: learn.freeze()
     fits = plan_fits(settings, learn.lr, chosen=how.lr != 'default', probe=_has_probe(learn, settings))
     if settings.pretrained: fits = [fit for fit in fits if fit.stage in ('probe', 'one-cycle')]
-    with progress_reporting(learn, quiet):
+    history = History(learn.path/'history.csv')
+    table = LiveTable({fit.stage: title for fit in fits}, quiet=quiet)
+    view = TrainingView(history, table, [(fit.stage, fit.epochs) for fit in fits])
+    with view.reporting(learn):
         for number, fit in enumerate(fits):
             if number and fit.frozen: learn.freeze()
             elif number: open_layers(learn, how.unfreeze)
             cbs = stage_callbacks(best, fit.min_delta, fit.factor, how.patience)
             if fit.stage == 'probe': cbs = [best, FitProbe(project, settings)]
             elif number and fit.stage == 'one-cycle': cbs.append(KeepIfBetter(best, {}, 'polish'))
-            fit_by(learn, how.schedule, fit, [*cbs, StopOnNaN()])
+            history.stage = fit.stage
+            view.begin(number)
+            fit_by(learn, how.schedule, fit, [*cbs, history, view, StopOnNaN()])
 
 def _predict_part(learn, dl):
     "(n, c) float32, the probabilities of all images of a loader."
@@ -149,7 +155,9 @@ class _Trainer(NamedTuple):
         (train, val, test), learn = part, self.learn
         (learn.path/'best.pth').unlink(missing_ok=True) # Of the part before
         learn.model.load_state_dict(self.new_weights(seed))
-        with _drawing_from(learn, train, val): _train_part(self.project, learn, self.settings, quiet=self.quiet)
+        title = f'training with seed {seed}, {len(train)} images'
+        with _drawing_from(learn, train, val):
+            _train_part(self.project, learn, self.settings, title, quiet=self.quiet)
         test_dl = subset(learn.dls.valid, test)
         probs, targets = _predict_part(learn, test_dl), learn.dls.valid.targets[test]
         return Predictions([self.pairs[i][0] for i in test], probs, targets.numpy(), self.vocab)

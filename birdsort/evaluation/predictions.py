@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from fastai.learner import Learner
 from fastcore.basics import chunked
-from tqdm.auto import tqdm
 
 from ..core.images import decode
 from ..core.project import Project, stable_hash, write_whole
@@ -25,6 +24,7 @@ from ..data import naming_broken
 from ..datasets.cache import Selected
 from ..datasets.splits import SPLITS, load_splits
 from ..files.listing import list_folder
+from ..progress.bars import progress_bar
 from ..training.callbacks import head_of
 from ..training.frozen_features import backbone_features, cut_head
 from ..training.learner import make_learner
@@ -64,7 +64,7 @@ def _target_indices(pairs, vocab):
 def _both_views(learn, files, quiet):
     "(n, 2, c) float32, the probabilities of images and of their mirror images by the whole network."
     forward = learn.model.forward
-    progress = tqdm(total=len(files), desc='predicting', unit='image', disable=quiet, leave=False)
+    progress = progress_bar(total=len(files), desc='predicting', quiet=quiet)
     def both_views(x):
         progress.update(len(x))
         return torch.stack([forward(x), forward(x.flip(-1))], 1)

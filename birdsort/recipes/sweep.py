@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..core.architectures import architectures, short_name
 from ..core.project import Project, absolute, hold, record_stage, write_whole
 from ..core.settings import Settings, change
 from ..datasets.signatures import as_published, train_signature
+from ..progress.bars import progress_bar, tell
 from ..train import run_part, train
 from ..training.runs import find_run, kept_stage, load_run, open_run
 from ..training.schedule import plan_fits
@@ -280,7 +280,7 @@ class _Progress:
         self.bar.update()
         try: write_tables(self.project, self.rows)
         except OSError as e: # A spreadsheet program may have it open; the training is kept
-            tqdm.write(f'the table could not be written: {e}', file=sys.stderr)
+            tell(f'the table could not be written: {e}')
 
 # %% ../../nbs/recipes/01_sweep.ipynb #215ef83a
 def _one_by_one(progress, sample):
@@ -418,7 +418,7 @@ def sweep(
     plans = plan_sweep(settings or project.settings, archs, grid)
     _check_different(project, plans)
     _check_options(sample, ray, asha)
-    with hold(project), tqdm(total=len(plans), unit='run', disable=quiet) as bar:
+    with hold(project), progress_bar(total=len(plans), unit='run', quiet=quiet) as bar:
         progress = _Progress(project, plans, bar)
         if ray and progress.todo: _by_ray(progress, sample, ray, asha)
         else: _one_by_one(progress, sample)

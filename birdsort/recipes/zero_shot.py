@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from ..cleaning.embeddings import batches, make_backbone
 from ..core.architectures import architecture
+from ..progress.bars import progress_bar
 
 # %% ../../nbs/recipes/02_zero_shot.ipynb #b6d7a815
 def imagenet_words() -> list[str]: # 1,000 names, such as "tench"
@@ -35,7 +35,7 @@ def predict_imagenet(
     model, size = make_backbone(name, pretrained, head=True)
     stats = architecture(name)[1] # (mean, std)
     probs = [np.empty((0, 1000), np.float32)]
-    progress = tqdm(total=len(files), desc='predicting', unit='image', disable=quiet, leave=False)
+    progress = progress_bar(total=len(files), desc='predicting', quiet=quiet)
     with progress, torch.inference_mode():
         for batch in batches(files, size, stats):
             found = model(batch).float().softmax(1).numpy()

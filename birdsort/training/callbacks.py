@@ -4,31 +4,31 @@
 
 # %% auto #0
 __all__ = ['EarlyStopping', 'ReduceLROnPlateau', 'save_best', 'stage_callbacks', 'StopOnNaN', 'compare_losses', 'KeepIfBetter',
-           'History', 'progress_reporting', 'small_sizes', 'ProgressiveResizing', 'head_of', 'FreezeBN']
+           'History', 'TrainingView', 'small_sizes', 'ProgressiveResizing', 'head_of', 'FreezeBN']
 
 # %% ../../nbs/training/03_callbacks.ipynb #be72fd40
 import csv
 import io
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.progress import ProgressCallback, ShowGraphCallback
+from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from fastai.callback.tracker import ReduceLROnPlateau as _ReduceLROnPlateau
 from fastai.learner import Learner
 from fastai.torch_core import num_distrib, rank_distrib
-from fastprogress.fastprogress import IN_NOTEBOOK
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from ..progress.bars import progress_bar, time_in_words
+from ..progress.live import LiveTable
+from ..progress.table import BEST, STOPPED, seconds_left
 from .resources import check_size
 
 # %% ../../nbs/training/03_callbacks.ipynb #e373128c
@@ -41,7 +41,7 @@ class _AfterWarmUp(Callback):
     def after_epoch(self):
         lr = self.recorder.lrs[-1]
         if lr > self.top: self.top, self.wait = lr, -1
-        super().after_epoch()
+        with redirect_stdout(io.StringIO()): super().after_epoch() # What it prints, the history notes
 
 class EarlyStopping(_AfterWarmUp, EarlyStoppingCallback):
     "fastai's `EarlyStoppingCallback`, which does not count the epochs of a schedule's warm-up."
@@ -62,7 +62,8 @@ class ReduceLROnPlateau(_AfterWarmUp, _ReduceLROnPlateau):
     def after_epoch(self):
         before = self.opt.hypers[-1]['lr']
         super().after_epoch()
-        if self.opt.hypers[-1]['lr'] < before: self.scale /= self.factor
+        self.reduced = self.opt.hypers[-1]['lr'] < before
+        if self.reduced: self.scale /= self.factor
 
 # %% ../../nbs/training/03_callbacks.ipynb #00080bb4
 class _SaveWhole(SaveModelCallback):
@@ -71,6 +72,9 @@ class _SaveWhole(SaveModelCallback):
         part = self.learn.save(f'{name}.part', with_opt=self.with_opt)
         self.last_saved_path = part.with_name(f'{name}.pth')
         if not rank_distrib(): part.replace(self.last_saved_path) # Of several processes, one saves
+
+    def after_epoch(self):
+        with redirect_stdout(io.StringIO()): super().after_epoch()
 
 def save_best() -> SaveModelCallback: # To be shared by all fits of a run
     "Save the weights with the lowest validation loss of all fits, and load them at the end of each."
@@ -163,7 +167,7 @@ def _epoch_values(recorder): # train_loss, valid_loss, and the metrics of the ep
 
 class History(Callback):
     "One row per epoch, in `rows` and in a CSV file."
-    order = 55 # Before early stopping ends the epoch
+    order = 62.5 # When the best weights are saved and the rate is reduced, and before early stopping ends the epoch
 
     def __init__(self, file:Path): # Where to write
         self.file = Path(file)
@@ -179,10 +183,21 @@ class History(Callback):
     def after_epoch(self):
         number = sum(row['stage'] == self.stage for row in self.rows)+1
         seconds = round(time.monotonic()-self.start, 2)
-        self.rows.append(_history_row(self, number, seconds, _epoch_values(self.recorder)))
+        row = _history_row(self, number, seconds, _epoch_values(self.recorder))
+        self.rows.append(row | dict(note=_note(self.learn.cbs)))
+        if not rank_distrib(): _write_rows(self.file, self.rows)
+
+    def after_cancel_fit(self):
+        if not self.rows or not any(isinstance(cb, EarlyStopping) for cb in self.learn.cbs): return
+        self.rows[-1]['note'] = ', '.join(filter(None, [self.rows[-1].get('note'), STOPPED]))
         if not rank_distrib(): _write_rows(self.file, self.rows)
 
 # %% ../../nbs/training/03_callbacks.ipynb #832834ae
+def _note(cbs): # What the callbacks that watch the validation loss have done in the epoch that has just ended
+    best = any(isinstance(cb, SaveModelCallback) and cb.__dict__.get('new_best') for cb in cbs)
+    reduced = any(cb.__dict__.get('reduced') for cb in cbs)
+    return ', '.join([BEST]*best+['rate reduced']*reduced)
+
 def _history_row(history, number, seconds, values):
     return dict(
         stage=history.stage, epoch=number, lr=history.opt.hypers[-1]['lr'], train_loss=values['train_loss'],
@@ -191,49 +206,62 @@ def _history_row(history, number, seconds, values):
 
 def _write_rows(file, rows):
     with open(file, 'w', newline='') as f:
-        writer = csv.DictWriter(f, rows[0])
+        writer = csv.DictWriter(f, rows[-1]) # Earlier rows may be of an older birdsort
         writer.writeheader()
         writer.writerows(rows)
 
+# %% ../../nbs/training/03_callbacks.ipynb #48333a62
+class _Reporting(Callback):
+    "Takes the place of fastai's own reports."
+    bar = progress_bar(quiet=True)
+
+    @contextmanager
+    def reporting(self, learn:Learner) -> Iterator[None]: # About to fit
+        "Within, fastai's own bar and table are off; whatever happens, the line of a terminal is clean afterwards."
+        learn.remove_cb(ProgressCallback)
+        try:
+            with learn.no_logging(): yield
+        finally: self.bar.close()
+
 # %% ../../nbs/training/03_callbacks.ipynb #5ed501ef
-class _Bar(Callback):
-    "A progress bar over the batches of a fit and a line per epoch, on stderr."
-    order = 56 # After the history
+class TrainingView(_Reporting):
+    "Shows a training as one table with running epochs, and a bar with the time that is left."
+    order = 62.6 # After the history
+
+    def __init__(self,
+        history:History, # Whose rows are shown
+        table:LiveTable, # Where they are shown
+        planned:Sequence[tuple[str, int]], # (stage, epochs) of all fits
+    ):
+        self.record, self.table, self.planned = history, table, list(planned)
+        self.number, self.guess = 0, dict[str, float]() # Stage -> seconds of an epoch, where none was trained yet
+
+    def begin(self, number:int): # Of the fit that comes; its heading is shown
+        self.number = number
+        self.table.show(self.record.rows, self.planned[number][0])
 
     def before_fit(self):
-        batches = self.n_epoch*(len(self.dls.train)+len(self.dls.valid))
-        self.bar = tqdm(total=batches, unit='batch', leave=False, file=sys.stderr)
+        self.before = sum(epochs for _, epochs in self.planned[:self.number])
+        self.bar = progress_bar(
+            total=sum(epochs for _, epochs in self.planned), initial=self.before, unit='', quiet=self.table.where == 'nowhere',
+            bar_format='{desc} |{bar:24}| {percentage:3.0f} %')
+
+    def before_epoch(self): self.seen = 0
 
     def after_batch(self):
-        self.bar.set_description(f'epoch {self.epoch+1}/{self.n_epoch}', refresh=False)
-        self.bar.update(1)
+        self.seen += 1
+        done = self.epoch+min(1, self.seen/max(1, len(self.dls.train)+len(self.dls.valid)))
+        left = seconds_left(self.planned[self.number:], self.record.rows, done, self.guess)
+        words = f'epoch {len(self.record.rows)+1}'+(f', up to {time_in_words(left)} left' if left else '')
+        self.bar.set_description_str(words, refresh=False)
+        self.bar.update(self.before+done-self.bar.n)
 
-    def after_epoch(self):
-        values = '  '.join(f'{name} {value:.3f}' for name, value in _epoch_values(self.recorder).items())
-        tqdm.write(f'epoch {self.epoch+1:>2}/{self.n_epoch}  {values}', file=sys.stderr)
+    def after_epoch(self): self.table.show(self.record.rows, self.planned[self.number][0])
 
-    def after_fit(self): self.bar.close()
 
-class _AboveBar(io.TextIOBase):
-    "A stream whose lines appear above the progress bar."
-    def write(self, text):
-        if text.strip(): tqdm.write(f'  {text.strip()}', file=sys.stderr)
-        return len(text)
-
-# %% ../../nbs/training/03_callbacks.ipynb #02e4ad8b
-@contextmanager
-def progress_reporting(
-    learn:Learner, # About to fit
-    quiet:bool=False, # Report nothing
-) -> Iterator[None]:
-    "Within, fits report as suits the place: Jupyter, a terminal, or not at all."
-    quiet = quiet or bool(rank_distrib()) # Of several processes, one reports
-    if IN_NOTEBOOK and not quiet:
-        with learn.added_cbs(ShowGraphCallback()): yield
-        return
-    learn.remove_cb(ProgressCallback)
-    bars, out = ([], io.StringIO()) if quiet else ([_Bar()], _AboveBar())
-    with learn.added_cbs(bars), learn.no_logging(), redirect_stdout(out): yield
+    def after_fit(self): # Early stopping has left a note
+        self.after_epoch()
+        self.bar.close()
 
 # %% ../../nbs/training/03_callbacks.ipynb #df48fbb9
 def small_sizes(

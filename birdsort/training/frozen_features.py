@@ -226,7 +226,7 @@ def _fill(ex, dl, files, views):
     with _folded_where_equal(ex, extract, first) if rows.missing(wanted) else nullcontext():
         for view, keys_of_view in zip(views, keys, strict=True):
             make = partial(extract, view=view)
-            numbers += fill_keyed(rows, keys_of_view, make, step, whole=view > 1, desc='features', disable=ex.quiet)
+            numbers += fill_keyed(rows, keys_of_view, make, step, whole=view > 1, desc='features', quiet=ex.quiet)
     return Selected(rows, numbers)
 
 # %% ../../nbs/training/06_frozen_features.ipynb #e426a289

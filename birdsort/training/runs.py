@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Run', 'runs', 'find_run', 'open_run', 'kept_stage', 'explain_polish', 'explain_trial', 'keep_run', 'open_recipe',
-           'load_run', 'open_learner', 'plot_history', 'plot_lr_find', 'figure_png']
+           'load_run', 'open_learner', 'plot_history', 'history_figure', 'plot_lr_find', 'figure_png']
 
 # %% ../../nbs/training/09_runs.ipynb #5122eb5f
 import io
@@ -195,16 +195,22 @@ def open_learner(
 # %% ../../nbs/training/09_runs.ipynb #586b5c45
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 def plot_history(
     folder:Path, # A run's folder
 ) -> 'Figure': # matplotlib's
     "Loss and accuracy per epoch; a dotted line stands between the stages."
     import pandas as pd
+    return history_figure(pd.read_csv(Path(folder)/'history.csv'))
+
+def history_figure(
+    history:'DataFrame', # A row per epoch: stage, train_loss, valid_loss, accuracy
+) -> 'Figure': # matplotlib's
+    "The plot of a history, also of one that is still growing."
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
-    history = pd.read_csv(Path(folder)/'history.csv')
-    history.index += 1
+    history = history.set_axis(range(1, len(history)+1))
     fig = Figure(figsize=(9, 3), layout='constrained')
     left, right = fig.subplots(1, 2)
     style = dict(xlabel='epoch', marker='.')

@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator, TransformerMixin
-from tqdm.auto import tqdm
 
 from ...core.images import ImageError, decode
 from ...core.project import stable_hash
+from ...progress.bars import progress_bar
 from .settings import check_extractor
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #e0ad07e1
@@ -300,8 +300,8 @@ class Bags:
             except ImageError as e: failed.append(f'{self.files[i]}: {e.reason}')
             except (ValueError, cv2.error) as e: failed.append(f"{self.files[i]}: {' '.join(str(e).split())}")
         with _single_threaded_opencv(), ThreadPoolExecutor(_processors()) as pool:
-            progress = dict(total=len(ids), desc=self.desc, unit='image', disable=self.quiet, leave=False)
-            results = list(tqdm(pool.map(one, ids), **progress))
+            progress = dict(total=len(ids), desc=self.desc, quiet=self.quiet)
+            results = list(progress_bar(pool.map(one, ids), **progress))
         if failed: raise ValueError(_failures(failed))
         return results
 

@@ -20,13 +20,13 @@ import torch
 from PIL import ImageOps
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from ...core.images import ImageError, decode
 from ...core.project import Project
 from ...core.settings import unknown
 from ...datasets.splits import load_splits
 from ...files.listing import SUFFIXES, images_only, list_folder, list_labels
+from ...progress.bars import progress_bar
 from ...split import GENERATED
 
 # %% ../../../nbs/recipes/gan/01_datasets.ipynb #573308ec
@@ -166,7 +166,7 @@ def _decode_square(file:Path, size:int) -> Tensor|str: # (3, size, size) uint8, 
 def _decode_all(files:list[Path], size:int, quiet:bool): # -> (n, 3, s, s) uint8, files read, [(file, reason)]
     with ThreadPoolExecutor() as pool:
         decoding = pool.map(lambda f: _decode_square(f, size), files)
-        bar = tqdm(decoding, total=len(files), desc='decoding', unit='image', disable=quiet, leave=False)
+        bar = progress_bar(decoding, len(files), desc='decoding', quiet=quiet)
         results = list(zip(files, bar, strict=True))
     images = [x for _, x in results if not isinstance(x, str)]
     read = [f for f, x in results if not isinstance(x, str)]

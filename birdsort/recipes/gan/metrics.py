@@ -15,8 +15,8 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from ...progress.bars import progress_bar
 from ...training.resources import own_rng
 from .datasets import Images
 from .networks import steps_to
@@ -77,7 +77,7 @@ def _train_classifier(net, x, y, *, seed, device, quiet):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs*n_batches)
     orders = [torch.randperm(len(x), generator=rng) for _ in range(epochs)]
     batches = [ids for order in orders for ids in order.split(size) if len(ids) == size]
-    for ids in tqdm(batches, desc='training the classifier', unit='batch', disable=quiet, leave=False):
+    for ids in progress_bar(batches, desc='training the classifier', unit='batch', quiet=quiet):
         loss = F.cross_entropy(net(as_input(x[ids], device)), y[ids].to(device))
         optimizer.zero_grad()
         loss.backward()

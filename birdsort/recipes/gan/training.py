@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from ...core.project import write_whole
+from ...progress.bars import progress_bar
 from ...training.precision import measure_precision
 from ...training.resources import own_rng
 from .datasets import Images
@@ -176,7 +176,7 @@ def _train_epoch(gan, x, stop, on_batch, quiet): # -> means of what `step` retur
     epoch = len(gan.history)+1
     totals = torch.zeros(3, device=gan.device)
     batches, n = _shuffled_batches(gan, len(x)), 0
-    with tqdm(batches, desc=f'epoch {epoch}', unit='batch', disable=quiet, leave=False) as bar:
+    with progress_bar(batches, desc=f'epoch {epoch}', unit='batch', quiet=quiet) as bar:
         for n, ids in enumerate(bar, 1):
             totals = totals + step(gan, x[ids])
             if on_batch: on_batch(epoch, n)
