@@ -18,7 +18,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
-import pandas as pd
 import timm
 import torch
 from fastai.callback.tracker import SaveModelCallback
@@ -37,17 +36,17 @@ from .datasets.signatures import train_signature, trained_settings
 from .datasets.splits import load_splits, splits_signature
 from .progress.bars import tell
 from .progress.live import LiveTable
-from .progress.table import BEST, headline
+from .progress.table import headline
 from .results.result import shown
 from .split import NOTE, current_split
 from .training.callbacks import History, KeepIfBetter, StopOnNaN, TrainingView, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
 from .training.frozen_features import accelerated
-from .training.learner import TrainHooks, check_hooks, make_learner, name_hooks, open_layers, use_hooks
+from .training.learner import TrainHooks, check_hooks, make_learner, open_layers, use_hooks
 from .training.precision import choose_precision, forward_milliseconds
 from .training.probe import FitProbe, begins_with_probe
 from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
-from .training.runs import explain_polish, explain_trial, figure_png, find_run, history_figure, keep_run, plot_history, plot_lr_find
+from .training.runs import explain_polish, explain_trial, figure_png, find_run, history_figure, keep_run, plot_lr_find
 from .training.schedule import fit_by, plan_acceleration, plan_fits, stage_headings
 
 if TYPE_CHECKING:
@@ -263,20 +262,15 @@ def _fit(session, number, fit, view=None):
 
 # %% ../nbs/50_train.ipynb #99fbe8e0
 def _view(session):
-    "The view of a training."
-    req, fits = session.request, _plan(session)
-    def plot(rows): return history_figure(pd.DataFrame(rows))
-    table = LiveTable(
-        stage_headings(req.settings, fits, len(session.learn.dls.splits.train)), plot, req.quiet or not is_main_process())
-    return TrainingView(session.history, table, [(fit.stage, fit.epochs) for fit in fits])
-
-def _guess_stage_two(session, view):
-    "Seconds of an epoch of the whole network."
-    learn, settings = session.learn, session.request.settings
-    if view.table.where == 'nowhere' or 'fine-tune' not in dict(view.planned): return
-    each = forward_milliseconds(learn, settings.image_size, session.checkpoint.extra['precision'], 1)/1000
-    splits = learn.dls.splits
+    "The view of a training, with a guess at the seconds of an epoch of the whole network."
+    req, fits, learn = session.request, _plan(session), session.learn
+    splits, quiet = learn.dls.splits, req.quiet or not is_main_process()
+    table = LiveTable(stage_headings(req.settings, fits, len(splits.train)), history_figure, quiet)
+    view = TrainingView(session.history, table, [(fit.stage, fit.epochs) for fit in fits])
+    if quiet or 'fine-tune' not in dict(view.planned): return view
+    each = forward_milliseconds(learn, req.settings.image_size, session.checkpoint.extra['precision'], 1)/1000
     view.guess = {'fine-tune': each*(3*len(splits.train)+len(splits.val))}
+    return view
 
 # %% ../nbs/50_train.ipynb #89a880b6
 class StageResult(TypedDict):
@@ -305,19 +299,11 @@ def _is_left_out(session, fit, view):
     view.table.say(explain_trial(trial), session.history.rows)
     return not trial['accepted']
 
-def _headline(session, view):
-    "The last line of the view."
-    rows = session.history.rows
-    noted = [i for i, row in enumerate(rows) if BEST in str(row.get('note'))]
-    best = noted[-1] if noted else min(range(len(rows)), key=lambda i: rows[i]['valid_loss'])
-    return headline(rows, best, view.table.headings, len(session.learn.dls.splits.val))
-
 # %% ../nbs/50_train.ipynb #0b7db6a3
 def _fit_stages(session):
     "Run all fits of the schedule -> the result of each stage."
-    history, view = session.history, _view(session)
     _measure(session)
-    _guess_stage_two(session, view)
+    history, view = session.history, _view(session)
     took:dict[str, float] = {}
     with view.reporting(session.learn):
         for number, fit in enumerate(_plan(session)):
@@ -326,7 +312,8 @@ def _fit_stages(session):
             earlier = took.get(fit.stage, sum(row['seconds'] for row in _stage_rows(history, fit.stage)))
             _fit(session, number, fit, view)
             took[fit.stage] = earlier+time.monotonic()-start
-    view.table.say(_headline(session, view), history.rows)
+    n_val = len(session.learn.dls.splits.val)
+    view.table.say(headline(history.rows, view.table.headings, n_val, session.best.best), history.rows)
     return [_stage_result(history, stage, seconds, session.best.best) for stage, seconds in took.items()]
 
 def _fit_with_threads(session):
@@ -401,19 +388,20 @@ def _describe(settings):
 def _finish(session, result):
     "Plot the history, give the run its number, and delete its checkpoint."
     req = session.request
-    (req.part/'history.png').write_bytes(figure_png(plot_history(req.part)))
+    (req.part/'history.png').write_bytes(figure_png(history_figure(session.history.rows)))
     own = type(req.model)
     note = dict(
         signature=req.sign, splits=splits_signature(req.project, req.settings), settings=_describe(req.settings),
         vocab=list(session.learn.dls.vocab), own=own.__qualname__ if req.model else None)
-    if req.hooks: note['hooks'] = name_hooks(req.hooks)
+    if req.hooks: note['hooks'] = check_hooks(req.hooks)
     name = own.__name__ if req.model else short_name(req.settings.architecture)
     run = keep_run(req.project, req.part, name, result | note)
     for file in (*run.folder.glob('checkpoint.pth*'), *run.folder.glob('start_*.pth*')): file.unlink()
 
 # %% ../nbs/50_train.ipynb #65e8ecba
 def _check(project, settings, hooks=None, quiet=True):
-    "The hooks, as `check_hooks` gives them; `ValueError` for images or settings that cannot be trained."
+    "`ValueError` for images or settings that cannot be trained, `TypeError` for an unknown hook."
+    check_hooks(hooks or {}, quiet)
     split_is_old = (project.split/NOTE).is_file() and not current_split(project)
     if split_is_old and not settings.train.data:
         raise ValueError(
@@ -421,7 +409,6 @@ def _check(project, settings, hooks=None, quiet=True):
             f'run `birdsort split --force --project {project.path}` first')
     if settings.train.precision == 'fp16' and not torch.cuda.is_available():
         raise ValueError('precision = fp16 needs a GPU: here, auto finds the fastest of fp32, channels-last and bf16')
-    return check_hooks(hooks or {}, quiet)
 
 def _check_resume(project, sign, force, hooks=()):
     "`ValueError` where there is nothing to resume."
@@ -467,18 +454,18 @@ def train(
     "Probe, one-cycle, then fine-tune if it pays; keeps the weights with the lowest validation loss. Resumes."
     asked = settings or project.settings
     if model is not None: asked = replace(asked, pretrained=False)
-    given = _check(project, asked, hooks, quiet)
+    _check(project, asked, hooks, quiet)
     known = find_run(project, run_signature(project, asked, model))
     def lock(): return hold(project) if is_main_process() and not beside else nullcontext()
     if known and not force or model is not None: settings = trained_settings(project, asked)
     else:
         with lock(): settings = choose_architecture(project, asked, again=force, quiet=quiet)
-    sign = run_signature(project, settings, model)+(f' {stable_hash(name_hooks(given))}' if given else '')
+    sign = run_signature(project, settings, model)+(f' {stable_hash(check_hooks(hooks))}' if hooks else '')
     chosen = known_choice(project, asked), known_head(project, asked)
-    if resume: _check_resume(project, sign, force, given)
+    if resume: _check_resume(project, sign, force, hooks)
     done = find_run(project, sign)
-    if done and not (force or resume or model or given): result = _known_result(done)
+    if done and not (force or resume or model or hooks): result = _known_result(done)
     else:
-        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen, given))
+        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen, hooks))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

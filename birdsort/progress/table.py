@@ -105,12 +105,14 @@ _NUMBERS = ('no', 'one', 'two')
 
 def headline(
     rows:Sequence[Mapping[str, Any]], # Of the history
-    best:int, # Position of the epoch whose weights are kept
     headings:Mapping[str, str], # As in the table
     images:int=0, # In the validation split; 0 leaves the interval out
+    kept:float|None=None, # Validation loss of the weights that are kept; None takes the lowest
 ) -> str: # Such as: 91.3 % on validation (95 % interval 87.9 to 93.9), stage two, epoch 7
     "What a training came to."
     from scipy.stats import binomtest
+    losses = [float(row['valid_loss']) for row in rows]
+    best = min(range(len(rows)), key=lambda i: (losses[i] != kept, losses[i]))
     row, between = rows[best], ''
     share = float(row['accuracy'])
     if images:

@@ -205,12 +205,14 @@ def plot_history(
     return history_figure(pd.read_csv(Path(folder)/'history.csv'))
 
 def history_figure(
-    history:'DataFrame', # A row per epoch: stage, train_loss, valid_loss, accuracy
+    rows:'DataFrame|list[dict[str, Any]]', # A row per epoch: stage, train_loss, valid_loss, accuracy
 ) -> 'Figure': # matplotlib's
     "The plot of a history, also of one that is still growing."
+    import pandas as pd
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
-    history = history.set_axis(range(1, len(history)+1))
+    history = pd.DataFrame(rows)
+    history.index = range(1, len(history)+1)
     fig = Figure(figsize=(9, 3), layout='constrained')
     left, right = fig.subplots(1, 2)
     style = dict(xlabel='epoch', marker='.')
