@@ -7,12 +7,19 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING
-from warnings import warn
+from warnings import filterwarnings, warn
 
 if TYPE_CHECKING:
     from .commands.project import Project
 
 __all__ = ['Project']
+
+# What other libraries say of each other, and a user of birdsort can do nothing about. Each by its words: others are shown.
+SILENCED = (
+    r'`torch\.jit\.script', # fastai decorates its layers with it, and timm its activations
+    r"The 'mode\.chained_assignment' option is deprecated", # fastai.tabular sets it
+)
+for message in SILENCED: filterwarnings('ignore', message=message)
 
 # The notebooks that were copied into a project of birdsort 0.1 import these modules under their old names. For one
 # release an old name gives the module of today, with a warning that says what to write instead.

@@ -61,6 +61,11 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         '70_export',
         '80_predict',
     ]
+    outputs = [(name, output) for name, outs in seen.items() for output in outs]
+    red = [(name, o['text']) for name, o in outputs if o.get('name') == 'stderr']
+    assert not red, 'Jupyter shows standard error in red'
+    texts = [(name, o.get('data', {}).get('text/plain', '')) for name, o in outputs]
+    assert not [found for found in texts if found[1].startswith('{')], 'a raw dict is shown'
     shown = {
         name: {kind for o in outs for kind in o.get('data', {})} for name, outs in seen.items()
     }
