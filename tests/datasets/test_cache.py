@@ -107,10 +107,10 @@ def test_rows_with_keys_are_checked(tmp_path, harm):
         return torch.tensor(positions, dtype=torch.float32)[:, None] + 1
 
     rows = KeyedRows(tmp_path / 'rows', (1,), torch.float32)
-    fill_keyed(rows, KEYS, make, STEP, disable=True)
+    fill_keyed(rows, KEYS, make, STEP, quiet=True)
     harm(rows.file, tmp_path / 'rows.keys')
     cache._checked.clear()
-    found = fill_keyed(rows, KEYS, make, STEP, disable=True)
+    found = fill_keyed(rows, KEYS, make, STEP, quiet=True)
     assert rows[found].flatten().tolist() == numbers(0, N).flatten().tolist()
 
 
@@ -132,6 +132,6 @@ def test_only_what_is_missing_is_made(tmp_path):
 
     rows = KeyedRows(tmp_path / 'rows', (1,), torch.float32)
     for keys in (KEYS[::3], KEYS):
-        found = fill_keyed(rows, keys, make, STEP, whole=False, disable=True)
+        found = fill_keyed(rows, keys, make, STEP, whole=False, quiet=True)
     assert len(made) == N and len(rows) == N
     assert [rows[[i]].item() for i in found[1:3]] == [2, 3]
