@@ -42,7 +42,7 @@ from .split import NOTE, current_split
 from .training.callbacks import History, KeepIfBetter, StopOnNaN, TrainingView, save_best, stage_callbacks
 from .training.checkpoint import Checkpoint, from_epoch
 from .training.frozen_features import accelerated
-from .training.learner import TrainHooks, check_hooks, make_learner, open_layers, use_hooks
+from .training.learner import TrainHooks, check_hooks, make_learner, name_hooks, open_layers, use_hooks
 from .training.precision import choose_precision, forward_milliseconds
 from .training.probe import FitProbe, begins_with_probe
 from .training.resources import batch_that_fits, distributed, is_main_process, own_rng, training_process
@@ -393,15 +393,14 @@ def _finish(session, result):
     note = dict(
         signature=req.sign, splits=splits_signature(req.project, req.settings), settings=_describe(req.settings),
         vocab=list(session.learn.dls.vocab), own=own.__qualname__ if req.model else None)
-    if req.hooks: note['hooks'] = check_hooks(req.hooks)
+    if req.hooks: note['hooks'] = name_hooks(req.hooks)
     name = own.__name__ if req.model else short_name(req.settings.architecture)
     run = keep_run(req.project, req.part, name, result | note)
     for file in (*run.folder.glob('checkpoint.pth*'), *run.folder.glob('start_*.pth*')): file.unlink()
 
 # %% ../nbs/50_train.ipynb #65e8ecba
 def _check(project, settings, hooks=None, quiet=True):
-    "`ValueError` for images or settings that cannot be trained, `TypeError` for an unknown hook."
-    check_hooks(hooks or {}, quiet)
+    "The hooks, as `check_hooks` gives them; `ValueError` for images or settings that cannot be trained."
     split_is_old = (project.split/NOTE).is_file() and not current_split(project)
     if split_is_old and not settings.train.data:
         raise ValueError(
@@ -409,6 +408,7 @@ def _check(project, settings, hooks=None, quiet=True):
             f'run `birdsort split --force --project {project.path}` first')
     if settings.train.precision == 'fp16' and not torch.cuda.is_available():
         raise ValueError('precision = fp16 needs a GPU: here, auto finds the fastest of fp32, channels-last and bf16')
+    return check_hooks(hooks or {}, quiet)
 
 def _check_resume(project, sign, force, hooks=()):
     "`ValueError` where there is nothing to resume."
@@ -454,18 +454,18 @@ def train(
     "Probe, one-cycle, then fine-tune if it pays; keeps the weights with the lowest validation loss. Resumes."
     asked = settings or project.settings
     if model is not None: asked = replace(asked, pretrained=False)
-    _check(project, asked, hooks, quiet)
+    given = _check(project, asked, hooks, quiet)
     known = find_run(project, run_signature(project, asked, model))
     def lock(): return hold(project) if is_main_process() and not beside else nullcontext()
     if known and not force or model is not None: settings = trained_settings(project, asked)
     else:
         with lock(): settings = choose_architecture(project, asked, again=force, quiet=quiet)
-    sign = run_signature(project, settings, model)+(f' {stable_hash(check_hooks(hooks))}' if hooks else '')
+    sign = run_signature(project, settings, model)+(f' {stable_hash(name_hooks(given))}' if given else '')
     chosen = known_choice(project, asked), known_head(project, asked)
-    if resume: _check_resume(project, sign, force, hooks)
+    if resume: _check_resume(project, sign, force, given)
     done = find_run(project, sign)
-    if done and not (force or resume or model or hooks): result = _known_result(done)
+    if done and not (force or resume or model or given): result = _known_result(done)
     else:
-        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen, hooks))
+        with lock(): result = _train(_Request(project, settings, sign, model, force, quiet, beside, *chosen, given))
     if is_main_process() and not beside: record_stage(project, 'train', sign, dict(result))
     return result

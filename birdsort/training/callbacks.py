@@ -183,8 +183,9 @@ class History(Callback):
     def after_epoch(self):
         number = sum(row['stage'] == self.stage for row in self.rows)+1
         seconds = round(time.monotonic()-self.start, 2)
-        row = _history_row(self, number, seconds, _epoch_values(self.recorder))
-        self.rows.append(row | dict(note=_note(self.learn.cbs)))
+        values = _epoch_values(self.recorder)
+        row = _history_row(self, number, seconds, values)
+        self.rows.append(row | dict(note=_note(self.learn.cbs)) | _own_metrics(row, values))
         if not rank_distrib(): _write_rows(self.file, self.rows)
 
     def after_cancel_fit(self):
@@ -203,6 +204,9 @@ def _history_row(history, number, seconds, values):
         stage=history.stage, epoch=number, lr=history.opt.hypers[-1]['lr'], train_loss=values['train_loss'],
         valid_loss=values['valid_loss'], accuracy=values.get('accuracy'), seconds=seconds,
         waiting=round(history.waiting, 3))
+
+def _own_metrics(row, values): # What the user measures besides
+    return {name: value for name, value in values.items() if name not in row}
 
 def _write_rows(file, rows):
     with open(file, 'w', newline='') as f:

@@ -7,7 +7,6 @@ __all__ = ['loss_function', 'make_learner', 'build_network', 'open_layers', 'Tra
            'use_hooks']
 
 # %% ../../nbs/training/04_learner.ipynb #4ed65ac9
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +34,7 @@ from ..core.settings import Settings, Training, unknown
 from ..data import dataloaders
 from ..datasets.splits import Splits
 from ..local.network import NoMaps, local_network, strongest
+from ..progress.bars import tell
 from .callbacks import FreezeBN, head_of
 from .resources import check_size, first_line
 
@@ -260,7 +260,7 @@ def check_hooks(
     for name in hooks:
         if name not in known: raise TypeError(unknown('argument of train', name, known))
     given = {name: value for name, value in hooks.items() if value is not None}
-    if given and not quiet: print(f"with {', '.join(given)} of yours, a training cannot be resumed", file=sys.stderr)
+    if given and not quiet: tell(f"with {', '.join(given)} of yours, a training cannot be resumed")
     return {name: _listed(name, value) if name in _LISTS else value for name, value in given.items()}
 
 # %% ../../nbs/training/04_learner.ipynb #057f3869
@@ -286,8 +286,7 @@ def use_hooks(
         own, labels = list(dls.vocab), list(learn.dls.vocab)
         if own != labels: raise ValueError(f'dls has the labels {own}, the project {labels}: they must be the same')
         if _normalised(dls) != _normalised(learn.dls):
-            print('dls normalises images in another way than evaluate, export and predict will: their figures may differ',
-                  file=sys.stderr)
+            tell('dls normalises images in another way than evaluate, export and predict will: their figures may differ')
         splits, learn.dls = learn.dls.splits, _copied(dls)
         learn.dls.splits = splits
     for name, event in dict(item_tfms='after_item', batch_tfms='after_batch').items():
