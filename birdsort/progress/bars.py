@@ -27,11 +27,12 @@ def progress_in_words(
     what:str, # Is being done; may be empty
     n:int, # Done
     total:int|None, # Of so many; None where nobody knows
-    unit:str='image', # In the singular
+    unit:str='image', # In the singular; '' where `what` says it all
     left:float|None=None, # Seconds; None where nobody knows
     note:str='', # What else there is to say
 ) -> str: # One line
     "How far something is."
+    if not unit: return ', '.join(filter(None, [what, note]))
     units = f'{unit}es' if unit.endswith('ch') else f'{unit}s'
     amount = f'{n:,} of {total:,} {units}' if total else f'{n:,} {unit if n == 1 else units}'
     parts = [amount, *([f'{time_in_words(left)} left'] if left else []), *filter(None, [note])]

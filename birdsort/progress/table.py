@@ -86,7 +86,8 @@ def table_html(*args:Any, **kw:Any) -> str: # Takes what `table_parts` takes
     lines = []
     for heading, cells, note in table_parts(*args, **kw):
         kind = 'th' if cells == list(COLUMNS_OF_EPOCH) else 'td'
-        inside = ''.join(f'<{kind}>{escape(cell)}</{kind}>' for cell in [*cells, note])
+        inside = ''.join(f'<{kind}>{escape(cell)}</{kind}>' for cell in cells)
+        inside += f'<td style="text-align:left">{escape(note)}</td>'
         wide = f'<th colspan="{len(COLUMNS_OF_EPOCH)+1}" style="text-align:left">{escape(heading or note)}</th>'
         lines.append(f'<tr>{inside if cells else wide}</tr>')
     return f'<table>{"".join(lines)}</table>'
