@@ -16,18 +16,20 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from . import __version__
 from .commands.advice import compare, curve
 from .commands.advice import next as next_verb
-from .commands.options import CopyOptions, Parser, add_verb, label_queries, pair, verb_arguments
+from .commands.completion import Completion, Schema
+from .commands.options import CopyOptions, Parser, UsageError, add_verb, as_typed, label_queries, pair, verb_arguments
+from .commands.outcome import EXIT_CODES, FAULT, STOPPED, envelope, exit_code
 from .commands.recipes import bow, gan, sweep
 from .commands.status import status
 from .commands.studies import study
-from .core.project import Project, find_project
+from .core.project import Project, absolute, find_project
 from .core.settings import SHORTCUTS_OFF, change, parse_source, unknown
 from .results.formatting import explain, format_result
 
@@ -73,10 +75,13 @@ def parser(
     p = Parser(
         prog='birdsort', description='Names in, a trustworthy image classifier out.',
         epilog='A verb without --project works on the project that the current folder is in, else on '
-               'data/birds. Try `birdsort demo` first.')
+               f'data/birds. Try `birdsort demo` first. {EXIT_CODES}')
     p.add_argument('--version', action='version', version=f'birdsort {__version__}')
+    ends: dict[str, Any] = dict(default=argparse.SUPPRESS) # As --version does
+    p.add_argument('--completion', action=Completion, help='Print a script by which this shell completes words', **ends)
+    p.add_argument('--schema', action=Schema, metavar='VERB', help="Print the JSON Schema of a verb's --json", **ends)
     verbs = p.add_subparsers(dest='verb', metavar='VERB', required=True, parser_class=Parser)
-    for name, func in VERBS.items(): add_verb(verbs, func, options=name == verb)
+    for name, func in VERBS.items(): add_verb(verbs, func, options=verb in (name, '--completion'))
     return p
 
 def parse(
@@ -118,10 +123,10 @@ def _report_error(e) -> int:
     _close_bars()
     if not _is_ctrl_c(e):
         _complain(explain(e))
-        return 1
+        return UsageError.code if isinstance(e, UsageError) else FAULT
     print(file=sys.stderr)
     _complain('stopped; finished stages and images are kept, and the same command continues from there')
-    return 130
+    return STOPPED
 
 def _stop_on_signals():
     "Let SIGTERM and SIGHUP stop a verb as Ctrl-C does."
@@ -130,45 +135,46 @@ def _stop_on_signals():
         if hasattr(signal, name): signal.signal(getattr(signal, name), signal.default_int_handler)
 
 # %% ../nbs/95_cli.ipynb #1711be1a
-def _print_result(verb, result, *, as_json):
+def _print_result(verb, result, *, as_json, project=None):
     "Print a result; of several processes that train together, only the first one prints."
-    text = json.dumps(result) if as_json else format_result(verb, result)
+    text = json.dumps(envelope(verb, project, result)) if as_json else format_result(verb, result)
     if text and os.environ.get('RANK', '0') == '0': print(text)
 
-def _exit_code(verb, result) -> int:
-    if verb == 'scrape' and 'short' in result: return 2
-    if 'sorted' in result and any(p['label'] and p.get('error') for p in result['predictions']): return 2
-    if verb == 'predict' and all(row.get('error') for row in result['predictions']): return 1
-    return 1 if verb == 'split' and result.get('leaks') else 0
+def _folder_of(options, result) -> str|None:
+    "The folder of the project that a verb was about, if there is one."
+    if 'project' not in options: return result.get('project') or options.get('out')
+    try: return str(find_project(options['project']).path)
+    except (OSError, ValueError): return None
 
-def _replace_unprintable():
-    "A terminal that lacks a character shows a ? in its place."
+def _prepare(*, quiet, verbose):
+    "What holds for all verbs; a terminal that lacks a character shows a ? in its place."
+    if quiet: os.environ['BIRDSORT_QUIET'] = '1'
+    if not verbose: warnings.filterwarnings('ignore')
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+    _stop_on_signals()
 
 # %% ../nbs/95_cli.ipynb #de3cc05a
 def main(
     argv:list[str]|None=None, # Arguments; None takes those of the process
-) -> int: # Exit code: 0, 1 for an error, a leak or no image read, 2 where images are missing, 130 after Ctrl-C
+) -> int: # Exit code: see `EXIT_CODES`
     "Run one verb; its result goes to stdout, everything else to stderr."
-    argv = sys.argv[1:] if argv is None else argv
+    argv = (sys.argv[1:] if argv is None else argv) or ['--help']
     if problem := _unknown_verb(argv):
         _complain(problem)
-        return 1
+        return UsageError.code
     options = vars(parse(argv))
-    name, as_json, debug = (options.pop(key) for key in ('verb', 'json', 'debug'))
-    if not debug: warnings.filterwarnings('ignore')
-    _replace_unprintable()
-    _stop_on_signals()
+    name, quiet, verbose, as_json = (options.pop(key) for key in ('verb', *Parser.everywhere))
+    _prepare(quiet=quiet, verbose=verbose)
     verb = VERBS[name]
     try:
         with redirect_stdout(sys.stderr): result = verb(**verb_arguments(verb, options))
     except (KeyboardInterrupt, Exception) as e:
-        if debug and not _is_ctrl_c(e): raise
+        if verbose and not _is_ctrl_c(e): raise
         return _report_error(e)
     _close_bars()
-    _print_result(name, result, as_json=as_json)
-    return _exit_code(name, result)
+    _print_result(name, result, as_json=as_json, project=_folder_of(options, result) if as_json else None)
+    return exit_code(name, result)
 
 # %% ../nbs/95_cli.ipynb #4683d043
 @dataclass(frozen=True)
@@ -191,9 +197,10 @@ def scrape(
     dry_run:bool=False, # Ask nobody and write nothing; show what would be asked
     web:WebOptions|None=None, # How the web is asked
 ) -> Mapping[str, Any]: # A `birdsort.scrape.ScrapeResult`; with --dry-run a `birdsort.scrape.ScrapePlan`
-    "Collect images for every label; exit code 2 where some labels fell short."
-    from birdsort.scrape import plan_scrape, scrape
+    "Collect images for every label; exit code 3 where some labels fell short."
+    from birdsort.scrape import plan_scrape, scrape, wanted_settings
     wanted = (find_project(project), label, images_per_label, source, licence)
+    with as_typed(): wanted_settings(*wanted)
     return plan_scrape(*wanted) if dry_run else scrape(*wanted, **asdict(web or WebOptions()))
 
 # %% ../nbs/95_cli.ipynb #d596a5b8
@@ -236,7 +243,7 @@ def clean(
     "Show what is wrong with the images, also as contact sheets; carry out what is certain or decided; delete nothing."
     from birdsort.clean import clean
     if undo and (apply or decisions):
-        raise ValueError('--undo undoes the last step, and goes with no other option: type it alone')
+        raise UsageError('--undo undoes the last step, and goes with no other option: type it alone')
     decided = Path(decisions) if decisions else None
     return clean(find_project(project, copies.given() if copies else None), apply=apply, decisions=decided, undo=undo)
 
@@ -273,11 +280,11 @@ def train(
     **settings, # Settings for this run; those for all runs belong in birdsort.toml
 ) -> Mapping[str, Any]: # A `birdsort.train.TrainResult`
     "A probe, then one-cycle, then fine-tune if it pays; keeps the best model; resumes where it was stopped."
-    from birdsort.core.project import absolute
+    p = find_project(project) # Before its libraries, which take seconds to load
+    own, typed = p.settings, absolute((SHORTCUTS_OFF if plain else {}) | settings)
+    with as_typed(): wanted = change(own, **typed)
     from birdsort.train import train
-    p = find_project(project)
-    shortcuts = SHORTCUTS_OFF if plain else {}
-    return train(p, force=force, resume=resume, settings=change(p.settings, **absolute(shortcuts | settings)))
+    return train(p, force=force, resume=resume, settings=wanted)
 
 # %% ../nbs/95_cli.ipynb #c03f7a75
 @_verb
@@ -288,14 +295,16 @@ def evaluate(
     seeds:int=0, # Train and evaluate so often on the current split instead, each time from another random seed
     # Wanted share of correct ones among the predictions that are trusted, 0.95 at first; the threshold for it is
     # chosen on the validation split
-    precision:float|None=None,
+    target_precision:float|None=None,
 ) -> Mapping[str, Any]: # An `EvaluateResult`; with folds or seeds a `CrossValidationResult`
     "Evaluate a run on the test split, or a recipe by training it several times."
+    if run and (folds or seeds):
+        raise UsageError('--folds and --seeds train again, by the settings of birdsort.toml: leave out --run')
+    p = find_project(project)
     from birdsort.evaluate import evaluate
-    if not folds and not seeds: return evaluate(find_project(project), run, precision=precision)
-    if run: raise ValueError('--folds and --seeds train again, by the settings of birdsort.toml: leave out --run')
+    if not folds and not seeds: return evaluate(p, run, target_precision=target_precision)
     from birdsort.evaluation.cross_validation import cross_validate
-    return cross_validate(find_project(project), folds, seeds)
+    return cross_validate(p, folds, seeds)
 
 # %% ../nbs/95_cli.ipynb #080b66c3
 _verb(compare)
@@ -309,9 +318,9 @@ def report(
 ) -> Mapping[str, Any]: # A `birdsort.report.ReportResult`
     "Write reports/report.html, one page that tells everything, and the same as Markdown."
     import webbrowser
-
+    p = find_project(project)
     from birdsort.report import report
-    written = report(find_project(project), run, against=against)
+    written = report(p, run, against=against)
     if open: webbrowser.open(Path(written['report']).resolve().as_uri())
     return written
 
@@ -319,9 +328,9 @@ def report(
 def _check_target(to, *, private):
     "Refuse a place to push to that cannot be one, before anything is exported."
     from birdsort.deploy.hub import check_name
-    if private and not to: raise ValueError('--private goes with --to hub USER/NAME')
+    if private and not to: raise UsageError('--private goes with --to hub USER/NAME')
     if to and to[0] != 'hub':
-        raise ValueError(f'--to {to[0]}: must be hub, with a name after it, as in --to hub USER/NAME')
+        raise UsageError(f'--to {to[0]}: must be hub, with a name after it, as in --to hub USER/NAME')
     if to: check_name(to[1])
 
 @_verb
@@ -333,18 +342,21 @@ def export(
     private:bool=False, # Where the hub has no such repository yet, make one that only you can see
 ) -> Mapping[str, Any]: # A `birdsort.export.ExportResult`; with --to also {pushed: {address, commit, files}}
     "Write export/: learner.pkl, model.safetensors, model.onnx, config.json and a model card."
+    _check_target(to, private=private)
+    p = find_project(project)
     from birdsort.deploy.hub import push
     from birdsort.export import FORMATS, export
-    _check_target(to, private=private)
-    written = export(p := find_project(project), run, formats=formats or tuple(FORMATS))
+    written = export(p, run, formats=formats or tuple(FORMATS))
     return dict(written, pushed=push(p.export, to[1], private=private)) if to else written
 
 # %% ../nbs/95_cli.ipynb #727b6deb
+_ENGINES = 'auto', 'onnx', 'int8', 'torch', 'pickle'
+
 @dataclass(frozen=True)
 class InferenceOptions:
     "Which exported model predicts, and how."
     model:str|None = None # Another export folder, or a file in it; the project's own by default
-    engine:str = 'auto' # onnx, int8, torch or pickle; auto takes the fastest that is safe
+    engine:str = field(default='auto', metadata=dict(choices=_ENGINES)) # auto takes the fastest that is safe
     trust_pickle:bool = False # Open learner.pkl, which runs whatever code is in it
     sets:float|None = None # Also name the labels that hold the true one for this share of images, such as 0.9
 
@@ -352,7 +364,7 @@ def _check_files(paths):
     "Only files can be copied."
     for path in paths:
         if path == '-' or '://' in path:
-            raise ValueError(f'--sort-into copies files, and {path} is none: download it first')
+            raise UsageError(f'--sort-into copies files, and {path} is none: download it first')
 
 # %% ../nbs/95_cli.ipynb #71ec9d61
 @_verb
@@ -367,10 +379,10 @@ def predict(
     allow:tuple[str, ...]=(), # Hosts of your own network that may be asked for images, as HOST or HOST:PORT
 ) -> dict[str, Any]: # {predictions: [a `birdsort.predict.PredictResult`]}; with --sort-into also {sorted: {label: n}}
     "Label images with the exported model, and sort them if you like."
-    from birdsort import predict as stage
     how, target = inference or InferenceOptions(), Path(sort_into) if sort_into else None
     if target: _check_files(paths)
     p = None if how.model else find_project(project)
+    from birdsort import predict as stage
     hosts = (*allow, *p.settings.allow) if p else allow
     rows = stage.predict(p, paths, threshold=threshold, allow=hosts, leave=target, **asdict(how))
     result: dict[str, Any] = dict(predictions=rows)
@@ -391,9 +403,9 @@ def serve(
     hostname:tuple[str, ...]=(), # Other names by which this machine is reached, with commas
 ) -> Mapping[str, Any]: # Once it is stopped: a `birdsort.serve.ServeResult`
     "Show a page that labels photos, and answer POST /predict and GET /health in JSON; Ctrl-C ends it."
-    from birdsort.serve import serve
     how = asdict(inference or InferenceOptions())
     model = how.pop('model') or find_project(project)
+    from birdsort.serve import serve
     return serve(model, host, port, open=open, names=hostname, threshold=threshold, **how)
 
 # %% ../nbs/95_cli.ipynb #3177937a
@@ -405,16 +417,26 @@ _verb(status)
 # %% ../nbs/95_cli.ipynb #e2deda77
 def _tell(stage, result):
     "Report a stage that begins (without a result) or has ended."
+    if os.environ.get('BIRDSORT_QUIET'): return
     text = f'== {stage}' if result is None else format_result(stage, result)+'\n'
     print(text, file=sys.stderr, flush=True)
 
 @_verb
 def run(
     project:str|None=None, # The project's folder
+    images_per_label:int|None=None, # Images wanted per label, this time
+    arch:str|None=None, # A torchvision or timm name, local-dir:FOLDER, pip:NAME, or auto, this time
+    source:tuple[str, ...]|None=None, # Where to look this time, as for `birdsort scrape`
 ) -> Mapping[str, Any]: # Stage -> its result, and seconds
-    "Do every stage in order, continuing where it stopped."
+    "Do every stage in order, continuing where it stopped; birdsort.toml says how, but for what is typed."
+    typed = dict(images_per_label=images_per_label, architecture=arch, source=source)
+    p = find_project(project)
+    own = p.settings
+    with as_typed():
+        given = absolute({name: value for name, value in typed.items() if value is not None})
+        change(own, **given)
     from birdsort.pipeline import run
-    return run(find_project(project), tell=_tell)
+    return run(find_project(p.path, given), tell=_tell)
 
 @_verb
 def demo(

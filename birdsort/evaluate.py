@@ -159,7 +159,7 @@ def _wanted_precision(project, run_name, precision):
         if last.get('run') == run_name: precision = last.get('threshold', {}).get('precision')
     if precision is None: precision = .95
     if 0 < precision < 1: return precision
-    raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
+    raise ValueError(f'target_precision = {precision}: must be between 0 and 1, such as 0.95')
 
 # %% ../nbs/60_evaluate.ipynb #be09ec55
 def _jpeg(image):
@@ -242,11 +242,11 @@ def evaluate(
     run:str|None=None, # A run's name; None takes the last
     model:nn.Module|None=None, # The network, where the run is of your own
     quiet:bool=False, # No progress bar
-    precision:float|None=None, # Wanted share of correct predictions above the threshold; None: as last, or 0.95
+    target_precision:float|None=None, # Wanted share of correct predictions above the threshold; None: as last, or 0.95
 ) -> EvaluateResult: # Metrics of the test split, and a threshold from the validation split
     "Evaluate a run on the test split, with the weights after stage one and with the best."
     opened = open_run(project, run)
-    precision = _wanted_precision(project, opened.name, precision)
+    precision = _wanted_precision(project, opened.name, target_precision)
     signature, reports = _signature(opened, precision), project.reports/opened.name
     done = _kept_result(project, signature, reports)
     if done: return cast(EvaluateResult, done | dict(reports=str(reports)))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_SOURCES', 'SOURCE_NAMES', 'LICENCES', 'Check', 'SHORTCUTS_OFF', 'QUALITY_GRADES', 'BASES_OF_RECORD', 'TIERS',
-           'TABLES', 'RENAMED', 'STUDY', 'unknown', 'parse_source', 'Training', 'Catalogues', 'is_competition',
-           'Settings', 'from_dict', 'parse_settings', 'change']
+           'TABLES', 'RENAMED', 'CHOICES', 'STUDY', 'unknown', 'parse_source', 'Training', 'Catalogues',
+           'is_competition', 'Settings', 'from_dict', 'parse_settings', 'change']
 
 # %% ../../nbs/core/00_settings.ipynb #6237c7d8
 import re
@@ -70,7 +70,11 @@ def _number(low, high):
     message = f'must be a number from {low:g} to {high:g}'
     return lambda v: None if type(v) in (int, float) and low <= v <= high else message
 
-def _among(*allowed): return lambda v: None if v in allowed else unknown('word', v, allowed)
+class _Among(tuple):
+    "The check of a setting that takes one of some words."
+    def __call__(self, v): return None if v in self else unknown('word', v, self)
+
+def _among(*allowed): return _Among(allowed)
 
 def _yes_or_no(v): return None if type(v) is bool else 'must be true or false'
 
@@ -314,6 +318,10 @@ _CHECKS:dict[str, Check] = dict(
     max_side=lambda v: None if v == 0 and type(v) is int else _whole(64, 100_000)(v),
     duplicates=_among('strict', 'standard', 'off'), duplicate_threshold=_number(.8, 1),
     image_size=_whole(32, 1024), batch_size=_whole(2, 4096), epochs=_check_epochs)
+
+# Setting -> the words that it takes, where it takes no others
+CHOICES:dict[str, tuple[str, ...]] = {
+    name: check for name, check in (_CHECKS | _TRAINING_CHECKS | _CATALOGUE_CHECKS).items() if isinstance(check, _Among)}
 
 # %% ../../nbs/core/00_settings.ipynb #f53c99ad
 STUDY = {'cacatua': ['cockatoo'], 'loro': ['parrot'], 'milano_negro': ['black kite'], 'periquito': ['budgerigar'],

@@ -6,6 +6,7 @@
 __all__ = ['Progress', 'time_in_words', 'progress_in_words', 'place', 'bar_html', 'progress_bar', 'tell']
 
 # %% ../../nbs/progress/01_bars.ipynb #ac39e16d
+import os
 import sys
 import time
 from typing import Any
@@ -39,8 +40,9 @@ def progress_in_words(
     return f'{what}: {", ".join(parts)}' if what else ', '.join(parts)
 
 # %% ../../nbs/progress/01_bars.ipynb #d725ea43
-def place() -> str: # page, terminal or log
-    "Where the user sees what is written to standard error."
+def place() -> str: # page, terminal, log, or nowhere
+    "Where the user sees what is written to standard error; BIRDSORT_QUIET in the environment says: nowhere."
+    if os.environ.get('BIRDSORT_QUIET'): return 'nowhere'
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if getattr(shell, 'kernel', None): return 'page'
     return 'terminal' if sys.stderr.isatty() else 'log'
@@ -117,8 +119,9 @@ def progress_bar(
     **options:Any, # Others of tqdm, such as desc or initial
 ) -> tqdm: # A context, with `update(n)`, `set_description`, `set_postfix_str`
     "Show how far something is, on standard error or the page, until it is done."
-    kind, given = _KINDS[place()]
-    return kind(items, total=total, unit=unit, disable=quiet, leave=False, **given | options)
+    where = place()
+    kind, given = _KINDS.get(where, (tqdm, {}))
+    return kind(items, total=total, unit=unit, disable=quiet or where == 'nowhere', leave=False, **given | options)
 
 def tell(
     text:str, # One line, or several
@@ -126,4 +129,4 @@ def tell(
     "Say something to the user: on a page as any output, since Jupyter has standard error in red; else there, above the bars."
     where = place()
     if where == 'terminal': tqdm.write(text, file=sys.stderr)
-    else: print(text, file=sys.stdout if where == 'page' else sys.stderr, flush=True)
+    elif where != 'nowhere': print(text, file=sys.stdout if where == 'page' else sys.stderr, flush=True)

@@ -338,7 +338,7 @@ def test_wrong_decisions_are_refused_before_anything_is_done(dirty, text, words)
     one_line(refused, *words)
     assert files(dirty.images) == before
     refused = birdsort('clean', '--undo', '--apply', *p)
-    one_line(refused, 'alone')
+    one_line(refused, 'alone', code=2)
 
 
 def test_a_contact_sheet_is_clicked_and_saved(dirty, tmp_path):

@@ -120,9 +120,13 @@ def test_mistakes_of_order(birds):
 
 def test_mistakes_of_spelling(birds):
     p = ['--project', birds.path]
-    one_line(birdsort('scarpe', *p), "'scarpe'", "did you mean 'scrape'")
+    one_line(birdsort('scarpe', *p), "'scarpe'", "did you mean 'scrape'", code=2)
     one_line(
-        birdsort('scrape', '--label', 'graza', *p), "'graza'", "did you mean 'garza'", 'cacatua'
+        birdsort('scrape', '--label', 'graza', *p),
+        "'graza'",
+        "did you mean 'garza'",
+        'cacatua',
+        code=2,
     )
     one_line(birdsort('status', '--projekt', birds.path), '--projekt', '--help')
     one_line(birdsort('status', '--project', birds.path / 'nowhere'), 'nowhere', 'birdsort new')

@@ -58,7 +58,7 @@ def parser_of(verb):
 
 def call(verb, *argv):
     options = vars(parser_of(verb).parse_args([verb.__name__, *argv]))
-    for name in ('verb', 'json', 'debug'):
+    for name in ('verb', *Parser.everywhere):
         del options[name]
     return verb(**verb_arguments(verb, options))
 
@@ -67,7 +67,7 @@ def mistake(capsys, *argv):
     with pytest.raises(SystemExit) as stopped:
         call(paint, *argv)
     err = capsys.readouterr().err
-    assert stopped.value.code == 1 and err.count('\n') == 1
+    assert stopped.value.code == 2 and err.count('\n') == 1
     assert err.startswith('birdsort: ') and err.endswith(' --help` lists what is allowed\n')
     return err
 
@@ -147,7 +147,7 @@ def test_what_the_dataclass_refuses_is_one_line_of_the_command_line(capsys, monk
     monkeypatch.setitem(FORMATTERS, 'paint', lambda result: f"{result['brush'].width} wide")
     assert cli.main(['paint', 'a heron', '--width', '5']) == 0
     assert capsys.readouterr().out == '5 wide\n'
-    assert cli.main(['paint', 'a heron', '--width', '0']) == 1
+    assert cli.main(['paint', 'a heron', '--width', '0']) == 2
     out, err = capsys.readouterr()
     assert out == '' and err.splitlines() == ['birdsort: width = 0: must be 1 or more']
 

@@ -137,7 +137,7 @@ def test_only_the_requested_formats_remain(exported):
 def test_a_new_evaluation_or_a_missing_file_leads_to_a_new_export(exported):
     project = exported[0]
     here, formats = ('--project', project.path), ('--formats', 'pickle,safetensors')
-    as_json('evaluate', '--precision', '0.6', *here)
+    as_json('evaluate', '--target-precision', '0.6', *here)
     as_json('export', *formats, *here)
     assert read_config(project.export)['threshold']['precision'] == 0.6
     assert 'export' in as_json('status', *here)['done']
@@ -150,7 +150,7 @@ def test_a_new_evaluation_or_a_missing_file_leads_to_a_new_export(exported):
 def test_unknown_formats_and_targets_are_one_line(exported):
     here = ('--project', exported[0].path)
     one_line(birdsort('export', '--formats', 'onnx,tflite', *here), "'tflite'", 'safetensors')
-    one_line(birdsort('export', '--to', 'moon', 'me/birds', *here), 'moon', 'hub')
+    one_line(birdsort('export', '--to', 'moon', 'me/birds', *here), 'moon', 'hub', code=2)
 
 
 def write_formats(learn, config, images, folder):
@@ -388,5 +388,5 @@ def test_a_label_cannot_lead_out_of_the_folder(copied, exported, tmp_path):
     done = birdsort(
         'predict', image(exported[0]), '--model', copied, '--sort-into', tmp_path / 'in'
     )
-    assert done.returncode == 2 and 'cannot be used' in done.stdout, done
+    assert done.returncode == 3 and 'cannot be used' in done.stdout, done
     assert not (tmp_path / 'out').exists()

@@ -128,14 +128,16 @@ def test_addresses_follow_the_rules_of_the_downloader(project, images, site):
         f'http://{site}/nothing.jpg',
     )
     alone = birdsort('predict', good, *here, '--json')
-    (refused,) = json.loads(alone.stdout)['predictions']
+    (refused,) = json.loads(alone.stdout)['result']['predictions']
     assert refused['error'] == 'private address' and alone.returncode == 1
     done = as_json('predict', good, missing, images / 'garza-0.jpg', '--allow', site, *here)
     fetched, failed, file = done['predictions']
     assert (fetched['label'], fetched['probability']) == (file['label'], file['probability'])
     assert failed['error'] == 'http 404'
     one_line(
-        birdsort('predict', good, '--sort-into', images / 'sorted', *here), 'download it first'
+        birdsort('predict', good, '--sort-into', images / 'sorted', *here),
+        'download it first',
+        code=2,
     )
 
 

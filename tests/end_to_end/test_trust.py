@@ -184,11 +184,14 @@ def test_names_after_options_and_named_twice(tmp_path):
         'heron',
     }
     one_line(birdsort('new', tmp_path / 'b', 'stork', 'stork', 'heron'), "'stork' is named twice")
-    one_line(birdsort('scrape', '-n', 0, '--project', tmp_path / 'a'), 'images_per_label = 0')
+    one_line(
+        birdsort('scrape', '-n', 0, '--project', tmp_path / 'a'), 'images_per_label = 0', code=2
+    )
     one_line(
         birdsort('scrape', '--source', 'google=www.google.com', '--project', tmp_path / 'a'),
         'source',
         'https://',
+        code=2,
     )
     one_line(birdsort('demo', '--out', tmp_path / 'a'), 'no demo', '--out')
 

@@ -170,8 +170,8 @@ def test_no_choice_depends_on_the_test_split(judged):
     finally:
         for f, data in kept.items():
             f.write_bytes(data)
-    lower = evaluate(project, precision=0.8, quiet=True)['threshold']
-    higher = evaluate(project, precision=0.95, quiet=True)['threshold']
+    lower = evaluate(project, target_precision=0.8, quiet=True)['threshold']
+    higher = evaluate(project, target_precision=0.95, quiet=True)['threshold']
     assert lower['confidence'] <= higher['confidence']
     for choose in (fit_temperature, choose_threshold):
         with pytest.raises(ValueError, match='never by those for test'):
@@ -225,7 +225,9 @@ def test_compare_tells_a_difference_from_luck(judged):
     assert f'{run} is better' in better['words']
     assert 'p = ' in better['words']
     one_line(birdsort('compare', run, '--project', project.path), 'two runs')
-    one_line(birdsort('evaluate', '--run', run, '--folds', 3, '--project', project.path), '--run')
+    one_line(
+        birdsort('evaluate', '--run', run, '--folds', 3, '--project', project.path), '--run', code=2
+    )
 
 
 def test_unknown_birds_are_refused(judged):

@@ -265,7 +265,9 @@ def test_a_wrong_option_is_answered_in_one_line(project, grid, words):
 def test_the_command_line_names_the_new_flag(project):
     at = ['bow', '--project', project.path]
     one_line(birdsort(*at, '--words', 20), '--words is now --vocab-size')
-    one_line(birdsort(*at, '--vocab-size', 1), 'vocab_size = 1: must be a whole number from 2')
+    one_line(
+        birdsort(*at, '--vocab-size', 1), 'vocab_size = 1: must be a whole number from 2', code=2
+    )
     one_line(birdsort(*at, '--pyramid', 'one'), 'such as 1,2,4')
     one_line(birdsort(*at, '--grid', 'words=10,20'), 'words is now vocab_size')
 

@@ -281,7 +281,7 @@ def test_blocked_halfway_keeps_what_was_collected_and_says_so(tmp_path):
         and all(k >= 2 for k in kept.values())
     )
     assert (
-        force.returncode == 2
+        force.returncode == 3
         and 'blocks automatic searches' in force.stdout
         and 'fell short: ' + ', '.join(f'{l} by {6 - k}' for l, k in kept.items() if k < 6)
         in force.stdout

@@ -349,7 +349,7 @@ def test_a_list_without_this_label(tmp_path):
     done = birdsort(
         'scrape', '--project', project.path, '--source', f"urls={project.path / 'owl.txt'}"
     )
-    assert done.returncode == 2 and "has no address for 'garza': its labels are owl" in done.stdout
+    assert done.returncode == 3 and "has no address for 'garza': its labels are owl" in done.stdout
 
 
 def test_a_common_name_for_gbif(tmp_path):

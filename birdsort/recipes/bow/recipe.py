@@ -47,7 +47,7 @@ def make_bow(
     seed = 42 if s.seed is None else s.seed
     norm = 'root' if _takes_roots(s) else 'sum'
     steps = dict(
-        descriptors=Descriptors(s.extractor, s.step, max_side=s.max_side, root=s.root, cache=cache, quiet=quiet),
+        descriptors=Descriptors(s.extractor, s.step, max_side=s.max_side, root=s.rootsift, cache=cache, quiet=quiet),
         words=Vocabulary(s.vocab_size, s.pca, s.kmeans, s.assign, s.soft, s.pyramid, norm, seed),
         classifier=make_bow_classifier(s.classifier, s.C, seed))
     return Pipeline(list(steps.items()))

@@ -7,7 +7,7 @@ __all__ = ['EXTRACTORS', 'KERNELS', 'CLASSIFIERS', 'ASSIGN', 'KMEANS', 'RENAMED_
            'BowSettings', 'todays_names', 'signed_options']
 
 # %% ../../../nbs/recipes/bow/00_settings.ipynb #ae35e4a6
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from ...core.settings import unknown
 
@@ -42,20 +42,22 @@ def _check_pyramid(value):
     _require(valid, 'pyramid', value, 'cells a side, level by level, such as [1, 2, 4]')
 
 # %% ../../../nbs/recipes/bow/00_settings.ipynb #a39cfc23
+def _words(default, choices): return field(default=default, metadata=dict(choices=choices))
+
 @dataclass(frozen=True)
 class BowSettings:
     "The options of a visual bag of words; `ValueError` for a value that makes no sense."
-    extractor:str = 'sift' # sift, kaze, orb, or freak, which takes its key points from FAST
+    extractor:str = _words('sift', EXTRACTORS) # sift, kaze, orb, or freak, which takes its key points from FAST
     step:int = 8 # Distance between patches on a grid, pixels; 0 takes key points
     vocab_size:int = 600 # Words in the vocabulary
-    classifier:str = 'intersection' # linear, rbf, intersection, chi2 or forest
+    classifier:str = _words('intersection', CLASSIFIERS) # linear, rbf, intersection, chi2 or forest
     C:float = 3. # The cost of a mistake for a support vector machine, above 0
     pyramid:tuple[int, ...] = (1, 2, 4) # Cells a side in which words are counted, level by level; 1 ignores positions
-    root:bool = True # RootSIFT instead of SIFT
+    rootsift:bool = True # RootSIFT (Arandjelović and Zisserman 2012) instead of SIFT
     pca:int = 64 # Principal components of the descriptors that are kept; 0 keeps the descriptors as they are
-    assign:str = 'brute' # How the nearest word is found: brute, or flann
+    assign:str = _words('brute', ASSIGN) # How the nearest word is found: brute, or flann
     soft:int = 1 # Nearest words that share a patch; 1 is hard assignment
-    kmeans:str = 'mini-batch' # mini-batch, or full
+    kmeans:str = _words('mini-batch', KMEANS) # mini-batch, or full
     max_side:int = 256 # Larger images are resized to this, longest side in pixels
     seed:int|None = None # For the sample, k-means and folds; the project's by default, 42 without a project
 
@@ -70,7 +72,7 @@ class BowSettings:
         if self.classifier not in CLASSIFIERS: raise ValueError(unknown('classifier', self.classifier, CLASSIFIERS))
 
 # %% ../../../nbs/recipes/bow/00_settings.ipynb #087c0d1a
-RENAMED_OPTIONS = dict(words='vocab_size', side='max_side') # Of birdsort 0.1 -> today's
+RENAMED_OPTIONS = dict(words='vocab_size', side='max_side', root='rootsift') # Of birdsort 0.1 -> today's
 
 # What a grid may vary, and a run saves; a project's runs share the project's seed
 OPTIONS = [field.name for field in fields(BowSettings) if field.name != 'seed']

@@ -7,7 +7,7 @@ __all__ = ['GAN_PRECISIONS', 'RENAMED_SETTINGS', 'GanSettings', 'GanLimits', 'lo
 
 # %% ../../../nbs/recipes/gan/00_settings.ipynb #913afa5e
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ...core.settings import unknown
@@ -28,7 +28,8 @@ class GanSettings:
     beta1:float=.5 # Adam's momentum, 0 to 0.999
     label_smoothing:float=0. # The target of real images is 1 minus this, 0 to 0.5 (Salimans et al. 2016)
     spectral_norm:bool=False # Spectral normalisation instead of batch norm in the discriminator
-    precision:str='auto' # auto (the fastest here), fp32, channels-last or bf16
+    # auto (the fastest here), fp32, channels-last or bf16
+    precision:str=field(default='auto', metadata=dict(choices=GAN_PRECISIONS))
     seed:int=42 # Of the weights, the order of the images and the latent vectors
 
     def __post_init__(self):
