@@ -4,15 +4,17 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import termios
 
 import pytest
 
 from birdsort.aviary.sample_project import lesson_project
+from birdsort.progress.bars import progress_bar
 from birdsort.split import split
 from birdsort.train import train
-from conftest import CLI, ENV, birdsort
+from conftest import CLI, ENV, birdsort, forked
 
 CHATTER = 'Better model', 'No improvement', 'reducing lr', 'train_loss', 'jit.script'
 
@@ -88,3 +90,17 @@ def test_a_terminal_keeps_the_same_lines_below_a_bar_that_goes(project):
 def test_quiet_says_nothing(project, capsys):
     train(project, force=True, quiet=True)
     assert capsys.readouterr() == ('', '')
+
+
+def die_with_the_lock():
+    progress_bar(range(3)).get_lock().acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def draw():
+    list(progress_bar(range(3)))
+
+
+def test_a_process_that_is_killed_while_it_draws_stops_no_other():
+    assert forked(die_with_the_lock).returncode == -signal.SIGKILL
+    assert forked(draw, timeout=60).returncode == 0
