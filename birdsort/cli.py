@@ -199,8 +199,9 @@ def scrape(
 ) -> Mapping[str, Any]: # A `birdsort.scrape.ScrapeResult`; with --dry-run a `birdsort.scrape.ScrapePlan`
     "Collect images for every label; exit code 3 where some labels fell short."
     from birdsort.scrape import plan_scrape, scrape, wanted_settings
-    wanted = (find_project(project), label, images_per_label, source, licence)
-    with as_typed(): wanted_settings(*wanted)
+    p = find_project(project)
+    wanted = (p, label, images_per_label, source, licence)
+    with as_typed(p): wanted_settings(*wanted)
     return plan_scrape(*wanted) if dry_run else scrape(*wanted, **asdict(web or WebOptions()))
 
 # %% ../nbs/95_cli.ipynb #d596a5b8
@@ -281,8 +282,7 @@ def train(
 ) -> Mapping[str, Any]: # A `birdsort.train.TrainResult`
     "A probe, then one-cycle, then fine-tune if it pays; keeps the best model; resumes where it was stopped."
     p = find_project(project) # Before its libraries, which take seconds to load
-    own, typed = p.settings, absolute((SHORTCUTS_OFF if plain else {}) | settings)
-    with as_typed(): wanted = change(own, **typed)
+    with as_typed(p): wanted = change(p.settings, **absolute((SHORTCUTS_OFF if plain else {}) | settings))
     from birdsort.train import train
     return train(p, force=force, resume=resume, settings=wanted)
 
@@ -431,10 +431,9 @@ def run(
     "Do every stage in order, continuing where it stopped; birdsort.toml says how, but for what is typed."
     typed = dict(images_per_label=images_per_label, architecture=arch, source=source)
     p = find_project(project)
-    own = p.settings
-    with as_typed():
+    with as_typed(p):
         given = absolute({name: value for name, value in typed.items() if value is not None})
-        change(own, **given)
+        change(p.settings, **given)
     from birdsort.pipeline import run
     return run(find_project(p.path, given), tell=_tell)
 

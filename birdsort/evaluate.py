@@ -6,6 +6,7 @@
 __all__ = ['predict_all_splits', 'compare_splits', 'plot_splits', 'Threshold', 'Unknown', 'EvaluateResult', 'evaluate']
 
 # %% ../nbs/60_evaluate.ipynb #6b85f93f
+import filecmp
 import io
 from collections import Counter
 from copy import deepcopy
@@ -32,6 +33,14 @@ from .training.probe import choose_evenly
 from .training.runs import Run, figure_png, load_run, open_run, plot_history
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
+def _stage_two_is_none(run) -> bool:
+    "Are the best weights those of stage one?"
+    return filecmp.cmp(run.folder/'best.pth', run.folder/'stage_one.pth', shallow=False)
+
+def _of_stage_one(run, model, quiet):
+    first = load_run(run, 'stage_one', deepcopy(model)) if model else None
+    return cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
+
 def predict_all_splits(
     run:Run, # Its test split is read
     model:nn.Module|None=None, # The network, where the run is of your own
@@ -44,9 +53,7 @@ def predict_all_splits(
         raise ValueError('there is no test split to evaluate on: add a folder test, or rows whose split is test')
     names = (*Splits._fields, 'unknown')
     found = {name: cached_predictions(run, name, learn=learn, quiet=quiet) for name in names}
-    if not run.recipe:
-        first = load_run(run, 'stage_one', deepcopy(model)) if model else None
-        found['test, stage one'] = cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
+    if run.has_stages: found['test, stage one'] = found['test'] if _stage_two_is_none(run) else _of_stage_one(run, model, quiet)
     return {name: table for name, table in found.items() if table}
 
 # %% ../nbs/60_evaluate.ipynb #54260cbb
@@ -167,11 +174,12 @@ def _jpeg(image):
     image.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-def _stage_one_plots(run, first):
-    "History and confusion matrix of stage one; a recipe has no stages."
-    if not first: return {}
+def _training_plots(run, first):
+    "History, which a recipe may lack, and confusion matrix of stage one, where there are stages."
+    plots = dict(history=plot_history(run.folder)) if (run.folder/'history.csv').is_file() else {}
+    if not first: return plots
     title = f'after stage one: {first.correct.mean():.3f} of {len(first.correct)}'
-    return dict(history=plot_history(run.folder), confusion_stage_one=plot_confusion(first, title))
+    return plots | dict(confusion_stage_one=plot_confusion(first, title))
 
 # %% ../nbs/60_evaluate.ipynb #2ef0035c
 def _plots(run, splits, calibrated, scores):
@@ -180,7 +188,7 @@ def _plots(run, splits, calibrated, scores):
     test, scaled = calibrated.tables['test'], calibrated.scaled['test']
     title = f'best: {test.correct.mean():.3f} of {len(test.correct)}'
     return dict(
-        **_stage_one_plots(run, calibrated.tables.get('test, stage one')),
+        **_training_plots(run, calibrated.tables.get('test, stage one')),
         splits=plot_splits(splits), per_label=plot_per_label(scores), confusion_best=plot_confusion(test, title),
         reliability=plot_reliability(test, scaled, calibrated.temperature),
         coverage=plot_coverage(scaled, calibrated.confidence))

@@ -113,6 +113,7 @@ def _settings_text(run:Run) -> str:
     architecture = s.architecture.replace('\\', '/').rpartition('/')[2]
     name = note.get('own') or architecture
     weights = 'pretrained' if s.pretrained else 'from random weights'
+    if not run.has_stages: return f'{name}, {s.image_size} pixels, trained by hand.'
     return (f"{name}, {weights}, {s.image_size} pixels, batches of {s.batch_size}, seed {s.seed}, "
             f"{note['precision']}, {note['seconds']:.0f} seconds.")
 

@@ -9,16 +9,14 @@ __all__ = ['run_part', 'run_signature', 'StageResult', 'TrainResult', 'train']
 import gc
 import re
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
-import timm
 import torch
 from fastai.callback.tracker import SaveModelCallback
 from fastai.learner import Learner
@@ -60,6 +58,9 @@ def run_part(
     "Where a run is kept until it is finished; its `history.csv` tells how far it is."
     return project.models/f'.{stable_hash(sign)}.part'
 
+def _for_network(settings, model): # Your own network begins with the weights that it has
+    return settings if model is None else replace(settings, pretrained=False)
+
 def run_signature(
     project:Project, # Whose images
     settings:Settings, # Of the run
@@ -67,8 +68,7 @@ def run_signature(
 ) -> str: # Changes when training would give another model
     "What a run is known by."
     if model is None: return train_signature(project, settings)
-    unfrozen = replace(settings, pretrained=False)
-    return f'{train_signature(project, unfrozen)} {stable_hash(repr(model))}'
+    return f'{train_signature(project, _for_network(settings, model))} {stable_hash(repr(model))}'
 
 def _is_stopped(part): # Was a training interrupted here, after its first epoch?
     return (part/'checkpoint.pth').is_file()
@@ -380,18 +380,13 @@ def _result(session, stages, seconds):
         choice=_in_words(session.request.choice, explain_choice), head=session.request.head)
 
 # %% ../nbs/50_train.ipynb #55cc3239
-def _describe(settings):
-    "Settings and the versions of the libraries, for the run's note."
-    versions = dict(fastai=sys.modules['fastai'].__version__, torch=torch.__version__, timm=timm.__version__)
-    return asdict(settings) | dict(versions=versions)
-
 def _finish(session, result):
     "Plot the history, give the run its number, and delete its checkpoint."
     req = session.request
     (req.part/'history.png').write_bytes(figure_png(history_figure(session.history.rows)))
     own = type(req.model)
     note = dict(
-        signature=req.sign, splits=splits_signature(req.project, req.settings), settings=_describe(req.settings),
+        signature=req.sign, splits=splits_signature(req.project, req.settings), settings=req.settings,
         vocab=list(session.learn.dls.vocab), own=own.__qualname__ if req.model else None)
     if req.hooks: note['hooks'] = name_hooks(req.hooks)
     name = own.__name__ if req.model else short_name(req.settings.architecture)
@@ -449,12 +444,12 @@ def train(
     settings:Settings|None=None, # For this run; None takes the project's
     model:nn.Module|None=None, # Your own network, (b, 3, size, size) float32 -> (b, c); none of it is frozen
     beside:bool=False, # Other trainings of this project run at the same time, and the caller holds its lock
-    **hooks:'Unpack[TrainHooks]', # metrics, cbs, loss_func, item_tfms, batch_tfms, dls: see `TrainHooks`
+    **hooks:'Unpack[TrainHooks]', # metrics, cbs, loss_func, item_tfms, batch_tfms, dls, learner: see `TrainHooks`
 ) -> TrainResult: # The run, and what came of each stage
     "Probe, one-cycle, then fine-tune if it pays; keeps the weights with the lowest validation loss. Resumes."
-    asked = settings or project.settings
-    if model is not None: asked = replace(asked, pretrained=False)
-    given = _check(project, asked, hooks, quiet)
+    given = _check(project, settings or project.settings, hooks, quiet)
+    model = given.pop('model', model)
+    asked = _for_network(settings or project.settings, model)
     known = find_run(project, run_signature(project, asked, model))
     def lock(): return hold(project) if is_main_process() and not beside else nullcontext()
     if known and not force or model is not None: settings = trained_settings(project, asked)

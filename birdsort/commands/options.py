@@ -17,6 +17,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from ..core.project import Project
 from ..core.settings import CHOICES, Settings, Training, unknown
 
 # %% ../../nbs/commands/01_options.ipynb #35d5edaa
@@ -172,8 +173,11 @@ def _add_settings(verb):
 
 # %% ../../nbs/commands/01_options.ipynb #bb2d6679
 @contextmanager
-def as_typed() -> Iterator[None]: # Around what reads options
+def as_typed(
+    project:Project|None=None, # What its birdsort.toml says is no usage error, so that is read before
+) -> Iterator[None]: # Around what reads options
     "Within, a value that is refused is one that was typed: `UsageError`."
+    _ = project and project.settings
     try: yield
     except ValueError as e: raise UsageError(*e.args) from e
 

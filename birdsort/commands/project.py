@@ -77,12 +77,13 @@ class StageMethod:
     def __repr__(self): return f'{self.__name__}{self.__signature__}'
 
 # %% ../../nbs/commands/08_project.ipynb #42e24a75
-class Project:
-    "A folder with images and models, and a method for each stage; without `birdsort.toml`, `FileNotFoundError`."
+class _Stages:
+    "Every stage as a method."
     scrape = StageMethod(lambda: import_module('birdsort.scrape').scrape)
     clean = StageMethod(lambda: import_module('birdsort.clean').clean)
     split = StageMethod(lambda: import_module('birdsort.split').split)
     train = StageMethod(lambda: import_module('birdsort.train').train)
+    keep = StageMethod(lambda: import_module('birdsort.keep').keep)
     evaluate = StageMethod(lambda: import_module('birdsort.evaluate').evaluate)
     compare = StageMethod(lambda: import_module('birdsort.compare').compare)
     curve = StageMethod(lambda: import_module('birdsort.evaluation.learning_curve').learning_curve)
@@ -94,6 +95,9 @@ class Project:
     learner = StageMethod(lambda: import_module('birdsort.training.runs').open_learner)
     run = StageMethod(lambda: import_module('birdsort.pipeline').run)
 
+# %% ../../nbs/commands/08_project.ipynb #df22b6a5
+class Project(_Stages):
+    "A folder with images and models, and a method for each stage; without `birdsort.toml`, `FileNotFoundError`."
     def __init__(self, path:str|Path|None=None): # None takes the one that the current folder is in, else data/birds
         self.folder = find_project(path)
 

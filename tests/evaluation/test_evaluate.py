@@ -191,7 +191,7 @@ def test_few_modules_name_the_test_split():
             ):
                 asks.setdefault(file.stem, set()).add(word)
     # They assign images to it, read it from folders or tables, or tell a file's place in it; the model card names the
-    # split that its metrics are of
+    # split that its metrics are of, an outcome its counts, and `keep` refuses a learner that was trained on it
     readers = (
         'split',
         'splits',
@@ -200,6 +200,8 @@ def test_few_modules_name_the_test_split():
         'project',
         'model_card',
         'cross_validation',
+        'outcome',
+        'keep',
     )
     assigning = {name: {'test'} for name in readers}
     judging = dict(
