@@ -7,7 +7,9 @@ __all__ = ['squished_size', 'augmentation', 'dataloaders', 'show_augmentation', 
 
 # %% ../nbs/40_data.ipynb #960fe04d
 import math
+import textwrap
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ from fastai.vision.augment import (
     aug_transforms,
 )
 from fastai.vision.core import PILImage, TensorImage
-from fastai.vision.data import ImageBlock, Normalize
+from fastai.vision.data import ImageBlock, Normalize, get_grid
 from fasttransform import Transform
 from torchvision.transforms.v2.functional import gaussian_blur
 
@@ -106,6 +108,26 @@ def _judge_directly(dl, size):
     dl.after_batch = pipeline([t for t in dl.after_batch.fs if not isinstance(t, RandTransform)], split_idx=1)
 
 # %% ../nbs/40_data.ipynb #91b852ca
+def _fit_titles(axes): # matplotlib's, each with a title
+    "Break titles into lines of a size at which each stays above its own image."
+    fig = axes[0].figure
+    points = axes[0].get_position().width*fig.get_figwidth()*72
+    longest = max((len(word) for ax in axes for word in ax.get_title().split()), default=1)
+    size = min(10, max(5, points/(_WIDE*max(longest, 1))))
+    for ax in axes: ax.set_title(textwrap.fill(ax.get_title(), max(int(points/(_WIDE*size)), 1)), fontsize=size)
+    fig.set_layout_engine('constrained')
+
+_WIDE = .65 # Of a letter, in sizes of the font
+
+def _show_batch(loader, b=None, max_n=9, ctxs=None, show=True, **kwargs):
+    "fastai's `show_batch`, with titles that do not run into each other."
+    if not show: return loader.show_batch(b, max_n, ctxs, show, **kwargs)
+    grid = {name: kwargs.pop(name) for name in ('nrows', 'ncols', 'figsize') if name in kwargs}
+    if ctxs is None: ctxs = get_grid(min(loader.bs, max_n), **grid)
+    loader.show_batch(b, max_n, ctxs, **kwargs)
+    if drawn := [ax for ax in ctxs if ax.get_title()]: _fit_titles(drawn)
+
+# %% ../nbs/40_data.ipynb #91b852cb
 def dataloaders(
     project:Project, # Its split, or the images that its settings name, are read
     stats:tuple=IMAGENET, # (mean, std) per channel that the network expects
@@ -130,7 +152,7 @@ def dataloaders(
     batch_size = min(s.batch_size, max(1, n_train//max(1, num_distrib())))
     dls = block.dataloaders(files, path=project.path, bs=batch_size, num_workers=0)
     _judge_directly(dls.valid, s.image_size)
-    dls.splits = splits
+    dls.splits, dls.show_batch = splits, partial(_show_batch, dls.train)
     return dls
 
 # %% ../nbs/40_data.ipynb #a5e70722

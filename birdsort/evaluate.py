@@ -6,7 +6,6 @@
 __all__ = ['predict_all_splits', 'compare_splits', 'plot_splits', 'Threshold', 'Unknown', 'EvaluateResult', 'evaluate']
 
 # %% ../nbs/60_evaluate.ipynb #6b85f93f
-import filecmp
 import io
 from collections import Counter
 from copy import deepcopy
@@ -22,7 +21,7 @@ from torch import nn
 from .core.project import Project, record_stage, stable_hash, stage_result, write_whole
 from .datasets.splits import Splits, splits_signature
 from .evaluation.calibration import apply_temperature, choose_threshold, fit_temperature
-from .evaluation.error_analysis import error_panels, evidence_shares, find_errors, show_errors
+from .evaluation.error_analysis import error_panels, evidence_shares, find_errors, keep_losses, show_errors
 from .evaluation.metrics import Scores, numbers, plot_confusion, plot_per_label, score, wilson
 from .evaluation.prediction_sets import SetsResult, judge_sets, true_label_scores
 from .evaluation.predictions import Predictions, average_tta, cached_predictions, unknown_images
@@ -33,14 +32,6 @@ from .training.probe import choose_evenly
 from .training.runs import Run, figure_png, load_run, open_run, plot_history
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
-def _stage_two_is_none(run) -> bool:
-    "Are the best weights those of stage one?"
-    return filecmp.cmp(run.folder/'best.pth', run.folder/'stage_one.pth', shallow=False)
-
-def _of_stage_one(run, model, quiet):
-    first = load_run(run, 'stage_one', deepcopy(model)) if model else None
-    return cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
-
 def predict_all_splits(
     run:Run, # Its test split is read
     model:nn.Module|None=None, # The network, where the run is of your own
@@ -53,7 +44,9 @@ def predict_all_splits(
         raise ValueError('there is no test split to evaluate on: add a folder test, or rows whose split is test')
     names = (*Splits._fields, 'unknown')
     found = {name: cached_predictions(run, name, learn=learn, quiet=quiet) for name in names}
-    if run.has_stages: found['test, stage one'] = found['test'] if _stage_two_is_none(run) else _of_stage_one(run, model, quiet)
+    if not run.recipe:
+        first = load_run(run, 'stage_one', deepcopy(model)) if model else None
+        found['test, stage one'] = cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
     return {name: table for name, table in found.items() if table}
 
 # %% ../nbs/60_evaluate.ipynb #54260cbb
@@ -166,7 +159,7 @@ def _wanted_precision(project, run_name, precision):
         if last.get('run') == run_name: precision = last.get('threshold', {}).get('precision')
     if precision is None: precision = .95
     if 0 < precision < 1: return precision
-    raise ValueError(f'target_precision = {precision}: must be between 0 and 1, such as 0.95')
+    raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
 
 # %% ../nbs/60_evaluate.ipynb #be09ec55
 def _jpeg(image):
@@ -174,12 +167,11 @@ def _jpeg(image):
     image.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-def _training_plots(run, first):
-    "History, which a recipe may lack, and confusion matrix of stage one, where there are stages."
-    plots = dict(history=plot_history(run.folder)) if (run.folder/'history.csv').is_file() else {}
-    if not first: return plots
+def _stage_one_plots(run, first):
+    "History and confusion matrix of stage one; a recipe has no stages."
+    if not first: return {}
     title = f'after stage one: {first.correct.mean():.3f} of {len(first.correct)}'
-    return plots | dict(confusion_stage_one=plot_confusion(first, title))
+    return dict(history=plot_history(run.folder), confusion_stage_one=plot_confusion(first, title))
 
 # %% ../nbs/60_evaluate.ipynb #2ef0035c
 def _plots(run, splits, calibrated, scores):
@@ -188,7 +180,7 @@ def _plots(run, splits, calibrated, scores):
     test, scaled = calibrated.tables['test'], calibrated.scaled['test']
     title = f'best: {test.correct.mean():.3f} of {len(test.correct)}'
     return dict(
-        **_training_plots(run, calibrated.tables.get('test, stage one')),
+        **_stage_one_plots(run, calibrated.tables.get('test, stage one')),
         splits=plot_splits(splits), per_label=plot_per_label(scores), confusion_best=plot_confusion(test, title),
         reliability=plot_reliability(test, scaled, calibrated.temperature),
         coverage=plot_coverage(scaled, calibrated.confidence))
@@ -250,16 +242,17 @@ def evaluate(
     run:str|None=None, # A run's name; None takes the last
     model:nn.Module|None=None, # The network, where the run is of your own
     quiet:bool=False, # No progress bar
-    target_precision:float|None=None, # Wanted share of correct predictions above the threshold; None: as last, or 0.95
+    precision:float|None=None, # Wanted share of correct predictions above the threshold; None: as last, or 0.95
 ) -> EvaluateResult: # Metrics of the test split, and a threshold from the validation split
     "Evaluate a run on the test split, with the weights after stage one and with the best."
     opened = open_run(project, run)
-    precision = _wanted_precision(project, opened.name, target_precision)
+    precision = _wanted_precision(project, opened.name, precision)
     signature, reports = _signature(opened, precision), project.reports/opened.name
     done = _kept_result(project, signature, reports)
     if done: return cast(EvaluateResult, done | dict(reports=str(reports)))
     learn = load_run(opened, model=model)
     calibrated = _calibrate(predict_all_splits(opened, model, learn, quiet), precision)
+    if opened.name == open_run(project).name: keep_losses(opened, map(calibrated.tables.get, ('train', 'val')))
     test = calibrated.tables['test']
     scores = score(test)
     plots = _plots(opened, learn.dls.splits, calibrated, scores)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from fastai.learner import Learner
 
-from .clean import contact_sheet
+from .clean import SheetPlace, contact_sheet
 from .cleaning.cleaner import Cleaner
 from .cleaning.decisions import ApplyResult, Choice, Decisions, apply, read_decisions
 from .cleaning.duplicates import LIKELY, near_duplicates
@@ -246,6 +246,7 @@ class AcceptResult(TypedDict):
     corrected:int # Of these, how many got another label than was proposed
     refused:int # How many were refused
     waiting:int # How many are undecided
+    skipped:list[str] # Which decisions were left out, and why, a line for each reason
 
 def _accepted(queue):
     "Rows of the queue that were kept, or moved to another label than was proposed; what is to be done yet waits."
@@ -272,12 +273,28 @@ def _join(project, queue, row) -> bool: # Whether it was new there
 
 # %% ../nbs/63_next.ipynb #nx000071c
 def _read_choices(queue, file):
-    "Decisions from a table; who names the label that is proposed keeps it."
+    "Decisions from a table, and what was left out; who names the label that is proposed keeps it."
     rows = queue.catalogue.rows()
     labels = {row['id']: row['label'] for row in rows}
     joined = {(row['label'], row['name']) for row in rows if row['state'] == 'rejected' and row['name']}
-    chosen = dict(read_decisions(queue, Path(file), joined))
-    return {image: Choice('keep') if choice.label == labels[image] else choice for image, choice in chosen.items()}
+    skipped:list[tuple[int, str]] = []
+    chosen = dict(read_decisions(queue, Path(file), joined, skipped))
+    kept = {image: Choice('keep') if choice.label == labels[image] else choice for image, choice in chosen.items()}
+    return kept, _explain_skipped(file, skipped)
+
+def _first(items, most=5): # Such as "a, b and 3 others"
+    more = [f'{len(items)-most} others'] if len(items) > most else []
+    return ' and '.join([', '.join(items[:most]), *more])
+
+def _explain_skipped(file, skipped): # (line, label/name or '') each -> a line for each reason
+    nameless, gone = [str(line) for line,place in skipped if not place], [place for _,place in skipped if place]
+    lines = []
+    if nameless: lines.append(
+        f"{file}, line{'s' if len(nameless) > 1 else ''} {_first(nameless)}: left out, since only images with a name "
+        'wait for a decision; ask for more with -n')
+    if gone: lines.append(
+        f"{len(gone)} decision{'s' if len(gone) > 1 else ''} left out, about images that do not wait any more: {_first(gone)}")
+    return lines
 
 # %% ../nbs/63_next.ipynb #nx000072
 @shown('next')
@@ -290,7 +307,7 @@ def accept_next(
     check_writable(project.catalogue)
     with hold(project), hold(queue):
         sync(queue)
-        chosen = _read_choices(queue, decisions) if decisions else None
+        chosen, skipped = _read_choices(queue, decisions) if decisions else (None, [])
         refused = apply(queue, chosen, name='next')['removed']
         rows = _accepted(queue)
         sync(project)
@@ -300,7 +317,7 @@ def accept_next(
     return AcceptResult(
         accepted=dict(Counter(row['label'] for row in joined)), refused=refused,
         corrected=sum(row['label'] != row['query'] for row in joined),
-        waiting=len(queue.catalogue.rows(state='kept')))
+        waiting=len(queue.catalogue.rows(state='kept')), skipped=skipped)
 
 # %% ../nbs/63_next.ipynb #nx000060b
 def _said(queue): return cast(list[Proposal], stage_result(queue, QUEUE) or [])
@@ -312,11 +329,15 @@ def _in_words(row): # What the network says of an image
 # %% ../nbs/63_next.ipynb #nx000061
 class _QueueView(View):
     "The images that wait in the queue of a project."
+    kinds = ('most doubtful first', 'decided', 'removed')
+    brushes = ('keep', 'remove', 'move')
     brush = 'keep'
 
     def __init__(self, project:Project, per_page:int=40): # Whose queue; how many on a page
         self.owner, queue = project, open_queue(project)
-        self.said = {(row['label'], row['name']): _in_words(row) for row in _said(queue)}
+        said = _said(queue)
+        self.said = {(row['label'], row['name']): _in_words(row) for row in said}
+        self.order = {(row['label'], row['name']): -i for i,row in enumerate(said)}
         sync(queue)
         super().__init__(queue, per_page, quiet=True)
 
@@ -325,6 +346,8 @@ class _QueueView(View):
         table = pd.DataFrame(columns=Issue._fields)
         table.attrs['note'] = None
         return table
+
+    def rank(self, row, shown) -> float: return self.order.get((row['label'], row['name']), -len(self.order))
 
     def load(self):
         super().load()
@@ -362,7 +385,8 @@ def write_page(
         tiles |= {(t.label, t.name): t for t in view.tiles}
     order = [(row['label'], row['name']) for row in _said(view.project)]
     ordered = [tiles[key] for key in order if key in tiles]
-    page = contact_sheet('next', view.labels, ordered, 'most doubtful first', ('keep', 'remove'), 'next')
+    page = contact_sheet(
+        'next', view.labels, ordered, view.kinds[0], ('keep', 'remove'), 'next', SheetPlace(view.project.path))
     return write_whole(view.project.path/'next.html', page)
 
 class NextCleaner(Cleaner):

@@ -283,6 +283,22 @@ def test_labels_of_yesterday(project, card):
         next_images(project, card, 6, quiet=True)
 
 
+def test_a_row_without_a_name_and_one_that_has_left_are_told(project, card, tmp_path):
+    result = next_images(project, card, 3, quiet=True)
+    first, second, _ = [row for row in table_of(result) if row['name']]
+    rows = [f'{row["label"]},{row["name"]},keep' for row in (first, second)]
+    table = tmp_path / 'mine.csv'
+    table.write_text('\n'.join(['label,name,decision', rows[0]]) + '\n')
+    assert accept_next(project, table)['skipped'] == []
+    table.write_text('\n'.join(['label,name,decision', *rows, 'garza,,keep']) + '\n')
+    done = birdsort('next', '--decisions', table, '--project', project.path)
+    assert done.returncode == 0, done.stderr
+    accepted, nameless, gone = done.stdout.splitlines()
+    assert accepted.startswith('1 image has joined images/')
+    assert 'mine.csv, line 4: left out' in nameless
+    assert gone.startswith('1 decision left out') and first['name'] in gone
+
+
 @pytest.mark.parametrize('n', [1, 7, 60, 100])
 def test_as_many_are_chosen_as_there_are(n):
     rng = np.random.default_rng(n)

@@ -193,8 +193,8 @@ def _spellings(label, name): # In a table: as `write_issues` writes them, or as 
 
 class _Finder:
     "Finds the images and the choices that a file of decisions names."
-    def __init__(self, project, file, settled=frozenset()):
-        self.project, self.file = project, file
+    def __init__(self, project, file, settled=frozenset(), skipped=None):
+        self.project, self.file, self.skipped = project, file, skipped
         self.ids:dict[tuple, set[int]] = {}
         for r in project.catalogue.rows(state='kept'):
             for key in _spellings(r['label'], r['name']): self.ids.setdefault(key, set()).add(r['id'])
@@ -224,9 +224,10 @@ class _Reader(_Finder):
         decision = self.as_written.get(decision, decision)
         place, at = f'{key[0]}/{key[1]}', f'{self.file}, line {line}'
         if not decision: return None
+        if not key[1] and self.skipped is not None: return self._skip(line, '')
         choice = self._choice(decision)
         if not choice: raise ValueError(f"{at}: {unknown('decision', decision, self.allowed)}")
-        if key not in self.ids and key in self.settled: return None
+        if key not in self.ids and key in self.settled: return self._skip(line, place)
         if key not in self.ids: raise ValueError(f'{at}: no image {place} in {self.project.images}')
         if len(self.ids[key]) > 1: raise ValueError(f'{at}: several images may be {place}: rename one of them')
         before, other = self.lines.setdefault(key, (line, decision))
@@ -236,13 +237,17 @@ class _Reader(_Finder):
         [image] = self.ids[key]
         return image, choice
 
+    def _skip(self, line, place):
+        if self.skipped is not None: self.skipped.append((line, place))
+
 # %% ../../nbs/cleaning/06_decisions.ipynb #ceda17a7
 def read_decisions(
     project:Project, # Whose images
     file:Path, # A CSV file with the columns label, name, decision: keep, distinct, remove, or a label
     settled:Set[tuple[str, str]]=frozenset(), # (label, name) of images that are gone because they were decided about
+    skipped:list[tuple[int, str]]|None=None, # Gets (line, label/name) of those, and (line, '') of rows without a name
 ) -> list[tuple[int, Choice]]: # Id of an image and its choice
     "Decisions from a CSV file, without those already applied; `ValueError` names the first line that is wrong."
-    reader = _Reader(project, file, settled)
+    reader = _Reader(project, file, settled, skipped)
     choices = [reader.read(line, row) for line,row in _read_rows(file)]
     return [choice for choice in choices if choice]

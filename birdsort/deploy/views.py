@@ -10,6 +10,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,23 +42,35 @@ def _uploader_row(name, data, row): # File name, its bytes, its prediction -> HT
     return asset('uploader_row.html').format(name=escape(name), photo=photo, bars=bars(row))
 
 # %% ../../nbs/deploy/07_views.ipynb #b2670aec
+@lru_cache
+def _zone_class(): # Defined when first needed: importing anywidget takes half a second
+    import anywidget
+    class Zone(anywidget.AnyWidget):
+        _esm, _css = asset('upload.js'), asset('upload.css')
+    return Zone
+
+class _Uploader:
+    "A drop zone, and the predictions below it."
+    def __init__(self, predict, shown):
+        import ipywidgets as w
+        self.predict, self.shown = predict, shown
+        self.zone, self.results = _zone_class()(), w.VBox()
+        self.zone.on_msg(lambda _, content, buffers: self.take(content['name'], bytes(buffers[0])))
+        self.box = w.VBox([self.zone, self.results])
+
+    def take(self, name, data): # Of a file: its name and its bytes
+        from ipywidgets import HTML
+        try: row = self.predict([data])[0]
+        except Exception as e: row = dict(error=f'{type(e).__name__}: {e}') # The next file may be better
+        self.results.children = (HTML(_uploader_row(name, data, row)), *self.results.children)[:self.shown]
+        self.zone.send(dict(done=name))
+
 def uploader(
     predict:Callable[[list[bytes]], list[dict]], # Contents of image files -> predictions, such as a `Predictor`
     shown:int=12, # How many images stay on the page, the newest first
-) -> 'ipywidgets.VBox': # An upload button (on a phone also the camera), and the predictions below
+) -> 'ipywidgets.VBox': # Where images are dropped or chosen (on a phone also taken), and the predictions below
     "A place to drop images."
-    import ipywidgets as w
-    button = w.FileUpload(accept='image/*', multiple=True, description='Images')
-    results = w.VBox()
-    def on_upload(change):
-        files = [(f['name'], bytes(f['content'])) for f in change['new']]
-        if not files: return
-        predicted = predict([data for _,data in files])
-        new = [w.HTML(_uploader_row(name, data, row)) for (name, data),row in zip(files, predicted, strict=False)]
-        results.children = (*new, *results.children)[:shown]
-        button.value = ()
-    button.observe(on_upload, 'value')
-    return w.VBox([button, results])
+    return _Uploader(predict, shown).box
 
 # %% ../../nbs/deploy/07_views.ipynb #d4121b5d
 STYLE = asset('serve.css')

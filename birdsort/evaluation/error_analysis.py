@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Panel', 'Errors', 'find_errors', 'describe_pair', 'error_panels', 'evidence_shares', 'show_errors',
-           'accuracy_by_origin']
+           'accuracy_by_origin', 'keep_losses', 'open_cleaner']
 
 # %% ../../nbs/evaluation/05_error_analysis.ipynb #9123052a
 from collections import Counter
@@ -17,13 +17,17 @@ from fastai.learner import Learner
 from PIL import Image
 
 from ..aviary.pencil import contact_sheet
+from ..cleaning.cleaner import Cleaner
+from ..cleaning.review import LOSSES
 from ..core.images import decode
-from ..core.project import Project
+from ..core.project import Project, record_stage
 from ..local.evidence import draw_places, evidence_share, strongest_places
 from ..local.network import is_local
+from ..progress.bars import tell
+from ..training.runs import Run, open_run, runs
 from .gradcam import grad_cam, gradcam_overlay
 from .metrics import wilson
-from .predictions import Predictions
+from .predictions import Predictions, cached_predictions
 
 # %% ../../nbs/evaluation/05_error_analysis.ipynb #94a446fe
 def _most_confused(predictions):
@@ -167,3 +171,31 @@ def accuracy_by_origin(
 def _share(right, n):
     low, high = wilson(right, n)
     return dict(n=n, accuracy=right/n, low=low, high=high)
+
+# %% ../../nbs/evaluation/05_error_analysis.ipynb #54e4476c
+def keep_losses(
+    run:Run, # Whose predictions they are
+    tables:Iterable[Predictions|None], # Of its train and val splits
+) -> int: # How many images have a loss now
+    "Write down how wrong a run was about each image of its project."
+    rows, project = [], run.project
+    for table in filter(None, tables):
+        for file,probs,target in zip(table.files, table.probs, table.targets, strict=True):
+            if target < 0 or not file.is_relative_to(project.path): continue
+            loss, best = -float(np.log(max(probs[target], 1e-9))), int(probs.argmax())
+            said = '' if best == target else f'{table.vocab[best]} {probs[best]:.2f}'
+            rows.append([*project.place(file), round(loss, 3), said])
+    record_stage(project, LOSSES, run.signature, dict(run=run.name, rows=rows))
+    return len(rows)
+
+def open_cleaner(
+    project:Project, # Whose images
+    run:str|None=None, # A run's name; None takes the last
+    quiet:bool=False, # No progress bar
+) -> Cleaner: # To be shown in Jupyter
+    "The Cleaner; after a training, with the images that the run got most wrong first."
+    if runs(project):
+        opened = open_run(project, run)
+        try: keep_losses(opened, [cached_predictions(opened, split, quiet=quiet) for split in ('train', 'val')])
+        except ValueError as e: tell(f'not ordered by the last run: {e}')
+    return Cleaner(project)

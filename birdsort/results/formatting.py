@@ -109,11 +109,10 @@ def _problems(problems) -> list[str]:
         for reason in reasons: labels_of.setdefault(reason, []).append(label)
     return [f"{', '.join(labels)}: {reason}" for reason,labels in labels_of.items()]
 
-def _shortfall(r) -> str:
-    "What is missing, and what helps; to wait helps only where a source has failed."
-    missing = ', '.join(f'{label} by {n}' for label,n in r['short'].items())
-    later = 'run the same command again later, or ' if r.keys() & {'resting', 'failed', 'problems'} else ''
-    return f'fell short: {missing}; {later}give a label more queries, or name another --source'
+def _shortfall(short) -> str:
+    missing = ', '.join(f'{label} by {n}' for label,n in short.items())
+    return (f'fell short: {missing}; run the same command again later, or give a label more queries, '
+            'or name another --source')
 
 def _other_licences(counts) -> str:
     return (f'kept before, under other licences: {_counts(counts)}; '
@@ -153,7 +152,7 @@ def _scrape(r):
     unlicensed = _counts(r.get('unlicensed', {}))
     return _lines(
         _by_source(r['labels']), *_what_happened(r), *_problems(r.get('problems', {})),
-        _shortfall(r) if 'short' in r else '',
+        _shortfall(r['short']) if 'short' in r else '',
         f'without a known licence: {unlicensed}; these sources do not know licences' if unlicensed else '',
         _other_licences(r['otherwise']) if 'otherwise' in r else '')
 
@@ -195,7 +194,7 @@ def _clean(r):
     worst = [table(r['worst']), ' '] if reports and r.get('worst') else []
     certain = (f"certain: {r['certain']} (broken files, copies inside a label); "
                '`birdsort clean --apply` removes them') if r.get('certain') else ''
-    look = (f'look at {reports}/LABEL.html, and decide there, in the Cleaner in Jupyter, '
+    look = (f'look at {reports}.html, and decide there, in the Cleaner in Jupyter, '
             'or in reports/issues.csv') if reports else ''
     return _lines(
         *worst, table(rows), r.get('note'), r.get('leak'), *_counted(r.get('copies', {})),
@@ -297,7 +296,7 @@ def describe_accepted(
 
 @formats('next')
 def _next(r):
-    if 'accepted' in r: return describe_accepted(r)
+    if 'accepted' in r: return _lines(describe_accepted(r), *r.get('skipped', []))
     shown = ('label', 'probability', 'second', 'second_probability', 'file')
     rows = [{column.replace('_', ' '): row[column] for column in shown} for row in r['waiting'][:10]]
     others = f"{r['sure']} others would teach less, {r['unknown']} are probably none of the labels, {r['copies']} are copies"

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from birdsort.aviary.sample_project import lesson_project
@@ -341,30 +343,51 @@ def test_wrong_decisions_are_refused_before_anything_is_done(dirty, text, words)
     one_line(refused, 'alone', code=2)
 
 
-def test_a_contact_sheet_is_clicked_and_saved(dirty, tmp_path):
+def test_contact_sheets_are_clicked_and_saved_as_one_table(dirty, tmp_path):
     clean(dirty, quiet=True)
     saved = tmp_path / 'decisions.csv'
     download = dict(behavior='allow', downloadPath=str(tmp_path))
     with browser() as page:
         page.execute_cdp_cmd('Browser.setDownloadBehavior', download)
-        page.get((dirty.reports / 'clean' / 'garza.html').as_uri())
+        phone = dict(width=390, height=844, deviceScaleFactor=1, mobile=True)
+        page.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', phone)
+        page.get((dirty.reports / 'clean.html').as_uri())
+        page.find_element(By.LINK_TEXT, 'garza').click()
+        wide = 'return document.documentElement.scrollWidth'
+        assert page.execute_script(wide) == 390, 'nothing hangs out of the page of a phone'
         tiles = page.find_elements(By.TAG_NAME, 'figure')
         names = [t.get_attribute('data-name') for t in tiles]
+        alt = tiles[0].find_element(By.TAG_NAME, 'img').get_attribute('alt')
+        assert alt.startswith('an image of garza, ')
         for i in (0, 2, 3):
             tiles[i].click()
         tiles[3].click()  # A second click clears the mark
         brush = Select(page.find_element(By.TAG_NAME, 'select'))
         brush.select_by_visible_text('buitre')
         tiles[5].click()
+
+        def press(*keys):
+            ActionChains(page).send_keys(*keys).perform()
+
+        press('p')
+        until(lambda: page.current_url.endswith('cacatua.html'))
+        other = page.find_element(By.TAG_NAME, 'figure').get_attribute('data-name')
+        press(Keys.ENTER, 'x', Keys.ENTER, Keys.ARROW_RIGHT, 'x', 'u')
+        assert page.find_element(By.ID, 'n').text == '1'
+        assert not page.find_element(By.TAG_NAME, 'dialog').is_displayed()
+        page.find_element(By.LINK_TEXT, 'all labels').click()
+        decided = page.find_elements(By.CSS_SELECTOR, '[data-decided]')
+        assert [cell.text for cell in decided] == ['1', '3', '0']
         page.find_element(By.TAG_NAME, 'button').click()
         until(saved.exists)
     done = clean(dirty, decisions=saved, quiet=True)
-    assert done['did'] == dict(removed=2, moved=1, restored=0)
+    assert done['did'] == dict(removed=3, moved=1, restored=0)
     garza = [file.name for file in images_of(dirty)]
     for i in (0, 2, 5):
         assert names[i] not in garza
     buitre = [file.name for file in images_of(dirty, 'buitre')]
     assert names[5] in buitre
+    assert other not in [file.name for file in images_of(dirty, 'cacatua')]
 
 
 def split_of(project, file):

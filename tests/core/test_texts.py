@@ -174,7 +174,7 @@ def test_a_name_in_a_table_that_may_be_two_images_is_refused(tmp_path):
 
 
 def test_the_page_writes_tables_by_the_same_rule():
-    page = asset('clean_sheet.html')
+    page = asset('clean_sheet.js')
     (pattern,) = re.findall(r'text\(t\)\.replace\(/(.+)/g, "\$1\$2\'"\)', page)
     by_page = [
         re.sub(pattern, r"\1\2'", re.sub('[\x00-\x1f\x7f-\x9f\u2028\u2029]+', ' ', f))

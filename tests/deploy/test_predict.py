@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -226,7 +227,7 @@ def voila(notebook):
         app.wait(30)
 
 
-def test_an_image_is_uploaded_under_voila(project, tmp_path):
+def test_images_are_dropped_and_chosen_under_voila(project, tmp_path):
     import nbformat
 
     cells = [
@@ -242,19 +243,21 @@ def test_an_image_is_uploaded_under_voila(project, tmp_path):
     labels = [row['label'] for row in Predictor(project)(uploads)]
     with voila(tmp_path / 'app.ipynb') as address, browser() as driver:
         driver.get(address)
-        button = until(
-            lambda: driver.find_elements(By.CSS_SELECTOR, 'button.jupyter-widgets'), 120
-        )[0]
-        # Where a person would see the dialog for choosing files
+        zone = until(lambda: driver.find_elements(By.CSS_SELECTOR, '.birdsort-drop'), 120)[0]
+        assert zone.text == 'Drop images here, or choose them'
+        zone.find_element(By.TAG_NAME, 'input').send_keys(str(uploads[0]))
+        drop = """
+            const [zone, name, text] = arguments, dropped = new DataTransfer()
+            const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0))
+            dropped.items.add(new File([bytes], name))
+            zone.dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true}))"""
         driver.execute_script(
-            'HTMLInputElement.prototype.click = function() { document.body.append(this) }'
+            drop, zone, uploads[1].name, b64encode(uploads[1].read_bytes()).decode()
         )
-        button.click()
-        driver.find_element(By.CSS_SELECTOR, 'input[type=file]').send_keys(
-            '\n'.join(map(str, uploads))
-        )
-        shown = until(lambda: driver.find_elements(By.CSS_SELECTOR, '.jupyter-widgets img'))
-        assert [img.get_attribute('alt') for img in shown] == [f.name for f in uploads]
+        images = '.jupyter-widgets img'
+        until(lambda: len(driver.find_elements(By.CSS_SELECTOR, images)) == 2)
+        shown = driver.find_elements(By.CSS_SELECTOR, images)
+        assert {img.get_attribute('alt') for img in shown} == {f.name for f in uploads}
         text = driver.find_element(By.TAG_NAME, 'body').text
         assert all(label in text for label in labels)
         assert '%' in text

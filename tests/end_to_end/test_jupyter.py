@@ -99,6 +99,22 @@ class Page:
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         button.click()
 
+    def enlarge(self, place):  # And back -> what is said of the image
+        tile = self.tiles()[place]
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", tile)
+        ActionChains(self.driver).double_click(tile).perform()
+        large = self.driver.find_element(By.CSS_SELECTOR, '.birdsort-large')
+        until(lambda: large.is_displayed() and large.find_element(By.TAG_NAME, 'p').text)
+        text = large.find_element(By.TAG_NAME, 'p').text
+        self.keys(Keys.ENTER)
+        until(lambda: not large.is_displayed())
+        return text
+
+    def top_of(self, what):
+        return self.driver.execute_script(
+            'return document.querySelector(arguments[0]).getBoundingClientRect().top', what
+        )
+
     def choose(self, box, text):  # 0 label, 1 show, 2 target
         before = self.ids()
         Select(
@@ -134,6 +150,12 @@ def test_the_cleaner_in_jupyterlab(birds, lab):
         moved = page.ids()[8]
         page.press('undo')
         until(lambda: page.marks()[8] == '')
+        assert page.enlarge(8).startswith('garza/')
+        assert page.marks()[8] == '', 'a double click decides nothing'
+        bar, first = page.top_of('.jupyter-widgets select'), page.top_of('.birdsort-grid [data-id]')
+        driver.execute_script("document.querySelector('.birdsort-grid').scrollTop += 50")
+        assert page.top_of('.birdsort-grid [data-id]') == first - 50
+        assert page.top_of('.jupyter-widgets select') == bar, 'the controls stay in sight'
         page.click(8)
         until(lambda: page.marks()[8] == 'move')
         marks = page.marks()
