@@ -6,6 +6,7 @@
 __all__ = ['predict_all_splits', 'compare_splits', 'plot_splits', 'Threshold', 'Unknown', 'EvaluateResult', 'evaluate']
 
 # %% ../nbs/60_evaluate.ipynb #6b85f93f
+import filecmp
 import io
 from collections import Counter
 from copy import deepcopy
@@ -32,6 +33,14 @@ from .training.probe import choose_evenly
 from .training.runs import Run, figure_png, load_run, open_run, plot_history
 
 # %% ../nbs/60_evaluate.ipynb #543fd645
+def _stage_two_is_none(run) -> bool:
+    "Are the best weights those of stage one?"
+    return filecmp.cmp(run.folder/'best.pth', run.folder/'stage_one.pth', shallow=False)
+
+def _of_stage_one(run, model, quiet):
+    first = load_run(run, 'stage_one', deepcopy(model)) if model else None
+    return cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
+
 def predict_all_splits(
     run:Run, # Its test split is read
     model:nn.Module|None=None, # The network, where the run is of your own
@@ -44,9 +53,7 @@ def predict_all_splits(
         raise ValueError('there is no test split to evaluate on: add a folder test, or rows whose split is test')
     names = (*Splits._fields, 'unknown')
     found = {name: cached_predictions(run, name, learn=learn, quiet=quiet) for name in names}
-    if not run.recipe:
-        first = load_run(run, 'stage_one', deepcopy(model)) if model else None
-        found['test, stage one'] = cached_predictions(run, 'test', 'stage_one', learn=first, quiet=quiet)
+    if run.has_stages: found['test, stage one'] = found['test'] if _stage_two_is_none(run) else _of_stage_one(run, model, quiet)
     return {name: table for name, table in found.items() if table}
 
 # %% ../nbs/60_evaluate.ipynb #54260cbb
@@ -159,7 +166,7 @@ def _wanted_precision(project, run_name, precision):
         if last.get('run') == run_name: precision = last.get('threshold', {}).get('precision')
     if precision is None: precision = .95
     if 0 < precision < 1: return precision
-    raise ValueError(f'precision = {precision}: must be between 0 and 1, such as 0.95')
+    raise ValueError(f'target_precision = {precision}: must be between 0 and 1, such as 0.95')
 
 # %% ../nbs/60_evaluate.ipynb #be09ec55
 def _jpeg(image):
@@ -167,11 +174,12 @@ def _jpeg(image):
     image.save(out, 'JPEG', quality=80)
     return out.getvalue()
 
-def _stage_one_plots(run, first):
-    "History and confusion matrix of stage one; a recipe has no stages."
-    if not first: return {}
+def _training_plots(run, first):
+    "History, which a recipe may lack, and confusion matrix of stage one, where there are stages."
+    plots = dict(history=plot_history(run.folder)) if (run.folder/'history.csv').is_file() else {}
+    if not first: return plots
     title = f'after stage one: {first.correct.mean():.3f} of {len(first.correct)}'
-    return dict(history=plot_history(run.folder), confusion_stage_one=plot_confusion(first, title))
+    return plots | dict(confusion_stage_one=plot_confusion(first, title))
 
 # %% ../nbs/60_evaluate.ipynb #2ef0035c
 def _plots(run, splits, calibrated, scores):
@@ -180,7 +188,7 @@ def _plots(run, splits, calibrated, scores):
     test, scaled = calibrated.tables['test'], calibrated.scaled['test']
     title = f'best: {test.correct.mean():.3f} of {len(test.correct)}'
     return dict(
-        **_stage_one_plots(run, calibrated.tables.get('test, stage one')),
+        **_training_plots(run, calibrated.tables.get('test, stage one')),
         splits=plot_splits(splits), per_label=plot_per_label(scores), confusion_best=plot_confusion(test, title),
         reliability=plot_reliability(test, scaled, calibrated.temperature),
         coverage=plot_coverage(scaled, calibrated.confidence))
@@ -242,11 +250,11 @@ def evaluate(
     run:str|None=None, # A run's name; None takes the last
     model:nn.Module|None=None, # The network, where the run is of your own
     quiet:bool=False, # No progress bar
-    precision:float|None=None, # Wanted share of correct predictions above the threshold; None: as last, or 0.95
+    target_precision:float|None=None, # Wanted share of correct predictions above the threshold; None: as last, or 0.95
 ) -> EvaluateResult: # Metrics of the test split, and a threshold from the validation split
     "Evaluate a run on the test split, with the weights after stage one and with the best."
     opened = open_run(project, run)
-    precision = _wanted_precision(project, opened.name, precision)
+    precision = _wanted_precision(project, opened.name, target_precision)
     signature, reports = _signature(opened, precision), project.reports/opened.name
     done = _kept_result(project, signature, reports)
     if done: return cast(EvaluateResult, done | dict(reports=str(reports)))

@@ -109,10 +109,11 @@ def _problems(problems) -> list[str]:
         for reason in reasons: labels_of.setdefault(reason, []).append(label)
     return [f"{', '.join(labels)}: {reason}" for reason,labels in labels_of.items()]
 
-def _shortfall(short) -> str:
-    missing = ', '.join(f'{label} by {n}' for label,n in short.items())
-    return (f'fell short: {missing}; run the same command again later, or give a label more queries, '
-            'or name another --source')
+def _shortfall(r) -> str:
+    "What is missing, and what helps; to wait helps only where a source has failed."
+    missing = ', '.join(f'{label} by {n}' for label,n in r['short'].items())
+    later = 'run the same command again later, or ' if r.keys() & {'resting', 'failed', 'problems'} else ''
+    return f'fell short: {missing}; {later}give a label more queries, or name another --source'
 
 def _other_licences(counts) -> str:
     return (f'kept before, under other licences: {_counts(counts)}; '
@@ -152,7 +153,7 @@ def _scrape(r):
     unlicensed = _counts(r.get('unlicensed', {}))
     return _lines(
         _by_source(r['labels']), *_what_happened(r), *_problems(r.get('problems', {})),
-        _shortfall(r['short']) if 'short' in r else '',
+        _shortfall(r) if 'short' in r else '',
         f'without a known licence: {unlicensed}; these sources do not know licences' if unlicensed else '',
         _other_licences(r['otherwise']) if 'otherwise' in r else '')
 
