@@ -29,7 +29,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from ..progress.bars import tell
-from .settings import Settings, is_competition, unknown
+from .settings import Settings, is_competition, load_plugins, unknown
 
 # %% ../../nbs/core/07_architectures.ipynb #0e4d469d
 class NoWeights(RuntimeError): "The pretrained weights of an architecture cannot be had."
@@ -144,6 +144,7 @@ def architecture(
     if name.startswith('hf-hub:'): return name, _normalisation(hub_config(name)[0])
     known = _in_torchvision()
     if name in known: return getattr(torchvision.models, name), IMAGENET
+    if not timm.is_model(name): load_plugins() # Which may have registered it with timm
     if not timm.is_model(name):
         rule = 'any name of torchvision or timm, local-dir:FOLDER, pip:NAME, or hf-hub:OWNER/NAME'
         raise ValueError(unknown('architecture', name, [*known, *timm.list_models()], rule))
