@@ -192,16 +192,16 @@ def test_weights_of_a_host_that_does_not_answer_are_left_out(birds, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    'given,words',
+    'given,words,code',
     [
-        (['--arch', 'auto:fats'], 'fast'),
-        (['--arch', 'resnet18,resnet1'], 'resnet1'),
-        (['--arch', 'auto', '--no-pretrained'], 'pretrained = true'),
-        (['--arch', 'local-dir:nowhere,resnet18'], 'no config.json'),
+        (['--arch', 'auto:fats'], 'fast', 2),
+        (['--arch', 'resnet18,resnet1'], 'resnet1', 1),
+        (['--arch', 'auto', '--no-pretrained'], 'pretrained = true', 1),
+        (['--arch', 'local-dir:nowhere,resnet18'], 'no config.json', 1),
     ],
 )
-def test_bad_input_is_one_line(birds, given, words):
-    one_line(birdsort('train', '--project', birds.path, *given), words)
+def test_bad_input_is_one_line(birds, given, words, code):
+    one_line(birdsort('train', '--project', birds.path, *given), words, code=code)
 
 
 def test_the_default_that_cannot_be_had_is_one_run_for_everybody(tmp_path, monkeypatch):

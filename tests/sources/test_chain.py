@@ -214,7 +214,7 @@ def test_an_odd_answer_of_every_source_is_one_clear_line(tmp_path, capsys, quick
         code, lines = told(
             capsys, 'scrape', '--project', project.path, '--label', 'garza', '--source', sources
         )
-    assert code == 2 and len(files(project.images)) == 1, lines
+    assert code == 3 and len(files(project.images)) == 1, lines
     assert [line for line in lines if line.startswith('fell short: garza by 2;')]
     reasons = [
         line
@@ -242,7 +242,7 @@ def test_every_source_blocks(tmp_path, capsys, quick):
         argv = ('scrape', '--project', project.path, '--source', ','.join(sources))
         code, lines = told(capsys, *argv)
         result = json.loads(told(capsys, *argv, '--json')[1][0])
-    assert code == 2 and len(files(project.images)) == 3
+    assert code == 3 and len(files(project.images)) == 3
     for name in PATHS:
         assert len([line for line in lines if line.startswith(f'{name} rested: ')]) == 1, lines
     assert list(result['resting']) == list(PATHS) and result['short'] == dict(
