@@ -7,6 +7,8 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
+extras = {name: cfg[f'{name}_requirements'].split() for name in ('heic', 'jupyter', 'serve', 'distributed', 'tensorboard', 'ray')}
+extras['all'] = sorted({requirement for requirements in extras.values() for requirement in requirements})
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
@@ -17,6 +19,6 @@ setup(
     packages=[*find_packages(include=['birdsort', 'birdsort.*']), 'birdsort.notebooks', 'birdsort.notebooks.studies'],
     package_dir={'birdsort': 'birdsort', 'birdsort.notebooks': 'nbs', 'birdsort.notebooks.studies': 'nbs/studies'},
     package_data={'birdsort': ['assets/*', 'py.typed'], 'birdsort.notebooks': ['*.ipynb'], 'birdsort.notebooks.studies': ['*.ipynb']},
-    install_requires=cfg['requirements'].split(), extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'heic', 'serve', 'distributed', 'tensorboard', 'ray')},
+    install_requires=cfg['requirements'].split(), extras_require=extras | dict(dev=cfg['dev_requirements'].split()),
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['birdsort=birdsort._modidx:d'], 'birdsort.recipes': cfg['recipes'].split()},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Programming Language :: Python :: 3'])

@@ -1,5 +1,5 @@
-"""How long does a word take? `birdsort --help` and `birdsort status` beside an import of fastai.vision.all, whole
-processes, in turn."""
+"""How long does a word take? `import birdsort`, `birdsort --help` and `birdsort status` beside an import of
+fastai.vision.all, and how long until a missing network is noticed: whole processes, in turn."""
 
 import argparse
 import json
@@ -11,11 +11,15 @@ import time
 from pathlib import Path
 
 CLI = [sys.executable, '-c', 'import sys; from birdsort.cli import main; sys.exit(main())']
+# No name below .invalid exists (RFC 2606): as without a network, every host fails at once
+AWAY = [f'{name}=https://{name}.invalid/' for name in ('google', 'bing', 'duckduckgo', 'inaturalist', 'wikimedia')]
+CHECK = 'import sys; from birdsort.network.reach import unreached; assert unreached(sys.argv[1:])'
 
 
-def seconds(command):
+def seconds(command, code=0):
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
     return time.perf_counter() - start
 
 
@@ -25,16 +29,21 @@ def main():
     p.add_argument('--json', action='store_true', help='print one JSON object')
     args = p.parse_args()
     folder = Path(tempfile.mkdtemp()) / 'birds'
-    subprocess.run([*CLI, 'new', str(folder)], check=True, capture_output=True)
+    subprocess.run([*CLI, 'new', str(folder), '--example'], check=True, capture_output=True)
+    project = ['--project', str(folder)]
     commands = {
+        'import birdsort': [sys.executable, '-c', 'import birdsort'],
+        'python alone': [sys.executable, '-c', ''],
         'birdsort --help': [*CLI, '--help'],
-        'birdsort status': [*CLI, 'status', '--project', str(folder)],
+        'birdsort status': [*CLI, 'status', *project],
+        'is there a network? no': [sys.executable, '-c', CHECK, *(s.partition('=')[2] for s in AWAY)],
+        'birdsort scrape without one': [*CLI, 'scrape', *project, '--source', ','.join(AWAY)],
         'import fastai.vision.all': [sys.executable, '-W', 'ignore', '-c', 'from fastai.vision.all import *'],
     }
     times = {name: [] for name in commands}
     for i in range(args.runs + 1):
         for name, command in commands.items():
-            t = seconds(command)
+            t = seconds(command, code=name.startswith('birdsort scrape'))
             if i:
                 times[name].append(t)
     median = {name: statistics.median(ts) for name, ts in times.items()}
@@ -43,7 +52,7 @@ def main():
         print(json.dumps(result))
         return
     for name, t in median.items():
-        print(f'{name:<26} {t:6.2f} s')
+        print(f'{name:<28} {t:6.2f} s')
     print(f"--help answers {result['help_ratio']:.0f} times sooner than fastai is imported")
 
 

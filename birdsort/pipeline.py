@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .clean import clean
 from .core.architectures import architecture, architectures
-from .core.inventory import images_signature
+from .core.inventory import count_states, images_signature
 from .core.project import Project, absolute, record_stage, stable_hash, stage_result
 from .core.scaffold import new_project
 from .core.settings import is_competition
@@ -20,7 +20,9 @@ from .datasets.splits import load_splits
 from .evaluate import evaluate
 from .export import export
 from .files.listing import list_images
+from .network.reach import NoConnection
 from .predict import predict
+from .progress.bars import tell as say
 from .report import report
 from .results.result import shown
 from .scrape import scrape
@@ -28,6 +30,13 @@ from .split import NOTE, split
 from .train import train
 
 # %% ../nbs/90_pipeline.ipynb #71bd52a2
+def _what_is_here(project:Project, problem:NoConnection, *, quiet:bool) -> dict:
+    "Without a connection, the images that are there will do, where each label has some; else the problem is raised."
+    labels = count_states(project, project.settings.images_per_label)
+    if not all(labels[label]['kept'] for label in project.settings.labels): raise problem
+    if not quiet: say(f"{str(problem).partition(';')[0]}: going on with the images that are here")
+    return dict(labels=labels, short={label: c['asked']-c['kept'] for label, c in labels.items() if c['kept'] < c['asked']})
+
 def _scrape_once(
     project:Project, # Gets images
     quiet:bool=False, # No progress bar
@@ -37,7 +46,8 @@ def _scrape_once(
     sign = stable_hash(
         s.labels, s.images_per_label, s.source, s.licence, s.min_side, s.max_side, s.respect_noai, s.allow)
     if done := stage_result(project, 'scrape', sign): return done
-    result = scrape(project, quiet=quiet)
+    try: result = scrape(project, quiet=quiet)
+    except NoConnection as e: return _what_is_here(project, e, quiet=quiet)
     blocks = list(result.get('resting', {}).values())
     for label in result.get('short', {}):
         why = result.get('problems', {}).get(label, []) + blocks

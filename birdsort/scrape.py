@@ -34,7 +34,7 @@ from .sources.browser import NoBrowser
 from .sources.http import AGAIN, Web
 from .sources.local import read_own
 from .sources.open_apis import resolve_taxon
-from .sources.registry import SOURCES, Search, is_unreached, knows_licence, named_hosts, search_source
+from .sources.registry import SOURCES, Search, check_connection, is_unreached, knows_licence, named_hosts, search_source
 
 # %% ../nbs/10_scrape.ipynb #cfe19a12
 def _store(body:bytes, settings:Settings, part:Path) -> dict[str, Any]:
@@ -305,7 +305,7 @@ def _aviary(project:Project, settings:Settings) -> AbstractContextManager[Aviary
     if not galleries: return nullcontext()
     port = 10_000 + 2*(crc32(str(project.path.resolve()).encode()) % 10_000)
     per_query = settings.images_per_label*5//4+8
-    return Aviary(galleries[0] or None, per_query=per_query, seed=settings.seed, port=port)
+    return Aviary(galleries[0] or None, per_query, seed=settings.seed, port=port, names=sum(settings.labels.values(), []))
 
 def _tell(text:str) -> None: tell(terminal_text(text))
 
@@ -327,13 +327,14 @@ def _open_run(project:Project, settings:Settings, web_options:dict, **options) -
 def _needs_browser(run:_Run) -> Exception|None:
     "The message where all sources need a browser and none starts."
     failures = list(run.resting.values())
-    everything = len(failures) == len(run.searches) and all(isinstance(e, NoBrowser) for e in failures)
-    return failures[0] if everything else None
+    return failures[0] if len(failures) == len(run.searches) and all(isinstance(e, NoBrowser) for e in failures) else None
 
 def _scrape_labels(project:Project, settings:Settings, labels:list[str], **options) -> _Run:
-    "Fill labels, four at a time -> what happened; raises `NoBrowser` where nothing but a browser would do."
+    "Fill labels, four at a time -> what happened; `NoConnection`, or `NoBrowser` where nothing but a browser would do."
     for part in project.images.glob('*/.*.part'): part.unlink(missing_ok=True) # Left by a run that was killed
     sync(project)
+    if any(len(project.catalogue.rows(label=l, state='kept')) < settings.images_per_label for l in labels):
+        check_connection([*map(parse_source, settings.source)], options['web_options'].get('timeout', 10), options['quiet'])
     with ThreadPoolExecutor(4) as pool, _open_run(project, settings, **options) as run:
         running = [pool.submit(_scrape_label, run, label) for label in labels]
         try:
@@ -360,8 +361,7 @@ class ScrapeResult(TypedDict, total=False):
 
 def _title(run:_Run, search:Search) -> str:
     "A source as the user named it: with its address where the name alone would be ambiguous."
-    same = [name for name, _ in run.searches if name == search[0]]
-    return search[0] if len(same) == 1 else '='.join(filter(None, search))
+    return search[0] if [name for name, _ in run.searches].count(search[0]) == 1 else '='.join(filter(None, search))
 
 def _troubles(run:_Run, short:dict[str, int]) -> tuple[dict[str, list[str]], dict[str, str]]:
     "Label -> problems, and source -> a failure that others made good."

@@ -17,6 +17,7 @@ from conftest import ROOT
 # smaller number. `recipes/bow` and `recipes/gan` are parts of `recipes`.
 LEVELS = [
     'progress',
+    'network',
     'files',
     'core',
     'results',
@@ -40,6 +41,7 @@ LEVELS = [
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 PACKAGES = {
     'progress',
+    'network',
     'files',
     'core',
     'results',

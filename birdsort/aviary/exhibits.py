@@ -9,6 +9,7 @@ __all__ = ['PhotoSource', 'FAULTS', 'query_key', 'fill_shelves', 'Photo', 'check
 # %% ../../nbs/aviary/07_exhibits.ipynb #f0fa7057
 import io
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -50,11 +51,14 @@ def fill_shelves(
     gallery:str|Path|None=None, # Folder of label folders with images; None draws
     per_query:int=120, # Drawings on each shelf; a gallery is always shown whole
     seed:int=0, # Another seed draws other birds
+    names:Iterable[str]=(), # Queries that have a shelf as well as the known species, with birds drawn for them
 ) -> dict[str, list[PhotoSource]]: # Query key -> the good images: paths, or (species, seed) of drawings
     "The good images for every query that has any."
     if per_query<1: raise ValueError(f"per_query must be 1 or more, got {per_query}")
     if gallery is not None: return _gallery_shelves(Path(gallery))
-    return {query_key(s): [(s, seed*1_000_000+i) for i in range(per_query)] for s in SPECIES}
+    species = {query_key(name): name for name in SPECIES}
+    species |= {key: key for name in names if (key := query_key(name)) and key not in species}
+    return {key: [(name, seed*1_000_000+i) for i in range(per_query)] for key, name in species.items()}
 
 # %% ../../nbs/aviary/07_exhibits.ipynb #efd50521
 FAULTS = ('exact_duplicate', 'near_duplicate', 'other_species', 'corrupt', 'truncated', 'html')

@@ -6,7 +6,6 @@
 __all__ = ['drawing_size', 'draw_bird', 'contact_sheet', 'SPECIES']
 
 # %% ../../nbs/aviary/03_pencil.ipynb #f210e864
-import difflib
 import math
 import zlib
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from .anatomy import flying, perched, soaring
-from .drawing import SPECIES, Pen, individual, mix
+from .drawing import SPECIES, Pen, individual, mix, plumage
 
 _all_ = ['SPECIES'] # part of what this module offers
 
@@ -181,10 +180,7 @@ def _light(image, rng, cover):
 # %% ../../nbs/aviary/03_pencil.ipynb #5604ac35
 def _generator(species, seed):
     "A random generator that is the same for a species and a seed on every machine."
-    if species in SPECIES: return np.random.default_rng([zlib.crc32(species.encode()), seed])
-    near = difflib.get_close_matches(str(species), SPECIES, 1, .5)
-    hint = f" Did you mean {near[0]!r}?" if near else ''
-    raise ValueError(f"Unknown species {species!r}.{hint} Birds that can be drawn: {', '.join(SPECIES)}")
+    return np.random.default_rng([zlib.crc32(species.encode()), seed])
 
 def _frame(rng):
     "The (width, height) of an image; most are wider than high."
@@ -193,7 +189,7 @@ def _frame(rng):
     return (long, short) if rng.random()<.65 else (short, long)
 
 def drawing_size(
-    species:str, # One of `SPECIES`
+    species:str, # One of `SPECIES`, or any other name
     seed:int=0, # As for `draw_bird`
 ) -> tuple[int, int]: # (width, height) in pixels
     "The size of a drawing, known without drawing it."
@@ -227,13 +223,13 @@ def _foreground(draw, rng, size):
         _leaf(draw, rng, x, y, size[0]*rng.uniform(.06, .16))
 
 def draw_bird(
-    species:str, # One of `SPECIES`
+    species:str, # One of `SPECIES`, or any other name
     seed:int=0, # 0 or more: another seed is another image
 ) -> Image.Image: # RGB, 195 to 420 pixels a side
     "A drawing of a bird, the same for the same `species` and `seed`."
     rng = _generator(species, seed)
     w,h = _frame(rng)
-    bird,pen = individual(SPECIES[species], rng),Pen()
+    bird,pen = individual(plumage(species), rng),Pen()
     pose = _pick(rng, (perched, perched, perched, flying, soaring))
     tilt = rng.uniform(-1, 1)*(7 if pose is perched else 14)
     floor = pose(pen.move(0, 0, tilt), bird, rng)

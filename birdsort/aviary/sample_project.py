@@ -37,7 +37,7 @@ def _draw_one(project, label, species, seed, i):
     return origin | size | dict(state='kept', name=name, sha256=sha, bytes=len(data))
 
 def draw_images(
-    project:Project, # Gets the images; its queries must be names of drawn species
+    project:Project, # Gets the images, of birds for its queries
     n:int=12, # Images per label
     seed:int=0, # Other seeds draw other birds
 ) -> Project: # The same project

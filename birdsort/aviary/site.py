@@ -14,6 +14,7 @@ import socketserver
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
 from http.cookies import SimpleCookie
@@ -346,10 +347,11 @@ class Aviary(_Open):
         seed:int=0, # Another seed draws other birds and plants other faults
         consent:bool|str=True, # Ask for consent first? True or 'page', 'overlay', or False
         check:float|None=None, # Seconds that a check of the browser takes before the first page; `math.inf` never ends
+        names:Iterable[str]=(), # Queries for which birds are drawn, besides the known species
         port:int=0, # Port to take if it is free, and the next for the photos, so that addresses stay; 0 takes any
         **style:Any, # Fields of `PageStyle`: layout, reveal, language, linked, broken, ...
     ):
-        self.shelves, self.faults = fill_shelves(gallery, per_query, seed), check_faults(faults)
+        self.shelves, self.faults = fill_shelves(gallery, per_query, seed, names), check_faults(faults)
         self.seed, self.port, self.check = seed, port, check
         self.consent = check_choice('consent', consent, (True, False, 'page', 'overlay'))
         self.style = PageStyle(**style)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..core.architectures import IMAGENET, NoWeights, architecture, hub_config, local_config, within_reach
+from ..core.architectures import IMAGENET, NoWeights, architecture, hub_config, local_config, need_weights, within_reach
 from ..core.images import decode
 from ..core.project import Project
 from ..core.threads import processor_threads
@@ -54,6 +54,7 @@ def make_backbone(
 ) -> tuple[nn.Module, int]: # (network in evaluation mode: (b, 3, size, size) float32 -> (b, n); its `size`, pixels)
     "A network without its classifier; `NoWeights` if its pretrained weights cannot be loaded."
     arch, _ = architecture(name)
+    if pretrained: need_weights(name)
     make = _timm_network if isinstance(arch, str) else _torchvision_network
     try: model, size = make(arch, pretrained, head)
     except (OSError, RuntimeError) as e:

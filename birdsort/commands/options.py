@@ -19,6 +19,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ..core.project import Project
 from ..core.settings import CHOICES, Settings, Training, unknown
+from ..files.names import label_query
 
 # %% ../../nbs/commands/01_options.ipynb #35d5edaa
 # Flags of older versions -> today's
@@ -249,5 +250,5 @@ def label_queries(
 ) -> tuple[str, list[str]]: # (label, queries)
     "A label and what to search for; without queries, the name is one."
     label, _, queries = text.partition('=')
-    found = queries.split(',') if queries else [re.sub(r'^\d+\.(?=[^\W\d])', '', label).replace('_', ' ')]
+    found = queries.split(',') if queries else [label_query(label)]
     return label.strip(), [query.strip() for query in found]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.project import find_project
-from ..core.scaffold import new_project
+from ..core.scaffold import new_project, settings_of_folder
 from ..results.result import Result
 from .outcome import field_notes
 from .status import status
@@ -96,6 +96,15 @@ class _Stages:
     learner = StageMethod(lambda: import_module('birdsort.training.runs').open_learner)
     run = StageMethod(lambda: import_module('birdsort.pipeline').run)
 
+# %% ../../nbs/commands/08_project.ipynb #53a3ff8d
+def _with_labels(settings:dict[str, Any], *, example:bool) -> dict[str, Any]:
+    "Settings of a new project with labels, those of a folder where none are named; `ValueError` where there are none."
+    if isinstance(settings.get('source'), str): settings = settings | dict(source=(settings['source'],))
+    if example or settings.get('labels'): return settings
+    found = settings_of_folder(settings.get('source', ())) | settings
+    if 'labels' in found: return found
+    raise ValueError("no labels: give labels={'stork': ['white stork'], …}, source='folder=FOLDER', or example=True")
+
 # %% ../../nbs/commands/08_project.ipynb #df22b6a5
 class Project(_Stages):
     "A folder with images and models, and a method for each stage; without `birdsort.toml`, `FileNotFoundError`."
@@ -105,10 +114,13 @@ class Project(_Stages):
     @classmethod
     def new(cls,
         path:str|Path, # Of the folder to make
-        **settings:Any, # What differs from the defaults of `Settings`, such as labels={'stork': ['white stork']}
+        example:bool=False, # Take the seven birds of the study as labels
+        # What differs from the defaults of `Settings`: labels={'stork': ['white stork'], …}, or a source such as
+        # 'folder=FOLDER', which has a folder of images for each label
+        **settings:Any,
     ) -> 'Project':
-        "Make a project: settings, and notebooks to step through."
-        return cls(new_project(path, **settings).path)
+        "Make a project: settings, and notebooks to step through; `ValueError` without labels."
+        return cls(new_project(path, **_with_labels(settings, example=example)).path)
 
     def status(self) -> Result: # {project, labels, left_out, done, next, more}
         "How far the project is, and what is next."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PIP_WEIGHTS', 'Normalisation', 'IMAGENET', 'PRESETS', 'FALLBACK', 'NoWeights', 'hub_config', 'local_config',
            'pip_weights', 'architecture', 'short_name', 'architectures', 'origin', 'within_reach', 'licence',
-           'unreachable']
+           'unreachable', 'local_weights', 'need_weights']
 
 # %% ../../nbs/core/07_architectures.ipynb #a20e8cde
 import fnmatch
@@ -28,6 +28,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from ..network.reach import unreached
 from ..progress.bars import tell
 from .settings import Settings, is_competition, load_plugins, unknown
 
@@ -227,6 +228,7 @@ def _torchvision_weights(name): # The address of a network's weights
 def _is_downloaded(url): return (Path(torch.hub.get_dir())/'checkpoints'/url.rpartition('/')[2]).is_file()
 
 def _answers(url, refusal=False): # `refusal`: what an answer such as 403 counts for
+    if unreached([url]): return False # At once, where a request would wait
     try:
         with urlopen(Request(url, method='HEAD'), timeout=5): return True
     except HTTPError: return refusal
@@ -271,6 +273,12 @@ def licence(
 @cache
 def _answers_once(url): return _answers(url, refusal=True) # Whatever a host answers, it is there
 
+def _has_torchvision(name): return any(_is_downloaded(w.url) for w in torchvision.models.get_model_weights(name))
+
+def _cached_repo(repo): return Path(huggingface_hub.constants.HF_HUB_CACHE)/f"models--{repo.replace('/', '--')}"
+
+def _in_hub_cache(repo): return any(f.suffix in ('.safetensors', '.bin') for f in _cached_repo(repo).glob('snapshots/*/*'))
+
 def unreachable(
     name:str, # An architecture whose pretrained weights are wanted
 ) -> str: # Why they cannot be had; empty where they may be
@@ -279,12 +287,29 @@ def unreachable(
     library, of, _ = origin(name)
     if library == 'torchvision':
         url = _torchvision_weights(of)
-        there = _is_downloaded(url)
+        there = _has_torchvision(of)
     else:
         known = timm.get_pretrained_cfg(of)
         if not (known and known.hf_hub_id): return '' # timm says what is wrong with it
         url = f'{huggingface_hub.constants.ENDPOINT}/{known.hf_hub_id}'
-        files = ('model.safetensors', 'pytorch_model.bin')
-        there = any(isinstance(huggingface_hub.try_to_load_from_cache(known.hf_hub_id, f), str) for f in files)
+        there = _in_hub_cache(known.hf_hub_id)
     host = '/'.join(url.split('/')[:3])
     return '' if there or _answers_once(host) else f'{host} cannot be reached'
+
+# %% ../../nbs/core/07_architectures.ipynb #7965dbcb
+def local_weights() -> list[str]: # Names of architectures
+    "Architectures whose pretrained weights are on this machine."
+    packages = [f'pip:{name}' for name, package in PIP_WEIGHTS.items() if package.path and package.path.is_file()]
+    repos = sorted(_cached_repo('timm/x').parent.glob('models--timm--*'))
+    names = [repo.name.split('--')[-1] for repo in repos]
+    return [*packages, *filter(_has_torchvision, _in_torchvision()), *(n for n in names if _in_hub_cache(f'timm/{n}'))]
+
+def need_weights(
+    name:str, # An architecture whose pretrained weights are wanted
+) -> None:
+    "`NoWeights`, with what is here, where weights would have to be downloaded and their host cannot be reached."
+    if not (why := unreachable(name)): return
+    here = ', '.join(local_weights()) or f'none (pip install {_package(FALLBACK).name})'
+    raise NoWeights(
+        f'no pretrained weights for {name}: {why} '
+        f'(without a network, set architecture to one that is here: {here}; or set pretrained = false)')

@@ -351,7 +351,7 @@ class Settings:
     "What a project is made of: the content of `birdsort.toml`, checked (`ValueError`)."
     images_per_label:int = 100 # Images wanted per label
     # Where to search, one after the other until a label is full: google, bing, duckduckgo, inaturalist, gbif,
-    # wikimedia, openverse, urls=FILE, folder=FOLDER; "aviary" is an image search that birdsort runs itself, offline
+    # wikimedia, openverse, urls=FILE, folder=FOLDER; "aviary" draws a bird for every name, offline
     source:tuple[str, ...] = DEFAULT_SOURCES
     licence:tuple[str, ...] = () # Licences to keep, of sources that know them, such as ["cc0", "cc-by"]; none keeps all
     min_side:int = 32 # Images narrower or lower than this are rejected, pixels

@@ -80,8 +80,9 @@ def _new(r):
     project = r['project']
     return _lines(
         f"{project}: {len(r['labels'])} labels ({', '.join(r['labels'])})",
-        f'next: edit {project}/birdsort.toml, then `birdsort run --project {project}`, '
-        f'or step through {project}/notebooks in Jupyter')
+        f'settings: {project}/birdsort.toml',
+        f'next: `birdsort run --project {project}` does everything; '
+        f'`birdsort lab --project {project}` opens notebooks to step through')
 
 # %% ../../nbs/results/01_formatting.ipynb #5feefc0b
 _NO_IMAGES = dict(found=0, kept=0, waiting=0, removed=0, rejected={})
@@ -279,6 +280,7 @@ def _curve(r):
 @formats('report')
 def _report(r): return f"{r['report']}\n{r['markdown']}"
 
+@formats('lab')
 @formats('serve')
 def _serve(r): return ''
 

@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'Search', 'check_sources', 'register_source', 'knows_licence', 'source_table', 'named_hosts',
-           'search_source', 'SourceState', 'is_unreached', 'probe_sources']
+           'asked_addresses', 'check_connection', 'search_source', 'SourceState', 'is_unreached', 'probe_sources']
 
 # %% ../../nbs/sources/09_registry.ipynb #296638bb
 import re
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..core.settings import OWN_SOURCES, SOURCE_NAMES, unknown
+from ..network.reach import PATIENCE, NoConnection, unreached
 from .base import Blocked, Hit, Source, SourceContext, has_licence
 from .bing import bing
 from .browser import NoBrowser
@@ -89,6 +91,26 @@ def named_hosts(
     "The hosts that the user named."
     addresses = [address for name, address in searches if address and SOURCES[name].takes == 'URL']
     return [urlsplit(address).netloc.rpartition('@')[2] for address in addresses]
+
+# %% ../../nbs/sources/09_registry.ipynb #08938691
+def asked_addresses(
+    searches:list[Search], # As `parse_source` returns them
+) -> list[str]: # Of their sites; empty where one of them needs no network, or has no address of its own
+    "What has to be reached, one of them at least, for searches to find anything."
+    if any(SOURCES[name].takes != 'URL' for name, _ in searches): return []
+    own = [address or signature(SOURCES[name].search).parameters['address'].default for name, address in searches]
+    return own if all(own) else []
+
+def check_connection(
+    searches:list[Search], # As `parse_source` returns them
+    patience:float=PATIENCE, # Seconds for a network that is slow to answer
+    quiet:bool=False, # Say nothing while it is waited for
+) -> None:
+    "`NoConnection` where all searches need a network and none of their sites is reached."
+    why = unreached(asked_addresses(searches), patience, quiet)
+    if why: raise NoConnection(
+        f'{why}; to try without one: birdsort scrape --source aviary, which draws a bird for every name, '
+        'or --source folder=FOLDER, with images of yours')
 
 # %% ../../nbs/sources/09_registry.ipynb #eb150ee0
 def _storable(value:object) -> str:

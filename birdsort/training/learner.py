@@ -29,7 +29,7 @@ from fastai.vision.learner import create_timm_model, create_vision_model, vision
 from fasttransform import Pipeline, Transform
 from torch import nn
 
-from ..core.architectures import IMAGENET, architecture
+from ..core.architectures import IMAGENET, architecture, need_weights
 from ..core.project import Project
 from ..core.settings import Settings, Training, unknown
 from ..data import dataloaders
@@ -131,6 +131,7 @@ def _default_lr(how, *, pretrained):
 
 def _build_or_explain(project, settings, dls, arch, args, *, pretrained):
     "Build a learner; the error says whether the network or its weights are missing, and what can be done."
+    if pretrained: need_weights(settings.architecture)
     try: return _build(dls, arch, settings.train, args, pretrained=pretrained)
     except NoMaps: raise
     except Exception as e:

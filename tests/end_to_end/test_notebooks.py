@@ -1,11 +1,18 @@
 "The notebooks that `birdsort new` copies, stepped through in order, as Jupyter would."
 
+import re
+
 import nbformat
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 from birdsort.core.project import Project
+from birdsort.core.scaffold import project_notebooks
 from conftest import ENV, as_json
+
+STEPS = (
+    'start_here', 'scrape', 'clean', 'split', 'data', 'choose', 'train', 'evaluate', 'report', 'next', 'export', 'predict',
+)  # fmt: skip
 
 
 def step_through(nb, kernel):
@@ -15,6 +22,13 @@ def step_through(nb, kernel):
     del nb.cells[0]
 
 
+def test_the_first_notebook_names_all_the_others():
+    made = project_notebooks()
+    text = ''.join(''.join(c['source']) for c in made['00_start_here.ipynb']['cells'])
+    links = re.findall(r'\]\((\w+\.ipynb)\)', text)
+    assert links == [name for name in sorted(made) if name != '00_start_here.ipynb']
+
+
 def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     for k in ('OMP_NUM_THREADS', 'PYTHONPATH'):
         monkeypatch.setenv(k, ENV[k])
@@ -22,7 +36,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     as_json(
         'new',
         folder,
-        'garza=grey heron',
+        'garza',
         'buitre=griffon vulture,Egyptian vulture',
         '-n',
         14,
@@ -34,7 +48,7 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     toml = folder / 'birdsort.toml'
     toml.write_text(
         toml.read_text()
-        .replace('pretrained = true', 'pretrained = false')
+        .replace('#pretrained = true', 'pretrained = false')
         .replace('image_size = 224', 'image_size = 64')
         .replace('epochs = [10, 10]', 'epochs = [1, 1]')
     )
@@ -48,19 +62,8 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
         step_through(nb, kernel)
         seen[file.stem] = [o for c in nb.cells if c.cell_type == 'code' for o in c.outputs]
     kernel.shutdown_kernel()
-    assert list(seen) == [
-        '10_scrape',
-        '20_clean',
-        '30_split',
-        '40_data',
-        '45_choose',
-        '50_train',
-        '60_evaluate',
-        '62_report',
-        '63_next',
-        '70_export',
-        '80_predict',
-    ]
+    steps = [f'{i:02}_{name}' for i, name in enumerate(STEPS)]
+    assert list(seen) == [*steps, 'app']
     outputs = [(name, output) for name, outs in seen.items() for output in outs]
     red = [(name, o['text']) for name, o in outputs if o.get('name') == 'stderr']
     assert not red, 'Jupyter shows standard error in red'
@@ -69,15 +72,15 @@ def test_step_through_the_copied_notebooks(tmp_path, monkeypatch):
     shown = {
         name: {kind for o in outs for kind in o.get('data', {})} for name, outs in seen.items()
     }
-    assert 'application/vnd.jupyter.widget-view+json' in shown['20_clean'], (
+    assert 'application/vnd.jupyter.widget-view+json' in shown['02_clean'], (
         'the Cleaner was not shown'
     )
-    assert 'application/vnd.jupyter.widget-view+json' in shown['80_predict'], (
+    assert 'application/vnd.jupyter.widget-view+json' in shown['11_predict'] & shown['app'], (
         'the Predictor was not shown'
     )
     assert all(
         {'image/png', 'image/jpeg'} & shown[n]
-        for n in ('10_scrape', '40_data', '50_train', '60_evaluate')
+        for n in ('01_scrape', '04_data', '06_train', '07_evaluate')
     ), 'an image is missing'
     project = Project(folder)
     assert project.catalogue.counts('label', 'split') == {

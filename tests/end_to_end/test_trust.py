@@ -34,7 +34,7 @@ def test_changed_images_under_old_names_change_every_signature(split_birds):
 def test_a_run_is_never_judged_on_another_split(split_birds):
     p = ['--project', split_birds.path]
     as_json('train', *p)
-    edit(split_birds, 'seed = 42', 'seed = 7')
+    edit(split_birds, '#seed = 42', 'seed = 7')
     as_json('split', '--force', *p)
     for verb in ('evaluate', 'export'):
         one_line(birdsort(verb, *p), 'another split', 'birdsort train')
@@ -103,7 +103,7 @@ def test_a_stale_split_is_not_trained_on(split_birds):
 
 def test_edited_notebooks_are_kept(tmp_path):
     project = new_project(tmp_path / 'birds')
-    notebook = project.path / 'notebooks/20_clean.ipynb'
+    notebook = project.path / 'notebooks/02_clean.ipynb'
     notebook.write_text('MY WORK')
     (project.path / 'birdsort.toml').unlink()
     new_project(tmp_path / 'birds')

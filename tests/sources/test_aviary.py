@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from ddgs.engines.bing_images import BingImages
 
+from birdsort.aviary.exhibits import photo_bytes
 from birdsort.aviary.questions import LANGUAGES, LAYOUTS, phrases
 from birdsort.aviary.site import Aviary
 from birdsort.sources.browser import browser
@@ -208,6 +209,16 @@ def test_a_captcha_that_somebody_solves_lets_the_visitor_in(driver):
         assert driver.find_elements('css selector', 'iframe[src*=recaptcha]')
         site.blocked = False
         until(lambda: driver.find_elements('css selector', TILES), 10)
+
+
+def test_any_name_of_a_project_has_a_bird_and_no_other():
+    names = ('Red/Kite 100%', 'журавль', 'stork')
+    with Aviary(per_query=2, names=names, consent=False) as site:
+        assert [len(site.photos(name)) for name in (*names, 'unicorn')] == [2, 2, 2, 0]
+        for name in names:
+            photo = site.photos(name)[0]
+            with urllib.request.urlopen(photo.address, timeout=20) as answer:
+                assert answer.read() == photo_bytes(photo)[1]
 
 
 def test_bing_is_read_by_an_engine_of_another_project():

@@ -227,7 +227,7 @@ def test_what_other_settings_let_through_is_asked_for_again(tmp_path):
         assert server.asked['b.jpg'] == 1
         toml = (project.path / 'birdsort.toml').read_text()
         (project.path / 'birdsort.toml').write_text(
-            toml.replace('respect_noai = true', 'respect_noai = false').replace(
+            toml.replace('#respect_noai = true', 'respect_noai = false').replace(
                 'min_side = 90', 'min_side = 32'
             )
         )

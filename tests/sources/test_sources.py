@@ -746,7 +746,7 @@ def test_settings_of_the_catalogues_in_the_file(tmp_path):
     project = heron(tmp_path)
     text = (project.path / 'birdsort.toml').read_text()
     assert '[catalogues]' in text and 'quality_grade = "research"' in text
-    (project.path / 'birdsort.toml').write_text(text.replace('place = 0', 'place = "Spain"'))
+    (project.path / 'birdsort.toml').write_text(text.replace('#place = 0', 'place = "Spain"'))
     done = birdsort('scrape', '--project', project.path)
     assert done.returncode == 1 and "place = 'Spain': must be a place's number" in one_line(done)
 

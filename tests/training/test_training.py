@@ -327,7 +327,7 @@ def test_data_from_elsewhere(split_birds, tmp_path):
     )
     toml = split_birds.path / 'birdsort.toml'
     toml.write_text(
-        toml.read_text().replace('data = ""', 'data = "images"')
+        toml.read_text().replace('#data = ""', 'data = "images"')
     )  # Seen from the project, wherever one stands
     whole, places = (
         as_json('run', '--project', split_birds.path, cwd=tmp_path),
