@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FAULT', 'SHORTFALL', 'STOPPED', 'EXIT_CODES', 'RESULTS', 'exit_code', 'Envelope', 'envelope', 'NewResult',
            'StatusResult', 'SplitResult', 'LeaksResult', 'SourcesResult', 'PredictionsResult', 'FilesResult',
-           'StudiesResult', 'StagesResult', 'field_notes', 'json_schema']
+           'LabResult', 'StudiesResult', 'StagesResult', 'field_notes', 'json_schema']
 
 # %% ../../nbs/commands/06_outcome.ipynb #d8c05dcd
 import inspect
@@ -92,6 +92,11 @@ class FilesResult(TypedDict, total=False):
     files:list[str] # Samples
     image:str # An interpolation
 
+class LabResult(TypedDict):
+    "JupyterLab, after it has ended."
+    project:str # The project's folder
+    notebook:str # That was opened
+
 class StudiesResult(TypedDict):
     "The studies that there are."
     studies:dict[str, str] # Name -> its question
@@ -127,7 +132,7 @@ RESULTS: dict[str, Callable[[], list[Any]]] = dict(
     sweep=lambda: [import_module('birdsort.recipes.sweep').SweepResult],
     gan=lambda: [(m := import_module('birdsort.recipes.gan.recipe')).GanResult, m.AugmentResult, FilesResult],
     study=lambda: [import_module('birdsort.study').StudyResult, StudiesResult],
-    status=lambda: [StatusResult], run=lambda: [StagesResult], demo=lambda: [StagesResult])
+    status=lambda: [StatusResult], lab=lambda: [LabResult], run=lambda: [StagesResult], demo=lambda: [StagesResult])
 
 # %% ../../nbs/commands/06_outcome.ipynb #4e5b5158
 _FIELD = re.compile(r'^ +(\w+):([^#\n]+?)(?: *= *[^#\n]*)? *# (.+)$', re.M)

@@ -93,12 +93,17 @@ def named_hosts(
     return [urlsplit(address).netloc.rpartition('@')[2] for address in addresses]
 
 # %% ../../nbs/sources/09_registry.ipynb #08938691
+def _usual_address(name) -> str:
+    "Where a source looks by itself; empty where it does not say."
+    parameter = signature(SOURCES[name].search).parameters.get('address')
+    return parameter.default if parameter and isinstance(parameter.default, str) else ''
+
 def asked_addresses(
     searches:list[Search], # As `parse_source` returns them
 ) -> list[str]: # Of their sites; empty where one of them needs no network, or has no address of its own
     "What has to be reached, one of them at least, for searches to find anything."
     if any(SOURCES[name].takes != 'URL' for name, _ in searches): return []
-    own = [address or signature(SOURCES[name].search).parameters['address'].default for name, address in searches]
+    own = [address or _usual_address(name) for name, address in searches]
     return own if all(own) else []
 
 def check_connection(
