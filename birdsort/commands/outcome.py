@@ -63,6 +63,7 @@ class StatusResult(TypedDict):
     left_out:list[str] # Files that are no images, a line for each reason
     done:list[str] # Stages
     next:str # The stage that comes next
+    command:str # What to type for it
     more:str # What the stages have given, in lines
 
 class SplitResult(TypedDict):

@@ -122,7 +122,7 @@ class Project(_Stages):
         "Make a project: settings, and notebooks to step through; `ValueError` without labels."
         return cls(new_project(path, **_with_labels(settings, example=example)).path)
 
-    def status(self) -> Result: # {project, labels, left_out, done, next, more}
+    def status(self) -> Result: # {project, labels, left_out, done, next, command, more}
         "How far the project is, and what is next."
         return status(str(self.folder.path))
 

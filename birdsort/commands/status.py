@@ -7,6 +7,7 @@ __all__ = ['status']
 
 # %% ../../nbs/commands/02_status.ipynb #21cfd3b8
 import json
+import shlex
 from contextlib import suppress
 from typing import Any
 
@@ -57,9 +58,15 @@ def _came_of_it(p:Project, stages:dict[str, bool]) -> list[str]:
     return lines
 
 # %% ../../nbs/commands/02_status.ipynb #2e492263
+def _next_command(p:Project, stage:str) -> str:
+    "What to type for the next stage; a model that is ready is tried on the test images, or shown."
+    tested = p.split/'test'
+    words = [stage] if stage != 'predict' else ['predict', str(tested)] if tested.is_dir() else ['serve']
+    return shlex.join(['birdsort', *words, '--project', str(p.path)])
+
 def status(
     project:str|None=None, # The project's folder
-) -> Result: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next, more}
+) -> Result: # {project, labels: {label: counts, as `count_states` returns them}, left_out, done, next, command, more}
     "Show how far a project has come, and which files in `images/` and `unknown/` are left out."
     from birdsort.core.inventory import count_states, sync, write_attribution
     from birdsort.files.listing import list_folder, list_labels, summarise
@@ -76,5 +83,5 @@ def status(
     queue = f'{waiting} images wait in next/ for a decision: birdsort next --decisions FILE' if waiting else ''
     curve = (stage_result(p, 'curve') or {}).get('words') or ''
     more = '\n'.join(line for line in (*_came_of_it(p, stages), curve, queue) if line)
-    found = dict(labels=labels, left_out=left_out, done=done, next=missing[0], more=more)
+    found = dict(labels=labels, left_out=left_out, done=done, next=missing[0], command=_next_command(p, missing[0]), more=more)
     return Result('status', dict(project=str(p.path)) | found)

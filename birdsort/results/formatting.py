@@ -100,7 +100,7 @@ def _by_source(labels) -> Table:
 def _status(r):
     return _lines(
         r['project'], _by_source(r['labels']), *r.get('left_out', ()), f"done: {', '.join(r['done']) or 'nothing yet'}",
-        f"next: birdsort {r['next']} --project {r['project']}", r.get('more', ''))
+        f"next: {r['command']}", r.get('more', ''))
 
 # %% ../../nbs/results/01_formatting.ipynb #3f3216b0
 def _problems(problems) -> list[str]:
