@@ -221,6 +221,7 @@ def _split(r):
 @formats('train')
 def _train(r):
     found = [r[key]['words'] for key in ('choice', 'head', 'polish', 'trial') if r.get(key)]
+    if not r['seconds']: return _lines(table(r['stages']), f"kept as models/{r['run']}") # Trained by hand
     text = f"best weights in models/{r['run']}, {r['seconds']:.0f} s in all"
     if 'precision' in r:
         waited = f"{r['waiting']:.0%} of the time waiting for images"
