@@ -121,11 +121,13 @@ def test_a_blocking_search_is_named_and_the_rest_is_kept(tmp_path):
 
 
 def test_a_label_that_nothing_is_found_for(tmp_path):
+    gallery = lesson_project(6, tmp_path / 'gallery').images
     project = lesson_project(
         0,
         tmp_path / 'birds',
         images_per_label=3,
-        labels={'unicorn': ['unicorn'], 'garza': ['grey heron']},
+        source=(f'aviary={gallery}',),
+        labels={'unicorn': ['unicorn'], 'garza': ['garza']},
     )
     result = scrape(project, quiet=True)['labels']
     assert (result['unicorn']['found'], result['garza']['kept']) == (0, 3)
