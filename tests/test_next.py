@@ -239,7 +239,7 @@ def test_a_mistake_leaves_the_queue_as_it_was(project, card, tmp_path):
 
 def test_equal_files_are_known_whatever_counts_as_a_copy(project, card):
     file = project.path / 'birdsort.toml'
-    file.write_text(file.read_text().replace('duplicates = "standard"', 'duplicates = "off"'))
+    file.write_text(file.read_text().replace('#duplicates = "standard"', 'duplicates = "off"'))
     assert project.settings.duplicates == 'off'
     next_images(project, card, 4, quiet=True)
     view = NextView(project)

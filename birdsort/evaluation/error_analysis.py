@@ -27,7 +27,7 @@ from ..progress.bars import tell
 from ..training.runs import Run, open_run, runs
 from .gradcam import grad_cam, gradcam_overlay
 from .metrics import wilson
-from .predictions import Predictions, cached_predictions
+from .predictions import Predictions, predictions
 
 # %% ../../nbs/evaluation/05_error_analysis.ipynb #94a446fe
 def _most_confused(predictions):
@@ -196,6 +196,6 @@ def open_cleaner(
     "The Cleaner; after a training, with the images that the run got most wrong first."
     if runs(project):
         opened = open_run(project, run)
-        try: keep_losses(opened, [cached_predictions(opened, split, quiet=quiet) for split in ('train', 'val')])
+        try: keep_losses(opened, [predictions(project, opened.name, split, quiet=quiet) for split in ('train', 'val')])
         except ValueError as e: tell(f'not ordered by the last run: {e}')
     return Cleaner(project)

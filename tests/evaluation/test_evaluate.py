@@ -191,7 +191,8 @@ def test_few_modules_name_the_test_split():
             ):
                 asks.setdefault(file.stem, set()).add(word)
     # They assign images to it, read it from folders or tables, or tell a file's place in it; the model card names the
-    # split that its metrics are of, an outcome its counts, and `keep` refuses a learner that was trained on it
+    # split that its metrics are of, an outcome its counts, and `keep` refuses a learner
+    # that was trained on it; `status` advises to try a model on it
     readers = (
         'split',
         'splits',
@@ -202,6 +203,7 @@ def test_few_modules_name_the_test_split():
         'cross_validation',
         'outcome',
         'keep',
+        'status',
     )
     assigning = {name: {'test'} for name in readers}
     judging = dict(
