@@ -37,7 +37,7 @@ def test_every_module_imports():
 def test_from_names_to_learner(tmp_path, capsys):
     project = lesson_project(0, tmp_path / 'birds', images_per_label=14)
     assert not main(['run', '--project', str(project.path), '--json'])
-    result = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)['result']
     assert result['evaluate']['n'] == 9 and len(result['predict']['predictions']) == 3
     assert [s['name'] for s in result['train']['stages']] == ['one-cycle', 'fine-tune']
     print(f'fastai {fastai.__version__}, fastcore {fastcore.__version__}')
