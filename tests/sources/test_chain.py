@@ -241,7 +241,7 @@ def test_every_source_blocks(tmp_path, capsys, quick):
         ]
         argv = ('scrape', '--project', project.path, '--source', ','.join(sources))
         code, lines = told(capsys, *argv)
-        result = json.loads(told(capsys, *argv, '--json')[1][0])
+        result = json.loads(told(capsys, *argv, '--json')[1][0])['result']
     assert code == 3 and len(files(project.images)) == 3
     for name in PATHS:
         assert len([line for line in lines if line.startswith(f'{name} rested: ')]) == 1, lines
