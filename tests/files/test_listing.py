@@ -290,7 +290,7 @@ def test_predict_that_could_read_nothing_says_so(exported_birds, tmp_path, capsy
     options = ['--json', '--project', str(exported_birds.path)]
     assert main(['predict', str(tmp_path), *options]) == 1
     out, err = capsys.readouterr()
-    errors = [row['error'] for row in json.loads(out)['predictions']]
+    errors = [row['error'] for row in json.loads(out)['result']['predictions']]
     assert errors == ['a drawing: export it as PNG', 'not an image: an HTML page']
     assert 'left out 1 file (c.txt): not an image' in err
     write(tmp_path / 'd.tif', 1, 'TIFF')
