@@ -431,7 +431,8 @@ def _train(req) -> TrainResult:
 
 def _known_result(run) -> TrainResult:
     "The result of a run that was trained before, from its note."
-    return cast(TrainResult, {key: value for key, value in run.note.items() if key in TrainResult.__annotations__})
+    unknown = dict.fromkeys(TrainResult.__annotations__) | dict(threads=[]) # An older birdsort noted less
+    return cast(TrainResult, unknown | {key: value for key, value in run.note.items() if key in unknown})
 
 # %% ../nbs/50_train.ipynb #e8398f46
 @shown('train')

@@ -295,14 +295,20 @@ def test_no_password_stands_in_a_reason(proxy, monkeypatch):
 def test_the_cleaner_shows_a_name_as_a_name(tmp_path):
     from types import SimpleNamespace
 
-    from birdsort.cleaning.cleaner import _summary
+    from birdsort.cleaning.cleaner import MOST_WRONG, _summary
 
     for text in MARKUP:
         view = SimpleNamespace(
-            label=text, message=text, issues=SimpleNamespace(attrs=dict(note=text))
+            label=text,
+            message=text,
+            issues=SimpleNamespace(attrs=dict(note=text)),
+            shown=MOST_WRONG,
+            losses=SimpleNamespace(run=text),
+            pages=[0],
+            tiles=[],
         )
         seen = Seen()
-        seen.feed(_summary(view, dict(kept=1, pending=0, proposed=0)))
+        seen.feed(_summary(view, dict(kept=1, shown=1, decided=0, pending=0, proposed=0)))
         assert set(seen.tags) <= {'div', 'b', 'br', 'small'}
 
 

@@ -125,9 +125,9 @@ class Page:
 
 
 def test_the_cleaner_in_jupyterlab(birds, lab):
-    nb = json.loads((birds.path / 'notebooks/20_clean.ipynb').read_text())
+    nb = json.loads((birds.path / 'notebooks/02_clean.ipynb').read_text())
     assert any(''.join(c['source']) == 'Cleaner(project)' for c in nb['cells'])
-    before, address = files(birds.images), f'{lab}/tree/notebooks/20_clean.ipynb?reset'
+    before, address = files(birds.images), f'{lab}/tree/notebooks/02_clean.ipynb?reset'
     with browser() as driver:
         page = Page(driver)
         page.open(address)
