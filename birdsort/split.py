@@ -155,6 +155,7 @@ def naming_copies(
 
 # %% ../nbs/30_split.ipynb #2c811d23
 NOTE = '.split.json' # In `split/`: the signature and the counts
+_OF_COPIES = 'duplicates', 'duplicate_threshold' # Settings that a split depends on, and that may be given for one call
 # Names of images in `split/train` that a GAN has generated; a new split is without them
 GENERATED = re.compile(r'generated_[0-9a-f]{12}\.png')
 
@@ -164,7 +165,7 @@ def _is_note(note:object) -> bool:
     if not isinstance(note, dict) or not {'signature', 'counts'} <= note.keys() <= kinds.keys(): return False
     if not all(type(value) is kinds[name] for name, value in note.items()): return False
     counts = [n for labels in note['counts'].values() for n in (labels.values() if isinstance(labels, dict) else [''])]
-    return all(type(n) is int for n in counts) and note.get('given', {}).keys() <= {'duplicates', 'duplicate_threshold'}
+    return all(type(n) is int for n in counts) and note.get('given', {}).keys() <= set(_OF_COPIES)
 
 # %% ../nbs/30_split.ipynb #99cf016f
 def _note(project:Project) -> dict:
@@ -280,7 +281,8 @@ def _make_split(project:Project, folds:int, fold:int, quiet:bool) -> Path:
     for _, _, f in _split_files(part): _make_upright(f)
     note:dict = dict(signature=split_signature(project, folds, fold), counts=counts)
     if folds: note |= dict(folds=folds, fold=fold)
-    if project.given: note |= dict(given=project.given)
+    given = {name: project.given[name] for name in _OF_COPIES if name in project.given}
+    if given: note |= dict(given=given)
     write_whole(part/NOTE, json.dumps(note))
     return part
 

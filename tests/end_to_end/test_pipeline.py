@@ -28,9 +28,9 @@ STAGES = ['scrape', 'clean', 'split', 'train', 'evaluate', 'report', 'export', '
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    "A project that `run` took from nothing to the end, undisturbed."
+    "A project that `run` took from nothing to the end, undisturbed; what stands in its settings was typed as well."
     project = lesson_project(0, tmp_path_factory.mktemp('whole') / 'birds', **TINY)
-    return project, as_json('run', '--project', project.path)
+    return project, as_json('run', '--project', project.path, '-n', '14', '--arch', 'test_resnet')
 
 
 def test_run_reports_every_stage(whole):
