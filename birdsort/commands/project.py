@@ -97,13 +97,18 @@ class _Stages:
     run = StageMethod(lambda: import_module('birdsort.pipeline').run)
 
 # %% ../../nbs/commands/08_project.ipynb #53a3ff8d
+def _as_queries(labels): # Names, or names with one query or several
+    named = labels if isinstance(labels, dict) else {label: label for label in labels}
+    return {label: [queries] if isinstance(queries, str) else queries for label, queries in named.items()}
+
 def _with_labels(settings:dict[str, Any], *, example:bool) -> dict[str, Any]:
     "Settings of a new project with labels, those of a folder where none are named; `ValueError` where there are none."
     if isinstance(settings.get('source'), str): settings = settings | dict(source=(settings['source'],))
-    if example or settings.get('labels'): return settings
+    if settings.get('labels'): return settings | dict(labels=_as_queries(settings['labels']))
+    if example: return settings
     found = settings_of_folder(settings.get('source', ())) | settings
     if 'labels' in found: return found
-    raise ValueError("no labels: give labels={'stork': ['white stork'], …}, source='folder=FOLDER', or example=True")
+    raise ValueError("no labels: give labels=['stork', 'heron'], labels={'stork': 'white stork', …}, source='folder=FOLDER', or example=True")
 
 # %% ../../nbs/commands/08_project.ipynb #df22b6a5
 class Project(_Stages):
@@ -115,8 +120,8 @@ class Project(_Stages):
     def new(cls,
         path:str|Path, # Of the folder to make
         example:bool=False, # Take the seven birds of the study as labels
-        # What differs from the defaults of `Settings`: labels={'stork': ['white stork'], …}, or a source such as
-        # 'folder=FOLDER', which has a folder of images for each label
+        # What differs from the defaults of `Settings`: labels=['stork', 'heron'], or labels={'stork': 'white stork', …}
+        # with one query or a list of them; or a source such as 'folder=FOLDER', which has a folder of images for each label
         **settings:Any,
     ) -> 'Project':
         "Make a project: settings, and notebooks to step through; `ValueError` without labels."
