@@ -11,7 +11,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= 3
 PYTEST := $(ONE) $(BIN)/python -m pytest -q
 
-.PHONY: help install demo test lint check check-house check-notebooks check-tests check-newest readme lab clean
+.PHONY: help install demo test lint check check-house check-notebooks check-tests check-newest readme docs screens lab clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -70,6 +70,16 @@ check-newest: $(NEWEST)/.installed
 
 readme: $(VENV)/.installed ## write README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/readme.py
+
+$(VENV)/.docs: $(VENV)/.installed
+	@$(BIN)/pip install --disable-pip-version-check --quiet -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## build the site into _docs/html, and look up every link in it
+	@$(ONE) $(BIN)/python docs/build.py
+
+screens: install ## step through a project's notebooks in JupyterLab, and photograph them for the site
+	@$(BIN)/python docs/screens.py
 
 lab: install ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab nbs

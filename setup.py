@@ -19,6 +19,7 @@ setup(
     packages=[*find_packages(include=['birdsort', 'birdsort.*']), 'birdsort.notebooks', 'birdsort.notebooks.studies'],
     package_dir={'birdsort': 'birdsort', 'birdsort.notebooks': 'nbs', 'birdsort.notebooks.studies': 'nbs/studies'},
     package_data={'birdsort': ['assets/*', 'py.typed'], 'birdsort.notebooks': ['*.ipynb'], 'birdsort.notebooks.studies': ['*.ipynb']},
-    install_requires=cfg['requirements'].split(), extras_require=extras | dict(dev=cfg['dev_requirements'].split()),
+    install_requires=cfg['requirements'].split(),
+    extras_require=extras | dict(dev=cfg['dev_requirements'].split(), docs=cfg['docs_requirements'].split()),
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['birdsort=birdsort._modidx:d'], 'birdsort.recipes': cfg['recipes'].split()},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Developers', 'Programming Language :: Python :: 3'])

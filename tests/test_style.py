@@ -59,7 +59,7 @@ def code_lines(file):
 def test_one_line_holds_one_thought():
     files = [
         f
-        for folder in ('birdsort', 'tests', 'bench')
+        for folder in ('birdsort', 'tests', 'bench', 'docs')
         for f in (ROOT / folder).rglob('*.py')
         if f.name != '_modidx.py' and 'node_modules' not in f.parts
     ]
@@ -152,7 +152,7 @@ def test_no_old_name_is_left():
     old = re.compile(rf"(?<![\w.'\"-])({'|'.join(OLD_NAMES)})\b")
     files = [
         f
-        for folder in ('birdsort', 'nbs', 'tests', 'bench')
+        for folder in ('birdsort', 'nbs', 'tests', 'bench', 'docs')
         for f in (ROOT / folder).rglob('*')
         if f.suffix in ('.py', '.ipynb', '.md')
         and 'node_modules' not in f.parts

@@ -108,7 +108,9 @@ def _with_labels(settings:dict[str, Any], *, example:bool) -> dict[str, Any]:
     if example: return settings
     found = settings_of_folder(settings.get('source', ())) | settings
     if 'labels' in found: return found
-    raise ValueError("no labels: give labels=['stork', 'heron'], labels={'stork': 'white stork', …}, source='folder=FOLDER', or example=True")
+    raise ValueError(
+        "no labels: give labels=['stork', 'heron'], labels={'stork': 'white stork', …}, source='folder=FOLDER', "
+        'or example=True')
 
 # %% ../../nbs/commands/08_project.ipynb #df22b6a5
 class Project(_Stages):
