@@ -45,6 +45,8 @@ def html_result(
     return ''.join(html_table(part.rows) if isinstance(part, Table) else line(part) for part in parts)
 
 # %% ../../nbs/results/02_result.ipynb #a576f5b5
+_UNFIT = LookupError, TypeError, ValueError, AttributeError # What words that do not fit the values raise
+
 class Shown:
     "Shows itself as the command line does; mixed into the dict or list that holds the values."
     verb = '' # Of the command line
@@ -53,9 +55,13 @@ class Shown:
         "The same as a dict without behaviour."
         return json.loads(json.dumps(self))
 
-    def __repr__(self): return format_result(self.verb, self.to_dict())
+    def __repr__(self):
+        try: return format_result(self.verb, self.to_dict())
+        except _UNFIT: return super().__repr__()
 
-    def _repr_html_(self): return html_result(self.verb, self.to_dict())
+    def _repr_html_(self):
+        try: return html_result(self.verb, self.to_dict())
+        except _UNFIT: return f'<pre>{escape(super().__repr__())}</pre>'
 
 class Result(Shown, dict):
     "What a stage gives."

@@ -35,8 +35,9 @@ class Browser(webdriver.Chrome):
 
 def _find_browser() -> str|None:
     "The browser to start: the one that `BIRDSORT_BROWSER` names, or the first that is installed."
+    named = os.environ.get('BIRDSORT_BROWSER')
     installed = filter(None, map(shutil.which, BROWSERS))
-    return os.environ.get('BIRDSORT_BROWSER') or next(installed, None)
+    return (shutil.which(named) or named) if named else next(installed, None)
 
 def _is_root() -> bool: return hasattr(os, 'geteuid') and os.geteuid() == 0
 
