@@ -70,7 +70,7 @@ def study_home(
     if not (project or full or data): return temp_folder()
     home = Path(project or f"data/study_{name}{'_full' if full else ''}")
     mark = home/'.study'
-    owner = mark.read_text() if mark.is_file() else ''
+    owner = mark.read_text(encoding='utf-8') if mark.is_file() else ''
     if owner and owner != name:
         raise FileExistsError(f'{home} is of the study {owner}: choose another folder with --project')
     if not owner and (home/'birdsort.toml').is_file():
@@ -362,7 +362,7 @@ def _execute(nb, out, quiet): # Run a notebook; it is saved after every cell
         bar.update()
         save()
 
-    with bar, open(out.with_suffix('.log'), 'w') as log, _showing_progress(out.parent.parent, bar):
+    with bar, open(out.with_suffix('.log'), 'w', encoding='utf-8') as log, _showing_progress(out.parent.parent, bar):
         client = _client(nb, kernel, on_start, on_executed)
         try: client.execute(stdout=log, stderr=log)
         except (Exception, asyncio.CancelledError) as e:

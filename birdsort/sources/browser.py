@@ -88,7 +88,8 @@ def _processes() -> list[list[str]]:
 def end_browser(
     profile:Path, # The folder that the browser was started with
 ) -> None:
-    "End a browser and its driver at once, whatever they are doing; does nothing where there is no `ps` (Windows)."
+    "End a browser and its driver at once, whatever they are doing; does nothing on Windows, which has no signal for it."
+    if os.name != 'posix': return
     driver = _noted_pid(profile, 'driver')
     is_browser = re.compile(rf'--user-data-dir={re.escape(str(profile))}(?= |$)').search
     for pid, command in _processes():
@@ -98,8 +99,8 @@ def end_browser(
             os.kill(int(pid), signal.SIGKILL)
 
 def _is_left_behind(profile:Path) -> bool:
-    "Whether the process that a profile belongs to is gone."
-    owner = _noted_pid(profile, 'owner')
+    "Whether the process that a profile belongs to is gone; never on Windows, where to ask for it would stop it."
+    owner = _noted_pid(profile, 'owner') if os.name == 'posix' else None
     if owner is None: return False # Another user's, or still being written
     try: os.kill(owner, 0)
     except OSError as e: return isinstance(e, ProcessLookupError)

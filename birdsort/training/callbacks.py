@@ -209,7 +209,7 @@ def _own_metrics(row, values): # What the user measures besides
     return {name: value for name, value in values.items() if name not in row}
 
 def _write_rows(file, rows):
-    with open(file, 'w', newline='') as f:
+    with open(file, 'w', newline='', encoding='utf-8') as f:
         writer = csv.DictWriter(f, rows[-1]) # Earlier rows may be of an older birdsort
         writer.writeheader()
         writer.writerows(rows)
