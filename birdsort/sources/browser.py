@@ -79,17 +79,16 @@ def _noted_pid(profile:Path, name:str) -> int|None:
 
 # %% ../../nbs/sources/02_browser.ipynb #9e8374c8
 def _processes() -> list[list[str]]:
-    "Every running process as [pid, command line]; none where there is no `ps` (Windows)."
+    "Every running process as [pid, command line]; none on Windows, where no signal would end it."
     try: done = subprocess.run(['ps', '-eww', '-o', 'pid=,args='], capture_output=True, text=True)
     except OSError: return []
-    lines = [line.strip() for line in done.stdout.splitlines()]
+    lines = [line.strip() for line in done.stdout.splitlines() if os.name == 'posix']
     return [line.split(' ', 1) for line in lines if ' ' in line]
 
 def end_browser(
     profile:Path, # The folder that the browser was started with
 ) -> None:
     "End a browser and its driver at once, whatever they are doing; does nothing on Windows, which has no signal for it."
-    if os.name != 'posix': return
     driver = _noted_pid(profile, 'driver')
     is_browser = re.compile(rf'--user-data-dir={re.escape(str(profile))}(?= |$)').search
     for pid, command in _processes():
