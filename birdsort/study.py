@@ -260,7 +260,7 @@ def run_study(
     _execute(nb, out, quiet)
     if _changed(report) in (None, before): raise RuntimeError(f'{name} wrote no table: look into {out}')
     seconds = round(time.monotonic()-start, 2)
-    table = json.loads(report.read_text())
+    table = json.loads(report.read_text(encoding='utf-8'))
     return StudyResult(study=name, notebook=str(out), table=table, seconds=seconds)
 
 def _changed(file): return file.stat().st_mtime_ns if file.is_file() else None

@@ -340,7 +340,7 @@ def read_boxes(
     "The boxes beside an image."
     file = _boxes_file(image)
     if not file.is_file(): return []
-    return [(x, y, right, bottom) for x, y, right, bottom in json.loads(file.read_text())]
+    return [(x, y, right, bottom) for x, y, right, bottom in json.loads(file.read_text(encoding='utf-8'))]
 
 def in_a_box(
     x:float, # Pixels from the left

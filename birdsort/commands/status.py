@@ -24,7 +24,7 @@ def _last_training(p:Project, sign:str) -> dict[str, Any]|None:
     last = stage_result(p, 'train')
     if not last or stage_result(p, 'train', sign): return last
     with suppress(OSError, ValueError):
-        note = json.loads((p.models/last['run']/'run.json').read_text())
+        note = json.loads((p.models/last['run']/'run.json').read_text(encoding='utf-8'))
         if note.get('hooks') and note['signature'].split()[0] == sign: return last
     return None
 

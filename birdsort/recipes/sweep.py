@@ -106,7 +106,7 @@ def _saved_row(project, plan):
     "The row of a training that is done, or None."
     run = find_run(project, train_signature(project, plan.settings))
     file = run.folder/'sweep.json' if run else None
-    return json.loads(file.read_text()) if file and file.is_file() else None
+    return json.loads(file.read_text(encoding='utf-8')) if file and file.is_file() else None
 
 def _peak_memory():
     "The most memory that this process has held, MB; None where the system does not tell."
@@ -236,7 +236,7 @@ def in_process(
             while process.is_alive():
                 process.join(.5)
                 if on_progress: on_progress(_read_history(part))
-        if out.is_file(): return json.loads(out.read_text())
+        if out.is_file(): return json.loads(out.read_text(encoding='utf-8'))
     why = ', most likely for want of memory' if process.exitcode == -9 else ''
     return dict(error=f'its process ended with exit code {process.exitcode}{why}')
 

@@ -154,7 +154,7 @@ def choose_precision(
     if settings.train.precision != 'auto': return settings.train.precision
     if forced := _forced_precision(): return forced
     file, key = project.path/'.precision.json', _situation(settings, learn)
-    known = json.loads(file.read_text()) if file.is_file() else {}
+    known = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
     if is_main_process() and key not in known:
         size = min(_USUAL, settings.image_size) # Which is as telling, in less time and memory
         batch = 2 if learn.dls.device.type == 'cpu' else 4
@@ -162,7 +162,7 @@ def choose_precision(
         fastest = min(seconds, key=lambda name: seconds[name])
         write_whole(file, json.dumps(known | {key: fastest}, indent=1))
     distrib_barrier() # The others wait for the file
-    return json.loads(file.read_text())[key]
+    return json.loads(file.read_text(encoding='utf-8'))[key]
 
 # %% ../../nbs/training/02_precision.ipynb #604423dc
 def forward_milliseconds(

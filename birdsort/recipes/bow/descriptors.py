@@ -24,6 +24,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ...core.images import ImageError, decode
 from ...core.project import stable_hash
+from ...core.threads import cores
 from ...progress.bars import progress_bar
 from .settings import check_extractor
 
@@ -258,10 +259,6 @@ def cached_patches(
     return patches
 
 # %% ../../../nbs/recipes/bow/01_descriptors.ipynb #7b3f4c37
-def _processors():
-    "The number of processors that this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
 @contextmanager
 def _single_threaded_opencv():
     threads = cv2.getNumThreads()
@@ -299,7 +296,7 @@ class Bags:
             try: return func(*self[i])
             except ImageError as e: failed.append(f'{self.files[i]}: {e.reason}')
             except (ValueError, cv2.error) as e: failed.append(f"{self.files[i]}: {' '.join(str(e).split())}")
-        with _single_threaded_opencv(), ThreadPoolExecutor(_processors()) as pool:
+        with _single_threaded_opencv(), ThreadPoolExecutor(cores()) as pool:
             progress = dict(total=len(ids), desc=self.desc, quiet=self.quiet)
             results = list(progress_bar(pool.map(one, ids), **progress))
         if failed: raise ValueError(_failures(failed))
