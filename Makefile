@@ -78,7 +78,7 @@ $(VENV)/.docs: $(VENV)/.installed
 	@touch $@
 
 docs: $(VENV)/.docs ## build the site into _docs/html, and look up every link in it
-	@$(ONE) $(BIN)/python docs/build.py
+	@$(ONE) $(BIN)/python docs/build_site.py
 
 screens: install ## step through a project's notebooks in JupyterLab, and photograph them for the site
 	@$(BIN)/python docs/screens.py
@@ -87,4 +87,4 @@ lab: install ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab nbs
 
 clean: ## remove the environments; your projects in data/ stay
-	rm -rf $(VENV) $(NEWEST) $(NODE) build dist *.egg-info
+	rm -rf $(VENV) $(NEWEST) $(NODE) _docs build dist *.egg-info

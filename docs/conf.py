@@ -1,4 +1,4 @@
-"How Sphinx builds the site: `make docs` stages the pages with `build.py` and calls it."
+"How Sphinx builds the site: `make docs` stages the pages with `build_site.py` and calls it."
 
 from configparser import ConfigParser
 from pathlib import Path
@@ -8,8 +8,8 @@ settings.read(Path(__file__).parent.parent / 'settings.ini', encoding='utf-8')
 about = settings['DEFAULT']
 
 project = about['title']
-copyright = about['copyright'].removesuffix('%(author)s').rstrip(', ')
 author = about['author']
+copyright = about['copyright'].removesuffix(author).rstrip(', ')
 release = about['version']
 
 # myst_nb reads Markdown and notebooks; outputs are those that the notebooks hold, since a site that trains takes hours

@@ -54,10 +54,20 @@ def linked(text: str) -> str:
 
 def _linked(text):
     def to_entry(found):
-        home = known_names().get(found[1])
+        home = '' if _is_plain_word(found) else known_names().get(found[1])
         return f'{{py:obj}}`{found[1]} <{home}.{found[1]}>`' if home else found[0]
 
     return re.sub(r'(?<![`\[}])`([A-Za-z_]\w*)`(?![`\]])', to_entry, text)
+
+
+def _is_plain_word(found):
+    "Whether a name is a word like others: `folder`, and `train` beside `val`; the stages' names mean their functions."
+    if not re.fullmatch('[a-z]+', found[1]):
+        return False
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    paragraph = before.rpartition('\n\n')[2] + after.partition('\n\n')[0]
+    is_stage = known_names().get(found[1]) == f'birdsort.{found[1]}'
+    return not is_stage or '`val`' in paragraph
 
 
 def _cell(value) -> str:
@@ -195,7 +205,8 @@ def _statements(module) -> dict[str, str]:
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         above = lines[node.lineno - 2] if node.lineno > 1 else ''
-        text = '\n'.join([above if above.startswith('# ') else '', *lines[node.lineno - 1 : node.end_lineno]])
+        comment = above if above.startswith('# ') and not above.startswith('# %%') else ''
+        text = '\n'.join([comment, *lines[node.lineno - 1 : node.end_lineno]])
         for target in targets:
             if isinstance(target, ast.Name):
                 found[target.id] = text.strip('\n')
@@ -218,7 +229,9 @@ def module_section(module: str) -> str:
     if not named:
         return ''
     entries = '\n'.join(entry(module, name, thing) for name, thing in named.items())
-    return f'({module})=\n## {module}\n\nNotebook: {{doc}}`{notebooks()[module].with_suffix("")}`.\n\n{entries}'
+    return (
+        f'({module})=\n## {module}\n\nNotebook: {{doc}}`{notebooks()[module].with_suffix("").as_posix()}`.\n\n{entries}'
+    )
 
 
 def reference_pages() -> dict[str, str]:

@@ -76,13 +76,23 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false"}', encoding='utf-8')  # Else it asks, in front of everything
     env = os.environ | {'JUPYTERLAB_SETTINGS_DIR': str(folder.parent / 'lab')}
-    command = [BIN / 'jupyter', 'lab', *options]
-    server = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=env)
+    log = folder.parent / 'lab.log'
+    with log.open('w') as written:
+        server = subprocess.Popen([BIN / 'jupyter', 'lab', *options], cwd=folder, stderr=written, env=env)
     try:
-        yield next(found[0] for line in server.stderr if (found := re.search(r'http://localhost:\d+(?=/lab)', line)))
+        yield _address(server, log)
     finally:
         server.terminate()
         server.wait()
+
+
+def _address(server, log):
+    "What a starting JupyterLab writes of its address; `RuntimeError` with its last words where it ends instead."
+    while not (found := re.search(r'http://localhost:\d+(?=/lab)', log.read_text())):
+        if server.poll() is not None:
+            raise RuntimeError(log.read_text()[-2000:])
+        time.sleep(0.2)
+    return found[0]
 
 
 def wait_for(driver, question: str, answer: object, seconds: float = 600) -> None:
@@ -134,6 +144,8 @@ def main() -> int:
         project = Path(scratch) / 'birds'
         make_project(project)
         notebooks = sorted(path.name for path in (project / 'notebooks').glob('*.ipynb'))
+        if not any(name.startswith(asked.only) for name in notebooks):
+            parser.error(f'--only {asked.only}: none of {", ".join(notebooks)} begins so')
         with jupyterlab(project) as address, browser() as driver:
             for notebook in notebooks:
                 began = time.monotonic()

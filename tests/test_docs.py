@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / 'docs'))
-import build
+import build_site
 import reference
 
 
@@ -73,11 +73,31 @@ def test_hidden_cells_are_gone_and_code_is_folded_under_what_it_defines():
         },
         {'cell_type': 'code', 'id': 'e', 'metadata': {}, 'outputs': [], 'source': 'split(project)'},
     ]
-    page = build.staged_notebook({'cells': cells})['cells']
+    page = build_site.staged_notebook({'cells': cells})['cells']
     assert [cell['id'] for cell in page] == ['a', 'd-docs', 'd', 'e']
     assert page[0]['source'] == 'See {py:obj}`split <birdsort.split.split>`, not ``split``.'
     assert '`force`' in page[1]['source'] and page[2]['metadata']['tags'] == ['hide-input']
     assert page[2]['source'] == 'def split(project): ...'
+
+
+def test_words_of_nbdev_inside_a_cell_hide_nothing():
+    source = "kinds = '#| hide', '#| export'"
+    cell = {'cell_type': 'code', 'id': 'a', 'metadata': {}, 'outputs': [], 'source': source}
+    assert build_site.staged_notebook({'cells': [cell]})['cells'] == [cell]
+
+
+def test_names_are_links_and_words_are_not():
+    assert reference.linked('`train` begins, with `find_copies`.') == (
+        '{py:obj}`train <birdsort.train.train>` begins, with '
+        '{py:obj}`find_copies <birdsort.split.find_copies>`.'
+    )
+    plain = 'The splits are `train`, `val` and `test`, in a `folder`.\n\n```\n`train`\n```'
+    assert reference.linked(plain) == plain
+
+
+def test_values_show_what_stands_beside_them(pages):
+    entry = pages.partition('{py:data} NOTE\n:module: birdsort.split')[2].partition('```')[0]
+    assert 'In `split/`: the signature and the counts' in entry and '%%' not in entry
 
 
 def test_dead_links_are_found(tmp_path):
@@ -87,8 +107,11 @@ def test_dead_links_are_found(tmp_path):
     (tmp_path / 'b.html').write_text(
         '<a href="a.html#top"></a> <a href="a.html#no"></a> <img src="no.png">'
     )
-    assert sorted(build.dead_links(tmp_path)) == [
+    (tmp_path / 'c.html').write_text('<a href="../outside.html">there, but not in the site</a>')
+    (tmp_path.parent / 'outside.html').touch()
+    assert sorted(build_site.dead_links(tmp_path)) == [
         'a.html -> b.html#here',
         'b.html -> a.html#no',
         'b.html -> no.png',
+        'c.html -> ../outside.html',
     ]

@@ -43,7 +43,9 @@ def test_the_page_of_the_package_leads_to_real_addresses(built):
 
 def test_classifiers_and_links_of_the_project(built):
     classifiers = built[1].get_all('Classifier')
-    assert 'Programming Language :: Python :: 3.13' in classifiers and 'Typing :: Typed' in classifiers
+    assert (
+        'Programming Language :: Python :: 3.13' in classifiers and 'Typing :: Typed' in classifiers
+    )
     assert {line.partition(',')[0] for line in built[1].get_all('Project-URL')} >= {
         'Documentation',
         'Source',

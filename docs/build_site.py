@@ -84,9 +84,9 @@ def _staged_cells(cell, module) -> Iterator[dict]:
     source = ''.join(cell['source'])
     if cell['cell_type'] == 'markdown':
         yield {**cell, 'source': linked(source)}
-    elif cell['cell_type'] == 'code' and not re.search(r'#\| *(hide|default_exp)', source):
+    elif cell['cell_type'] == 'code' and not re.search(r'^#\| *(hide|default_exp)\b', source, flags=re.M):
         bare = re.sub(r'^#\|.*\n?', '', source, flags=re.M).strip('\n')
-        if re.search(r'#\| *export', source):
+        if re.search(r'^#\| *export', source, flags=re.M):
             defined = definitions(bare, module)
             if defined:
                 yield {'cell_type': 'markdown', 'id': f'{cell["id"]}-docs', 'metadata': {}, 'source': defined}
@@ -140,9 +140,8 @@ def dead_links(html: Path) -> list[str]:
             file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
             file = file / 'index.html' if file.is_dir() else file
             anchors = pages[file].anchors if file in pages else None
-            lost = not file.is_file() or (
-                parts.fragment and anchors is not None and unquote(parts.fragment) not in anchors
-            )
+            inside = file.is_file() and file.is_relative_to(html.resolve())
+            lost = not inside or (parts.fragment and anchors is not None and unquote(parts.fragment) not in anchors)
             if lost:
                 dead.append(f'{page.relative_to(html.resolve())} -> {target}')
     return dead
@@ -153,6 +152,7 @@ def main() -> int:
     from sphinx.cmd.build import main as sphinx_build
 
     stage(SITE / 'source')
+    shutil.rmtree(SITE / 'html', ignore_errors=True)  # Pages that are gone would hide dead links
     options = ['-c', str(HERE), '-b', 'html', '-d', str(SITE / 'doctrees'), '-j', 'auto', '-q', '-W', '--keep-going']
     failed = sphinx_build([*options, str(SITE / 'source'), str(SITE / 'html')])
     if failed:
