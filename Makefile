@@ -9,8 +9,6 @@ DEMO ?= data/demo
 # Several workers with one thread each are faster than threads that fight; more workers than cores, since many tests wait.
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= 3
-# On two cores one part at a time: five processes that want a core each take a third longer in all.
-JOBS ?= $(shell [ "$$(getconf _NPROCESSORS_ONLN)" -gt 2 ] && echo 3 || echo 1)
 PYTEST := $(ONE) $(BIN)/python -m pytest -q
 
 .PHONY: help install demo test lint check check-house check-notebooks check-tests check-newest readme docs screens lab clean
@@ -47,7 +45,7 @@ demo: install ## from names to learner.pkl on drawn birds, offline
 	@$(BIN)/birdsort demo --out $(DEMO)
 
 test: install display $(NEWEST)/.installed $(NODE)/.installed ## everything that CI checks
-	@export TMPDIR=$$(bash .ci/tmp) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory --keep-going -j$(JOBS) --output-sync=target lint check-house check-tests check-notebooks check-newest
+	@export TMPDIR=$$(bash .ci/tmp) && trap 'rm -rf "$$TMPDIR"' EXIT && $(MAKE) --no-print-directory --keep-going -j3 --output-sync=target lint check-house check-tests check-notebooks check-newest
 	@echo "all checks passed"
 
 lint: $(VENV)/.installed ## ruff and pyrefly, in seconds
