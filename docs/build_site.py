@@ -15,7 +15,16 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from reference import ROOT, linked, notebooks, parameter_table, public_names, reference_pages, signature
+from reference import (
+    ROOT,
+    exported_module,
+    linked,
+    notebooks,
+    parameter_table,
+    public_names,
+    reference_pages,
+    signature,
+)
 
 HERE = Path(__file__).parent
 SITE = ROOT / '_docs'
@@ -74,8 +83,7 @@ def _from_site(text):
 
 def staged_notebook(notebook: dict) -> dict:
     "A notebook as a page: hidden cells are gone, exported code is folded under what it defines."
-    exported = re.search(r'#\| default_exp ([\w.]+)', json.dumps(notebook))
-    module = f'birdsort.{exported[1]}' if exported else ''
+    module = exported_module(json.dumps(notebook))
     cells = [page_cell for cell in notebook['cells'] for page_cell in _staged_cells(cell, module)]
     return {**notebook, 'cells': cells}
 

@@ -18,14 +18,20 @@ from birdsort.commands.project import StageMethod
 ROOT = Path(__file__).parent.parent
 
 
+def exported_module(notebook: str) -> str:
+    "The module that a notebook, as JSON, is exported to; '' where it is exported to none."
+    found = re.search(r'#\| default_exp ([\w.]+)', notebook)
+    return f'birdsort.{found[1]}' if found else ''
+
+
 @cache
 def notebooks() -> dict[str, Path]:
     "Each module that a notebook is exported to, and the notebook's path in the site: `/nbs/50_train.ipynb`."
     found = {}
     for notebook in sorted((ROOT / 'nbs').rglob('*.ipynb')):
-        exported = re.search(r'#\| default_exp ([\w.]+)', notebook.read_text(encoding='utf-8'))
-        if exported:
-            found[f'birdsort.{exported[1]}'] = Path('/') / notebook.relative_to(ROOT)
+        module = exported_module(notebook.read_text(encoding='utf-8'))
+        if module:
+            found[module] = Path('/') / notebook.relative_to(ROOT)
     return found
 
 
@@ -129,16 +135,12 @@ def parameter_table(thing: Any) -> str:
         kind = _cell(_type(about['anno']))
         shown = '*returns*' if name == 'return' else f'`{name}`'
         rows.append([shown, f'`{kind}`' if kind and kind != 'None' else '', default, linked(_cell(said))])
+    if not any(said for *_, said in rows):
+        return ''
+    columns = [0, 1, 2, 3] if any(row[2] for row in rows) else [0, 1, 3]
     head = ['parameter', 'type', 'default', 'what it is']
-    if not any(row[2] for row in rows):
-        head, rows = _without_default([head, *rows])
-    lines = [f'| {" | ".join(row)} |' for row in (head, ['---'] * len(head), *rows)]
-    return '\n'.join(lines) if any(row[-1] for row in rows) else ''
-
-
-def _without_default(rows):
-    head, *rest = [[*row[:2], row[3]] for row in rows]
-    return head, rest
+    lines = [' | '.join(row[i] for i in columns) for row in (head, ['---'] * 4, *rows)]
+    return '\n'.join(f'| {line} |' for line in lines)
 
 
 def _body(thing) -> str:

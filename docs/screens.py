@@ -54,13 +54,8 @@ return heights.reduce((a, b) => a + b, 120)"""
 
 def make_project(folder: Path) -> None:
     "A project of three drawn birds as `birdsort new` makes it, and a folder of images without labels."
-    said = [BIN / 'birdsort', 'new', str(folder), *BIRDS, '--source', 'aviary']
-    subprocess.run(said, check=True, stdout=subprocess.DEVNULL)
-    settings = folder / 'birdsort.toml'
-    text = settings.read_text(encoding='utf-8')
-    text = re.sub('^images_per_label = .*', 'images_per_label = 40', text, flags=re.M)
-    text = re.sub('^architecture = .*', 'architecture = "pip:efficientnet_lite0"', text, flags=re.M)
-    settings.write_text(text, encoding='utf-8')
+    how = ['--source', 'aviary', '-n', '40', '--arch', 'pip:efficientnet_lite0']
+    subprocess.run([BIN / 'birdsort', 'new', folder, *BIRDS, *how], check=True, stdout=subprocess.DEVNULL)
     unlabelled = folder / 'unlabelled'
     unlabelled.mkdir()
     for number in range(18):
