@@ -80,11 +80,13 @@ def _noted_pid(profile:Path, name:str) -> int|None:
 # %% ../../nbs/sources/02_browser.ipynb #9e8374c8
 def _processes() -> list[list[str]]:
     "Every running process as [pid, command line]; none on Windows, where no signal would end it."
+    if os.name != 'posix': return []
     try: done = subprocess.run(['ps', '-eww', '-o', 'pid=,args='], capture_output=True, text=True)
     except OSError: return []
-    lines = [line.strip() for line in done.stdout.splitlines() if os.name == 'posix']
+    lines = [line.strip() for line in done.stdout.splitlines()]
     return [line.split(' ', 1) for line in lines if ' ' in line]
 
+# %% ../../nbs/sources/02_browser.ipynb #d9ba3699
 def end_browser(
     profile:Path, # The folder that the browser was started with
 ) -> None:
